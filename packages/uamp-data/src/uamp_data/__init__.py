@@ -1,0 +1,1 @@
+"""Video in and out, masks, data sets and synthetic clips for UAMP."""

@@ -1,0 +1,1 @@
+"""Video object segmentation metrics and protocols for UAMP."""

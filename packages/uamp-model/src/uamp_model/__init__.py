@@ -1,0 +1,1 @@
+"""The UAMP tracker: SAM 2 with a memory you can steer."""
