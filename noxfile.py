@@ -1,0 +1,124 @@
+"""The project's chores. `nox` runs the tests; `nox --list` shows the rest.
+
+Everyday sessions (tests, lint, demo) work in the one environment that uv keeps for this checkout. `build` and
+`minimums` make environments of their own, hard-linked from uv's cache.
+"""
+
+import os
+import shutil
+import zipfile
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2024.10.9"
+nox.options.sessions = ["tests"]
+nox.options.default_venv_backend = "none"
+
+ROOT = Path(__file__).parent
+PACKAGES = ("uamp-model", "uamp-data", "uamp-eval", "uamp-train", "uamp-cli")
+NANO_WEIGHTS = Path("uamp_model/weights/nano.safetensors")
+
+
+def find_uv() -> str:
+    """Return the uv that started us (`uv run` says so in UV), the checkout's own, or the one on PATH."""
+    for candidate in (os.environ.get("UV"), str(ROOT / ".tools/bin/uv"), "uv"):
+        if candidate and (found := shutil.which(candidate)):
+            return found
+    raise FileNotFoundError("uv is missing: run `python3 -m pip install --target .tools uv` first")
+
+
+UV = find_uv()
+
+
+def uv_run(session: nox.Session, *command: str) -> None:
+    """Run a command in this checkout's environment, after bringing that up to date."""
+    session.run(UV, "run", *command, external=True)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Test all packages on CPU. Further arguments go to pytest: `nox -s tests -- -k memory`."""
+    uv_run(session, "pytest", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and formatting (ruff), types (mypy, strict) and who may import whom (import-linter)."""
+    uv_run(session, "ruff", "check")
+    uv_run(session, "ruff", "format", "--check")
+    uv_run(session, "mypy", "noxfile.py")
+    # One run for each package, because test modules of different packages may share a name.
+    for package in PACKAGES:
+        uv_run(session, "mypy", f"packages/{package}")
+    if (ROOT / "benchmarks").is_dir():
+        uv_run(session, "mypy", "benchmarks")
+    uv_run(session, "lint-imports")
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """Run `uamp demo`. Further arguments go to it: `nox -s demo -- --input video.mp4`."""
+    uv_run(session, "uamp", "demo", *session.posargs)
+
+
+def build_wheels(session: nox.Session, target: Path) -> dict[str, Path]:
+    """Build every package's wheel into an empty folder; return the wheels by package name."""
+    shutil.rmtree(target, ignore_errors=True)
+    session.run(UV, "build", "--all-packages", "--wheel", "--out-dir", str(target), external=True)
+    wheels = {path.name.split("-")[0].replace("_", "-"): path for path in target.glob("*.whl")}
+    if set(wheels) != set(PACKAGES):
+        session.error(f"expected a wheel for each of {', '.join(PACKAGES)}; got {', '.join(sorted(wheels))}")
+    return wheels
+
+
+def check_contents(session: nox.Session, package: str, wheel: Path) -> None:
+    """Check that a wheel carries its type marker, its licence and, for the model, the bundled weights."""
+    module = package.replace("-", "_")
+    names = zipfile.ZipFile(wheel).namelist()
+    wanted = [f"{module}/py.typed"]
+    if package == "uamp-model" and (ROOT / "packages" / package / "src" / NANO_WEIGHTS).exists():
+        wanted.append(NANO_WEIGHTS.as_posix())
+    missing = [name for name in wanted if name not in names]
+    missing += [] if any(name.endswith("/licenses/LICENSE") for name in names) else ["LICENSE"]
+    if missing:
+        session.error(f"{wheel.name} lacks {', '.join(missing)}")
+    strays = [name for name in names if not name.startswith((f"{module}/", f"{module}-"))]
+    if strays:
+        session.error(f"{wheel.name} would install {', '.join(strays)} beside its package")
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Build every wheel, install each alone into a fresh environment and import it there.
+
+    An environment of its own catches what the shared one hides: undeclared imports and wrong version ranges.
+    """
+    folder = Path(session.create_tmp()).resolve()
+    wheels = build_wheels(session, folder / "dist")
+    for package, wheel in wheels.items():
+        check_contents(session, package, wheel)
+        environment = folder / package
+        python = str(environment / "bin" / "python")
+        session.run(UV, "venv", "--quiet", "--clear", str(environment), external=True)
+        install = (UV, "pip", "install", "--quiet", "--python", python, "--find-links", str(folder / "dist"))
+        session.run(*install, str(wheel), external=True)
+        import_all = (
+            "import importlib, pkgutil, sys; package = importlib.import_module(sys.argv[1]); "
+            "[importlib.import_module(m.name) for m in pkgutil.walk_packages(package.__path__, sys.argv[1] + '.') "
+            "if not m.name.endswith('__main__')]; print(sys.argv[1], 'imports')"
+        )
+        session.run(python, "-W", "error::ImportWarning", "-c", import_all, package.replace("-", "_"), external=True)
+        shutil.rmtree(environment)
+
+
+@nox.session
+def minimums(session: nox.Session) -> None:
+    """Test with the lowest version that each package declares for what it imports, on the lowest Python."""
+    environment = Path(session.create_tmp()).resolve() / "environment"
+    python = str(environment / "bin" / "python")
+    session.run(UV, "venv", "--quiet", "--clear", "--python", "3.11", str(environment), external=True)
+    members = [part for package in PACKAGES for part in ("--editable", f"packages/{package}")]
+    install = (UV, "pip", "install", "--python", python, "--resolution", "lowest-direct", "--group", "test")
+    session.run(*install, *members, external=True)
+    session.run(python, "-m", "pytest", "-m", "not slow", *session.posargs, external=True)
