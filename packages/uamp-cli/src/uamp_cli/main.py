@@ -1,0 +1,193 @@
+"""The `uamp` command: its list of subcommands, its exit codes and the form of its errors.
+
+A subcommand's module is imported only when that subcommand runs, so that `uamp --help` answers at once.
+"""
+
+import inspect
+import re
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib import import_module
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+EXIT_FAILED, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 1, 2, 130
+
+# The class is typer's own in some versions and click's in others; its public subclass leads to it in all.
+_UsageError: type[Exception] = inspect.getmro(typer.BadParameter)[1]
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """Where a subcommand lives: `attribute` is a function, or a Typer app with subcommands of its own."""
+
+    module: str
+    attribute: str
+    help: str
+
+
+_COMMANDS = {
+    "demo": _Entry("uamp_cli.demo", "demo", "Follow objects through a video and write it with the objects marked."),
+    "train": _Entry("uamp_cli.train", "train", "Train a model as a YAML file says."),
+    "models": _Entry("uamp_cli.models", "app", "List, describe and download models."),
+    "data": _Entry("uamp_cli.data", "app", "Make data sets."),
+    "info": _Entry("uamp_cli.info", "info", "Show versions, devices and threads, for a bug report."),
+}
+
+_EPILOG = "Add --debug to any command for the whole traceback of an error."
+
+
+class UampGroup(TyperGroup):
+    """The root command: resolves subcommands lazily and turns every error into one sentence and an exit code."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """As typer does, then put the real command in the place of its entry in the list."""
+        name, command, rest = super().resolve_command(ctx, args)
+        if name in _COMMANDS:
+            command = _load(name)
+        return name, command, rest
+
+    def main(self, args: Sequence[str] | None = None, *_: Any, **__: Any) -> Any:
+        """Run and leave the process with the exit code of the contract: 0, 1, 2 or 130."""
+        arguments, debug = _take_debug(list(sys.argv[1:] if args is None else args))
+        run = super().main
+        sys.exit(_guarded(lambda: run(args=arguments, prog_name="uamp", standalone_mode=False), debug))
+
+
+app = typer.Typer(
+    cls=UampGroup,
+    add_completion=False,
+    no_args_is_help=False,
+    invoke_without_command=True,
+    epilog=_EPILOG,
+    # The one place where --dataset_root and --dataset-root become the same option.
+    context_settings={
+        "token_normalize_func": lambda name: name.replace("_", "-"),
+        "help_option_names": ["-h", "--help"],
+    },
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"uamp {version('uamp-cli')}")
+        raise typer.Exit()
+
+
+@app.callback(help="UAMP: follow and segment objects through video.")
+def _root(
+    ctx: typer.Context,
+    show_version: Annotated[
+        bool, typer.Option("--version", help="Show the version and leave.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    if ctx.invoked_subcommand is None:
+        typer.echo(ctx.get_help())
+
+
+def _placeholder() -> None:
+    """Stands in the list of commands for a module that is not imported yet."""
+
+
+for _name, _entry in _COMMANDS.items():
+    app.command(_name, help=_entry.help)(_placeholder)
+
+
+def main() -> None:
+    """Entry point of the `uamp` script."""
+    app()
+
+
+def _load(name: str) -> Any:
+    entry = _COMMANDS[name]
+    target = getattr(import_module(entry.module), entry.attribute)
+    if not isinstance(target, typer.Typer):
+        single = typer.Typer(add_completion=False)
+        single.command(name, epilog=_EPILOG)(target)
+        target = single
+    return typer.main.get_command(target)
+
+
+def _take_debug(arguments: list[str]) -> tuple[list[str], bool]:
+    """`--debug` works after any command: take it out before the commands see their options."""
+    stop = arguments.index("--") if "--" in arguments else len(arguments)
+    head = [argument for argument in arguments[:stop] if argument != "--debug"]
+    return head + arguments[stop:], len(head) < stop
+
+
+def _guarded(run: Callable[[], object], debug: bool) -> int:
+    """Run, say what went wrong in one sentence, and return the exit code."""
+    try:
+        code = run()
+        return code if isinstance(code, int) else 0
+    except _UsageError as error:
+        return _complain(error, _usage_sentence(error), EXIT_BAD_INPUT, debug)
+    except (KeyboardInterrupt, typer.Abort):
+        typer.echo("Interrupted.", err=True)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        return _after_closed_pipe()
+    except Exception as error:  # the last line of defence: the sentence below says how to see the traceback
+        if isinstance(error, _expected_errors()):
+            return _complain(error, str(error), EXIT_BAD_INPUT, debug)
+        sentence = f"unexpected error ({type(error).__name__}: {error}); run again with --debug for the traceback"
+        return _complain(error, sentence, EXIT_FAILED, debug)
+
+
+def _expected_errors() -> tuple[type[Exception], ...]:
+    from uamp_data.errors import DataError
+    from uamp_model.errors import UampError
+
+    return (UampError, DataError)
+
+
+def _complain(error: Exception, sentence: str, code: int, debug: bool) -> int:
+    if debug:
+        traceback.print_exception(error)
+    try:
+        typer.echo("Error: " + " ".join(sentence.split()), err=True)
+    except BrokenPipeError:
+        _after_closed_pipe()
+    return code
+
+
+def _after_closed_pipe() -> int:
+    """Whoever read our output went away (`uamp models list | head -1`): leave quietly."""
+    import os
+
+    # The interpreter flushes stdout once more on its way out and would complain there.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return EXIT_FAILED
+
+
+def _usage_sentence(error: Exception) -> str:
+    """What is wrong with the command line, and the nearest option or command or where to look."""
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context is not None else "uamp"
+    see = f"see `{path} --help`."
+    option = getattr(error, "option_name", None)
+    if option is not None and type(error).__name__ == "NoSuchOption":
+        near = get_close_matches(str(option), _option_names(context), n=1)
+        return f"There is no option {option}; " + (f"did you mean {near[0]}?" if near else see)
+    message = " ".join(str(getattr(error, "message", error)).split()).rstrip(".")
+    unknown = re.match(r"No such command '([^']*)'", message)
+    if unknown is not None:
+        near = get_close_matches(unknown[1], list(getattr(context.command, "commands", [])) if context else [], n=1)
+        return f"There is no command {unknown[1]!r}; " + (f"did you mean {near[0]!r}?" if near else see)
+    hint = getattr(error, "param_hint", None) or getattr(getattr(error, "param", None), "opts", [""])[0]
+    if type(error).__name__ == "MissingParameter":
+        return f"{hint} is missing; {see}"
+    return (f"{hint}: {message}; {see}" if hint else f"{message}; {see}").replace("?;", "?")
+
+
+def _option_names(context: Any) -> list[str]:
+    if context is None:
+        return []
+    return [name for parameter in context.command.params for name in parameter.opts if name.startswith("--")]

@@ -1,0 +1,162 @@
+"""Draws tracked objects onto a frame: a tint, a contour and a label each, readable on light and on dark."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+Image = npt.NDArray[np.uint8]
+Ids = npt.NDArray[np.uint8]
+Colour = tuple[int, int, int]
+
+# Okabe and Ito's palette, which people with any colour vision can tell apart, the ones rare in nature first.
+_COLOURS: tuple[Colour, ...] = (
+    (86, 180, 233),
+    (230, 159, 0),
+    (204, 121, 167),
+    (240, 228, 66),
+    (0, 158, 115),
+    (213, 94, 0),
+    (0, 114, 178),
+)
+_DARK: Colour = (24, 24, 24)
+_LIGHT: Colour = (255, 255, 255)
+_TINT = 0.45
+_SMALLEST_LABELLED_SIDE = 96
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+
+
+@dataclass(frozen=True, slots=True)
+class _Style:
+    """Sizes in pixels that go with a picture's size."""
+
+    line: int
+    font: float
+    pad: int
+
+    @staticmethod
+    def of(image: Image) -> "_Style":
+        side = min(image.shape[0], image.shape[1])
+        return _Style(line=max(1, round(side / 360)), font=max(0.4, side / 900), pad=max(2, round(side / 180)))
+
+
+def colour_of(object_id: int) -> Colour:
+    """RGB of an object, the same in every frame and video."""
+    return _COLOURS[(object_id - 1) % len(_COLOURS)]
+
+
+def object_box(mask: npt.NDArray[np.bool_]) -> tuple[int, int, int, int] | None:
+    """Left, top, right and bottom edge of an H×W mask in pixels (right and bottom just outside), None if it is empty."""
+    x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
+    return (x, y, x + width, y + height) if width and height else None
+
+
+def draw_overlay(image: Image, ids: Ids, scores: Mapping[int, float] | None = None) -> Image:
+    """A copy of the H×W×3 RGB image with the objects of an H×W id map drawn in.
+
+    Args:
+        image: the frame.
+        ids: 0 where there is no object.
+        scores: by object id, shown beside the id in the label.
+    """
+    out = image.copy()
+    style = _Style.of(image)
+    boxes: dict[int, tuple[int, int, int, int]] = {}
+    for object_id in _present(ids):
+        mask = ids == object_id
+        box = object_box(mask)
+        if box is not None:
+            boxes[object_id] = box
+            _tint(out, mask, box, colour_of(object_id), style)
+    if min(image.shape[:2]) >= _SMALLEST_LABELLED_SIDE:
+        taken: list[tuple[int, int, int, int]] = []
+        for object_id, box in boxes.items():
+            score = (scores or {}).get(object_id)
+            text = str(object_id) if score is None else f"{object_id}  {score:.2f}"
+            taken.append(_label(out, text, box, colour_of(object_id), style, taken))
+    return out
+
+
+def draw_caption(image: Image, text: str) -> None:
+    """Write a caption into the upper left corner, in place, if the picture has room for it."""
+    style = _Style.of(image)
+    if min(image.shape[:2]) >= _SMALLEST_LABELLED_SIDE:
+        _plate(image, text, style.pad, style.pad, _LIGHT, style)
+
+
+def side_by_side(left: Image, right: Image) -> Image:
+    """Two pictures of one size beside each other."""
+    return np.concatenate([left, right], axis=1)
+
+
+def _present(ids: Ids) -> list[int]:
+    counts = np.bincount(ids.ravel(), minlength=1)
+    return [int(value) for value in np.flatnonzero(counts) if value]
+
+
+def _tint(
+    image: Image, mask: npt.NDArray[np.bool_], box: tuple[int, int, int, int], colour: Colour, style: _Style
+) -> None:
+    """Blend an object's colour in and draw its contour, working only inside its box."""
+    margin = 2 * style.line + 1
+    x0, y0 = max(box[0] - margin, 0), max(box[1] - margin, 0)
+    view = image[y0 : box[3] + margin, x0 : box[2] + margin]
+    inside = np.ascontiguousarray(mask[y0 : box[3] + margin, x0 : box[2] + margin]).view(np.uint8)
+    flat = np.full_like(view, colour)
+    blended = cv2.addWeighted(view, 1 - _TINT, flat, _TINT, 0)
+    view[:] = np.where(inside[..., None] != 0, blended, view)
+    contours, _ = cv2.findContours(inside, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    canvas = np.ascontiguousarray(view)
+    # A dark rim around the coloured line keeps it visible on backgrounds of its own colour.
+    cv2.drawContours(canvas, contours, -1, _DARK, style.line + 2, cv2.LINE_AA)
+    cv2.drawContours(canvas, contours, -1, colour, style.line, cv2.LINE_AA)
+    view[:] = canvas
+
+
+def _label(
+    image: Image,
+    text: str,
+    box: tuple[int, int, int, int],
+    colour: Colour,
+    style: _Style,
+    taken: list[tuple[int, int, int, int]],
+) -> tuple[int, int, int, int]:
+    """Put a label above its object, or inside it where there is no room, clear of the labels drawn before."""
+    width, height = _plate_size(text, style)
+    y = box[1] - height - style.pad
+    if y < 0:
+        y = min(box[1] + style.pad, image.shape[0] - height)
+    x = min(max(box[0], 0), max(image.shape[1] - width, 0))
+    for _ in taken:
+        hit = next((t for t in taken if x < t[2] and t[0] < x + width and y < t[3] and t[1] < y + height), None)
+        if hit is None or hit[3] + height > image.shape[0]:
+            break
+        y = hit[3]
+    _plate(image, text, x, y, colour, style)
+    return (x, y, x + width, y + height)
+
+
+def _plate_size(text: str, style: _Style) -> tuple[int, int]:
+    (width, height), baseline = cv2.getTextSize(text, _FONT, style.font, style.line)
+    return width + 2 * style.pad, height + baseline + 2 * style.pad
+
+
+def _plate(image: Image, text: str, x: int, y: int, colour: Colour, style: _Style) -> None:
+    """Text of a light colour on a dark plate whose upper left corner is (x, y)."""
+    width, height = _plate_size(text, style)
+    _, baseline = cv2.getTextSize(text, _FONT, style.font, style.line)
+    view = image[max(y, 0) : y + height, max(x, 0) : x + width]
+    view[:] = (view * 0.25 + np.array(_DARK) * 0.75).astype(np.uint8)
+    cv2.rectangle(image, (x, y), (x + max(style.line, style.pad // 2), y + height - 1), colour, cv2.FILLED)
+    cv2.putText(
+        image,
+        text,
+        (x + style.pad + style.line, y + height - style.pad - baseline // 2 - 1),
+        _FONT,
+        style.font,
+        _LIGHT,
+        style.line,
+        cv2.LINE_AA,
+    )
