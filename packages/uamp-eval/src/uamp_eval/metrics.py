@@ -1,0 +1,250 @@
+"""Region similarity J and boundary accuracy F, as the DAVIS benchmarks define them.
+
+J is the intersection over union of two masks. F is the harmonic mean of boundary precision and recall, where a
+boundary pixel counts as found if the other boundary passes within a small disk around it (Perazzi et al., CVPR 2016;
+Pont-Tuset et al., 2017). The conventions at the edges (empty masks, borders, rounding) are those of the
+davis2017-evaluation tool, so that numbers can be compared with published ones.
+
+Shapes: T frames, H×W pixels. Nothing here needs torch.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Mask = NDArray[np.bool_]
+Scores = NDArray[np.float64]
+
+BOUNDARY_TOLERANCE = 0.008
+"""Radius of the disk in which boundaries match, as a share of the frame's diagonal."""
+
+RECALL_THRESHOLD = 0.5
+DECAY_BINS = 4
+VOID_ID = 255
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectScores:
+    """One measure of one object, summed up over the frames of a sequence.
+
+    Attributes:
+        mean: Mean over frames, in [0, 1].
+        recall: Share of the frames that score above 0.5.
+        decay: Mean of the first quarter of the frames minus mean of the last, in [-1, 1]; negative if it got better.
+    """
+
+    mean: float
+    recall: float
+    decay: float
+
+
+@dataclass(frozen=True, slots=True)
+class SequenceScores:
+    """J and F of one object in every frame that was scored.
+
+    Attributes:
+        jaccard: J of each scored frame, in [0, 1].
+        boundary: F of each scored frame, in [0, 1].
+    """
+
+    jaccard: Scores
+    boundary: Scores
+
+    @property
+    def j(self) -> ObjectScores:
+        """J summed up over the frames."""
+        return object_scores(self.jaccard)
+
+    @property
+    def f(self) -> ObjectScores:
+        """F summed up over the frames."""
+        return object_scores(self.boundary)
+
+
+def jaccard(prediction: Mask, truth: Mask, void: Mask | None = None) -> float:
+    """Measure the intersection over union of two masks.
+
+    Args:
+        prediction: H×W bool.
+        truth: H×W bool.
+        void: H×W bool; pixels that do not count.
+
+    Returns:
+        J in [0, 1]; 1 where both masks are empty.
+
+    Raises:
+        ValueError: The shapes differ or are not H×W.
+    """
+    prediction, truth = _without_void(prediction, truth, void)
+    union = np.count_nonzero(prediction | truth)
+    return 1.0 if union == 0 else np.count_nonzero(prediction & truth) / union
+
+
+def boundary_map(mask: Mask) -> Mask:
+    """Mark the pixels of a mask's boundary, one pixel wide.
+
+    The boundary runs between pixels, half a pixel to the right and below: a pixel is marked if it differs from its
+    right, lower or lower-right neighbour. The last row looks only right, the last column only down, and the last
+    corner is never marked.
+
+    Args:
+        mask: H×W bool.
+
+    Returns:
+        H×W bool.
+    """
+    edges = np.zeros_like(mask, dtype=np.bool_)
+    edges[:, :-1] |= mask[:, :-1] != mask[:, 1:]
+    edges[:-1, :] |= mask[:-1, :] != mask[1:, :]
+    edges[:-1, :-1] |= mask[:-1, :-1] != mask[1:, 1:]
+    return edges
+
+
+def boundary_f(prediction: Mask, truth: Mask, void: Mask | None = None, bound: float = BOUNDARY_TOLERANCE) -> float:
+    """Measure how well the boundaries of two masks agree.
+
+    Args:
+        prediction: H×W bool.
+        truth: H×W bool.
+        void: H×W bool; pixels taken out of both masks before their boundaries are drawn.
+        bound: Radius of the matching disk: a share of the frame's diagonal, rounded up to whole pixels, or, from 1 on,
+            pixels.
+
+    Returns:
+        F in [0, 1]; 1 where neither mask has a boundary, 0 where only one has.
+
+    Raises:
+        ValueError: The shapes differ or are not H×W.
+    """
+    prediction, truth = _without_void(prediction, truth, void)
+    height, width = truth.shape
+    radius = math.floor(bound) if bound >= 1 else math.ceil(bound * math.hypot(height, width))
+
+    # Outside the masks' common box there are no boundaries; one more pixel on each side holds those half a pixel out.
+    rows, columns = _box_of(prediction | truth)
+    predicted_edges = boundary_map(prediction[rows, columns])
+    true_edges = boundary_map(truth[rows, columns])
+    predicted_count, true_count = np.count_nonzero(predicted_edges), np.count_nonzero(true_edges)
+    if predicted_count == 0 or true_count == 0:
+        # Precision 1 and recall 0, or the reverse, give 0; two masks without boundary agree.
+        return 1.0 if predicted_count == true_count else 0.0
+
+    precision = np.count_nonzero(predicted_edges & _dilated(true_edges, radius)) / predicted_count
+    recall = np.count_nonzero(true_edges & _dilated(predicted_edges, radius)) / true_count
+    return 0.0 if precision + recall == 0 else 2 * precision * recall / (precision + recall)
+
+
+def sequence_scores(prediction: Mask, truth: Mask, void: Mask | None = None, *, trim: bool = True) -> SequenceScores:
+    """Score one object in every frame of a sequence.
+
+    Args:
+        prediction: T×H×W bool.
+        truth: T×H×W bool.
+        void: T×H×W bool; pixels that do not count.
+        trim: Leave out the first frame, whose mask is given, and the last, as the semi-supervised DAVIS protocol does.
+
+    Returns:
+        J and F of the scored frames: T−2 of them, or T where `trim` is off.
+
+    Raises:
+        ValueError: The shapes differ, are not T×H×W, or leave no frame to score.
+    """
+    if prediction.shape != truth.shape or truth.ndim != 3:
+        raise ValueError(f"Prediction and truth must both be T×H×W; they are {prediction.shape} and {truth.shape}.")
+    frames = range(1, len(truth) - 1) if trim else range(len(truth))
+    if not frames:
+        raise ValueError(f"A sequence of {len(truth)} frames leaves none to score; give more, or set trim=False.")
+
+    def scores(measure: Callable[[Mask, Mask, Mask | None], float]) -> Scores:
+        values = [measure(prediction[t], truth[t], None if void is None else void[t]) for t in frames]
+        return np.array(values, dtype=np.float64)
+
+    return SequenceScores(jaccard=scores(jaccard), boundary=scores(boundary_f))
+
+
+def object_scores(values: Scores) -> ObjectScores:
+    """Sum up one measure over the frames of a sequence.
+
+    Neighbouring bins of the decay share the frame at their border, as in the evaluation tool. That tool counts frames
+    in eight bits and so differs for sequences of more than 256 frames, which DAVIS does not have.
+
+    Args:
+        values: The measure in each scored frame, in order; at least one.
+
+    Returns:
+        Mean, recall and decay.
+    """
+    borders = np.round(np.linspace(1, len(values), DECAY_BINS + 1) + 1e-10).astype(int) - 1
+    first, last = values[borders[0] : borders[1] + 1], values[borders[-2] : borders[-1] + 1]
+    return ObjectScores(
+        mean=float(np.mean(values)),
+        recall=float(np.mean(values > RECALL_THRESHOLD)),
+        decay=float(np.mean(first) - np.mean(last)),
+    )
+
+
+def clip_scores(
+    prediction: NDArray[np.integer[Any]], truth: NDArray[np.integer[Any]], *, trim: bool = True
+) -> dict[str, float]:
+    """Score all objects of a clip: the mean over objects of their means over frames.
+
+    Args:
+        prediction: T×H×W object ids, 0 for background. Ids that the truth never shows are not scored.
+        truth: T×H×W object ids, 0 for background, 255 for pixels that do not count.
+        trim: Leave out the first and the last frame; clips of one or two frames are always scored whole.
+
+    Returns:
+        `J-Mean`, `F-Mean` and their mean `J&F-Mean`, each in [0, 1].
+
+    Raises:
+        ValueError: The shapes differ, are not T×H×W, or the truth shows no object.
+    """
+    ids = [int(i) for i in np.unique(truth) if i not in (0, VOID_ID)]
+    if not ids:
+        raise ValueError("The truth shows no object in any frame, so there is nothing to score.")
+    void = truth == VOID_ID
+    trim = trim and len(truth) > 2
+    per_object = [sequence_scores(prediction == i, truth == i, void, trim=trim) for i in ids]
+    j = float(np.mean([scores.j.mean for scores in per_object]))
+    f = float(np.mean([scores.f.mean for scores in per_object]))
+    return {"J-Mean": j, "F-Mean": f, "J&F-Mean": (j + f) / 2}
+
+
+def _without_void(prediction: Mask, truth: Mask, void: Mask | None) -> tuple[Mask, Mask]:
+    """Check shapes, and empty the void pixels of both masks."""
+    if prediction.shape != truth.shape or truth.ndim != 2:
+        raise ValueError(f"Prediction and truth must both be H×W; they are {prediction.shape} and {truth.shape}.")
+    prediction, truth = prediction.astype(np.bool_, copy=False), truth.astype(np.bool_, copy=False)
+    if void is None:
+        return prediction, truth
+    if void.shape != truth.shape:
+        raise ValueError(f"Void pixels must be given as {truth.shape}, like the masks; they are {void.shape}.")
+    return prediction & ~void, truth & ~void
+
+
+def _box_of(mask: Mask) -> tuple[slice, slice]:
+    """Return rows and columns of a mask's box, one pixel wider on each side where the frame has one."""
+
+    def extent(axis: int) -> slice:
+        indices = np.flatnonzero(mask.any(axis=axis))
+        return slice(0, 0) if len(indices) == 0 else slice(max(int(indices[0]) - 1, 0), int(indices[-1]) + 2)
+
+    return extent(axis=1), extent(axis=0)
+
+
+@lru_cache(maxsize=32)
+def _disk(radius: int) -> NDArray[np.uint8]:
+    """Draw the disk of all offsets not longer than `radius`."""
+    offsets = np.arange(-radius, radius + 1)
+    return (offsets[:, None] ** 2 + offsets[None, :] ** 2 <= radius**2).astype(np.uint8)
+
+
+def _dilated(edges: Mask, radius: int) -> Mask:
+    """Mark every pixel within `radius` of a marked one; nothing comes in from outside the frame."""
+    return cv2.dilate(edges.view(np.uint8), _disk(radius)).astype(np.bool_)
