@@ -83,7 +83,7 @@ def jaccard(prediction: Mask, truth: Mask, void: Mask | None = None) -> float:
     """
     prediction, truth = _without_void(prediction, truth, void)
     union = np.count_nonzero(prediction | truth)
-    return 1.0 if union == 0 else np.count_nonzero(prediction & truth) / union
+    return 1.0 if union == 0 else float(np.count_nonzero(prediction & truth) / union)
 
 
 def boundary_map(mask: Mask) -> Mask:
@@ -137,7 +137,7 @@ def boundary_f(prediction: Mask, truth: Mask, void: Mask | None = None, bound: f
 
     precision = np.count_nonzero(predicted_edges & _dilated(true_edges, radius)) / predicted_count
     recall = np.count_nonzero(true_edges & _dilated(predicted_edges, radius)) / true_count
-    return 0.0 if precision + recall == 0 else 2 * precision * recall / (precision + recall)
+    return 0.0 if precision + recall == 0 else float(2 * precision * recall / (precision + recall))
 
 
 def sequence_scores(prediction: Mask, truth: Mask, void: Mask | None = None, *, trim: bool = True) -> SequenceScores:
