@@ -1,0 +1,163 @@
+"""From clips to the tensors of a step. Shapes: B clips, T frames, N objects, P points, S input side."""
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, fields
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from uamp_train.config import Stage, TrainConfig
+from uamp_train.errors import ConfigError
+from uamp_train.prompts import PromptKind, draw_kind, draw_points
+
+VOID = 255
+DRAWS_PER_CLIP = 20
+PREFETCHED_PER_WORKER = 2
+
+
+class TrainingClip(Protocol):
+    """A clip with the truth."""
+
+    @property
+    def frames(self) -> npt.NDArray[np.uint8]:
+        """T×S×S×3, RGB."""
+
+    @property
+    def masks(self) -> npt.NDArray[np.uint8]:
+        """T×S×S object numbers: 0 background, 255 void."""
+
+
+class ClipSource(Protocol):
+    """Where clips come from. Must give the same clip for the same arguments, from any thread."""
+
+    def __len__(self) -> int: ...
+
+    def clip(
+        self, index: int, rng: np.random.Generator, num_frames: int, size: int, max_stride: int = 4
+    ) -> TrainingClip:
+        """Cut `num_frames` frames of `size`×`size` pixels from clip `index`, augmented by chance."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A step's input on the CPU or the device.
+
+    Attributes:
+        images: B×T×3×S×S uint8.
+        clip_of_object: N integers below B.
+        masks: N×T×S×S uint8 in {0, 1}.
+        valid: N×T×S×S uint8, 0 where the truth is unknown; None where it is known everywhere.
+        present: N×T bool, whether the object is in view.
+        kind: of the prompts, the same for all objects.
+        points, labels: N×P×2 float and N×P int32; None for mask prompts.
+    """
+
+    images: Tensor
+    clip_of_object: Tensor
+    masks: Tensor
+    valid: Tensor | None
+    present: Tensor
+    kind: PromptKind
+    points: Tensor | None
+    labels: Tensor | None
+
+    def to(self, device: torch.device) -> "Batch":
+        moved: dict[str, Any] = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            moved[field.name] = value.to(device, non_blocking=True) if isinstance(value, Tensor) else value
+        return Batch(**moved)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Which batch of a run it is: together with the seed it decides everything random in it."""
+
+    step: int
+    rank: int = 0
+    micro: int = 0
+
+    def rng(self, seed: int) -> np.random.Generator:
+        return np.random.default_rng([seed, self.step, self.rank, self.micro])
+
+
+def make_batch(source: ClipSource, config: TrainConfig, stage: Stage, place: Place) -> Batch:
+    """Build the batch of one place: a pure function of the source, the configuration and the place.
+
+    Raises:
+        ConfigError: if hardly any clip shows an object of the size asked for.
+    """
+    # What decides the cost of a step is drawn without the rank, so that no process waits for another.
+    shared = np.random.default_rng([config.seed, place.step])
+    share = config.still_share if stage.still_share is None else stage.still_share
+    still = bool(shared.random() < share) or stage.num_frames == 1
+    kind = draw_kind(shared, config.prompt_shares, still=still)
+
+    rng = place.rng(config.seed)
+    clips, frames = (stage.batch_size * stage.num_frames, 1) if still else (stage.batch_size, stage.num_frames)
+    images, masks, valid, owner = [], [], [], []
+    for number in range(clips):
+        clip, ids = _draw_clip(source, config, stage, frames, rng)
+        images.append(clip.frames)
+        for identity in ids:
+            masks.append(clip.masks == identity)
+            valid.append(clip.masks != VOID)
+            owner.append(number)
+    truth, known = np.stack(masks), np.stack(valid)
+    points = None if kind == "mask" else draw_points(rng, truth[:, 0], kind)
+    return Batch(
+        images=torch.from_numpy(np.ascontiguousarray(np.stack(images).transpose(0, 1, 4, 2, 3))),
+        clip_of_object=torch.tensor(owner),
+        masks=torch.from_numpy(truth.view(np.uint8)),
+        valid=None if known.all() else torch.from_numpy(known.view(np.uint8)),
+        present=torch.from_numpy(truth.any((2, 3))),
+        kind=kind,
+        points=None if points is None else torch.from_numpy(points[0]),
+        labels=None if points is None else torch.from_numpy(points[1]),
+    )
+
+
+def _draw_clip(
+    source: ClipSource, config: TrainConfig, stage: Stage, frames: int, rng: np.random.Generator
+) -> tuple[TrainingClip, list[int]]:
+    """A clip and the numbers of the objects to follow in it."""
+    for _ in range(DRAWS_PER_CLIP):
+        index = int(rng.integers(len(source)))
+        clip = source.clip(index, rng, frames, stage.image_size, stage.max_stride)
+        areas = np.bincount(clip.masks[0].ravel(), minlength=256)
+        areas[[0, VOID]] = 0
+        ids = np.flatnonzero(areas >= max(1.0, config.min_object_area * stage.image_size**2))
+        if len(ids):
+            return clip, sorted(rng.permutation(ids)[: config.max_objects].tolist())
+    raise ConfigError(
+        f"{DRAWS_PER_CLIP} clips in a row show no object of at least {config.min_object_area:.1%} of the first frame: "
+        "lower min_object_area or use other clips."
+    )
+
+
+def prefetch(
+    source: ClipSource, config: TrainConfig, stage: Stage, places: Iterator[Place]
+) -> Iterator[tuple[Place, Batch]]:
+    """The batches of these places in their order, prepared ahead on `num_workers` threads.
+
+    Since a batch depends on nothing but its place, the number of threads changes nothing but the speed.
+    """
+    with ThreadPoolExecutor(config.num_workers, thread_name_prefix="batches") as workers:
+        waiting: deque[tuple[Place, Future[Batch]]] = deque()
+        try:
+            for place in places:
+                waiting.append((place, workers.submit(make_batch, source, config, stage, place)))
+                if len(waiting) > PREFETCHED_PER_WORKER * config.num_workers:
+                    ready, future = waiting.popleft()
+                    yield ready, future.result()
+            while waiting:
+                ready, future = waiting.popleft()
+                yield ready, future.result()
+        finally:
+            for _, future in waiting:
+                future.cancel()

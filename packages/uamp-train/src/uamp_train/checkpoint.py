@@ -1,0 +1,121 @@
+"""A training run on disk: one safetensors file with everything needed to go on, replaced atomically.
+
+The tensors are named `model/…`, `ema/…` and `optimizer/<slot>/…`; the step and the configuration are in the header.
+Nothing else is needed, because everything random in a step follows from the seed and the step's number.
+"""
+
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from uamp_model.errors import CheckpointError
+
+FORMAT = "uamp-train-1"
+LAST = "last.safetensors"
+BEST = "best.safetensors"
+
+
+@dataclass(slots=True)
+class TrainingState:
+    """Where a run stands.
+
+    Attributes:
+        step: finished steps.
+        model: weights by their official names.
+        ema: their running average, by the same names.
+        optimizer: its moments, `<slot>/<name of the parameter>`.
+        best: best validation score so far, or None.
+        config: the run's configuration as JSON.
+    """
+
+    step: int
+    model: dict[str, Tensor]
+    ema: dict[str, Tensor]
+    optimizer: dict[str, Tensor] = field(default_factory=dict)
+    best: float | None = None
+    config: str = "{}"
+
+
+def save_state(state: TrainingState, path: Path) -> None:
+    """Write a state so that the file holds either what it held before or all of the new state."""
+    groups = {"model": state.model, "ema": state.ema, "optimizer": state.optimizer}
+    tensors = {f"{group}/{name}": value for group, values in groups.items() for name, value in values.items()}
+    header = {
+        "format": FORMAT,
+        "step": str(state.step),
+        "best": json.dumps(state.best),
+        "config": state.config,
+    }
+    write_tensors(tensors, header, path)
+
+
+def load_state(path: Path) -> TrainingState:
+    """Read what `save_state` wrote, to the CPU.
+
+    Raises:
+        CheckpointError: if there is no such file, or it is no state of a training run.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"There is no training run to continue at {path}: start it without --resume.")
+    groups: dict[str, dict[str, Tensor]] = {"model": {}, "ema": {}, "optimizer": {}}
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            header = file.metadata() or {}
+            if header.get("format") != FORMAT:
+                raise CheckpointError(f"{path} does not hold the state of a training run.")
+            for key in file.keys():  # noqa: SIM118  (safe_open is no dictionary)
+                group, name = key.split("/", 1)
+                groups[group][name] = file.get_tensor(key)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"Cannot read the training state {path}: {error}.") from None
+    return TrainingState(
+        step=int(header["step"]),
+        model=groups["model"],
+        ema=groups["ema"],
+        optimizer=groups["optimizer"],
+        best=json.loads(header["best"]),
+        config=header["config"],
+    )
+
+
+def write_tensors(tensors: dict[str, Tensor], header: dict[str, str], path: Path) -> None:
+    """Write a safetensors file atomically: a temporary file beside it, flushed to disk, then renamed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, temporary, header)
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # the rename itself must survive a power cut
+    finally:
+        os.close(folder)
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer, names: dict[int, str]) -> dict[str, Tensor]:
+    """The optimizer's moments by name; `names` maps a parameter's id to its name."""
+    return {
+        f"{slot}/{names[id(parameter)]}": value
+        for parameter, slots in optimizer.state.items()
+        for slot, value in slots.items()
+    }
+
+
+def restore_optimizer(
+    optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], parameters: dict[str, torch.nn.Parameter]
+) -> None:
+    """Give an optimizer the moments that `optimizer_tensors` listed; parameters without any start afresh."""
+    for key, value in tensors.items():
+        slot, name = key.split("/", 1)
+        parameter = parameters.get(name)
+        if parameter is not None and parameter.requires_grad:
+            optimizer.state[parameter][slot] = value.detach().clone().to(parameter.device)

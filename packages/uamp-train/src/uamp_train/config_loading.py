@@ -1,0 +1,144 @@
+"""Reading a `TrainConfig`: command line over environment (`UAMP_`) over YAML over defaults."""
+
+import difflib
+import logging
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from uamp_train.config import TrainConfig
+from uamp_train.errors import ConfigError
+
+log = logging.getLogger(__name__)
+
+ENV_PREFIX = "UAMP_"
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML as people mean it: `1e-4` is a number, which YAML 1.1 reads as text for want of a dot."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\d[\d_]*)(\.\d*)?[eE][-+]?\d+$"),
+    list("-+0123456789"),
+)
+
+
+def load_config(
+    path: Path | None, overrides: Sequence[str] = (), environment: Mapping[str, str] | None = None
+) -> TrainConfig:
+    """Read a run's configuration.
+
+    Args:
+        path: a YAML file, or None for the defaults.
+        overrides: `key=value` texts, dots for nested keys (`pool.clips=40`, `stages.0.steps=10`); they win.
+        environment: variables to read `UAMP_KEY` and `UAMP_POOL__CLIPS` from; None: the process's own.
+
+    Raises:
+        ConfigError: a missing or unreadable file, an unknown key (names the nearest), or a wrong value.
+    """
+    values = {} if path is None else _read_yaml(path)
+    for key, text in _from_environment(os.environ if environment is None else environment):
+        _set(values, key, _parse(text))
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        if not equals or not key.strip():
+            raise ConfigError(f"--set takes key=value, but was given '{override}'.")
+        _set(values, key.strip().split("."), _parse(text))
+    return parse_config(values)
+
+
+def parse_config(values: Mapping[str, Any]) -> TrainConfig:
+    """Validate plain values.
+
+    Raises:
+        ConfigError: an unknown key or a wrong value.
+    """
+    try:
+        return TrainConfig.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(_sentence(error)) from None
+
+
+def dump_config(config: TrainConfig) -> str:
+    """The resolved configuration as YAML that `load_config` reads back."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506  (a SafeLoader)
+    except OSError as error:
+        raise ConfigError(f"Cannot read the configuration {path}: {error.strerror or error}.") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} must hold keys and values, but holds a {type(values).__name__}.")
+    return values
+
+
+def _from_environment(environment: Mapping[str, str]) -> list[tuple[list[str], str]]:
+    found = []
+    for name in sorted(environment):
+        if not name.startswith(ENV_PREFIX):
+            continue
+        key = name[len(ENV_PREFIX) :].lower().split("__")
+        if key[0] in TrainConfig.model_fields:
+            found.append((key, environment[name]))
+        else:  # other parts of UAMP have variables too, so this is no error
+            log.debug("The variable %s is no training key.", name)
+    return found
+
+
+def _parse(text: str) -> Any:
+    try:
+        return yaml.load(text, Loader=_Loader)  # noqa: S506  (a SafeLoader)
+    except yaml.YAMLError:
+        return text
+
+
+def _set(values: Any, key: Sequence[str], value: Any) -> None:
+    """Put a value at a nested place; numbers index lists."""
+    *parents, last = key
+    try:
+        for part in parents:
+            values = values[int(part)] if isinstance(values, list) else values.setdefault(part, {})
+        if isinstance(values, list):
+            values[int(last)] = value
+        else:
+            values[last] = value
+    except (ValueError, IndexError, TypeError, AttributeError):
+        raise ConfigError(f"There is no key '{'.'.join(key)}' to set in this configuration.") from None
+
+
+def _sentence(error: ValidationError) -> str:
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        *parents, name = first["loc"]
+        near = difflib.get_close_matches(str(name), _keys_at(parents), n=1, cutoff=0.0)
+        return f"Unknown configuration key '{where}': did you mean '{'.'.join([*map(str, parents), *near])}'?"
+    reason = first["msg"].removeprefix("Value error, ")
+    given = first["input"]
+    shown = f" (given: {given!r})" if isinstance(given, int | float | str | bool | None) else ""
+    return f"The configuration key '{where}' has a wrong value: {reason[:1].lower()}{reason[1:]}{shown}."
+
+
+def _keys_at(parents: Sequence[str | int]) -> list[str]:
+    """The keys known at a place in the configuration."""
+    model: type[BaseModel] = TrainConfig
+    for part in parents:
+        if isinstance(part, int):
+            continue
+        annotation = model.model_fields[part].annotation
+        candidates = [annotation, *getattr(annotation, "__args__", ())]
+        model = next(c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel))
+    return list(model.model_fields)
