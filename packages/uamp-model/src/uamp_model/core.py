@@ -1,0 +1,147 @@
+"""One frame of tracking as a pure, batched and differentiable function.
+
+Training unrolls it over a clip (`unroll.py`), a session wraps it in inference mode (`tracker.py`): there is no other
+code path. The N objects may belong to one image or to many; their features come already lined up. Shapes: `types.py`.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from uamp_model import sam2
+from uamp_model.memory import MemoryEntry
+from uamp_model.sam2 import ImageFeatures, MemoryTokens, Sam2
+
+PROMPT_LOGIT = 10.0
+"""A mask prompt becomes logits of ±10, as in SAM 2: near 1 and 0 after the sigmoid."""
+PREVIOUS_LOGIT_LIMIT = 32.0
+"""Logits of a mask that a correction starts from are clamped to ±32, as in SAM 2."""
+
+
+@dataclass(frozen=True, slots=True)
+class PromptBatch:
+    """Prompts of one kind for N objects on one frame, in pixels of the model's S×S input.
+
+    Attributes:
+        points: N×P×2 float (x, y), or None.
+        labels: N×P int32: 1 on the object, 0 beside it, 2 and 3 the corners of a box, or None.
+        masks: N×1×S×S float in {0, 1}, or None.
+    """
+
+    points: Tensor | None = None
+    labels: Tensor | None = None
+    masks: Tensor | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FrameOutput:
+    """What the network says about N objects on one frame.
+
+    Attributes:
+        hypotheses: N×K×4h×4w mask logits, before absence is taken into account.
+        ious: N×K predicted IoU of each hypothesis, in [0, 1].
+        presence: N×1 logit that the object is in view.
+        best: N index of the hypothesis with the highest predicted IoU; it is the one that enters memory.
+        logits: N×1×4h×4w of the best hypothesis, `sam2.ABSENT_LOGIT` everywhere if the object is absent.
+        pointer: N×C object pointer.
+        present: N×1 in {0, 1}, the decision on presence that `logits`, `pointer` and the memory follow.
+    """
+
+    hypotheses: Tensor
+    ious: Tensor
+    presence: Tensor
+    best: Tensor
+    logits: Tensor
+    pointer: Tensor
+    present: Tensor
+
+
+def track_frame(
+    model: Sam2,
+    features: ImageFeatures,
+    memory: MemoryTokens | None,
+    prompt: PromptBatch | None = None,
+    *,
+    previous: Tensor | None = None,
+    present: Tensor | None = None,
+) -> FrameOutput:
+    """Find N objects on one frame.
+
+    Args:
+        model: the network.
+        features: of the frame, one row per object.
+        memory: what the objects remember; None on an object's first frame, which is then read from its prompt alone.
+        prompt: points or masks of this frame, if there are any.
+        previous: N×1×4h×4w mask logits that the points correct, if there are any.
+        present: N booleans that overrule the predicted presence (training from scratch knows the truth).
+    """
+    if prompt is not None and prompt.masks is not None:
+        return _adopt_masks(model, features, prompt.masks)
+    conditioned = (
+        sam2.without_memory(model, features) if memory is None else sam2.attend_memory(model, features, memory)
+    )
+    points = None
+    if prompt is not None and prompt.points is not None and prompt.labels is not None:
+        points = (prompt.points, prompt.labels)
+    if previous is not None:
+        previous = previous.clamp(-PREVIOUS_LOGIT_LIMIT, PREVIOUS_LOGIT_LIMIT)
+    count = 0 if points is None else points[1].shape[1]
+    multimask = _gives_hypotheses(model, count, tracking=memory is not None)
+    decoded = sam2.decode_masks(model, conditioned, features, points, previous, multimask=multimask)
+    return _choose(model, decoded, present)
+
+
+def _gives_hypotheses(model: Sam2, point_count: int, *, tracking: bool) -> bool:
+    """SAM 2 decodes three hypotheses where the prompt is ambiguous: no point (tracking) or a single one."""
+    allowed = model.multimask_output_in_sam and (not tracking or model.multimask_output_for_tracking)
+    return bool(allowed and model.multimask_min_pt_num <= point_count <= model.multimask_max_pt_num)
+
+
+def _choose(model: Sam2, decoded: sam2.Decoded, present: Tensor | None) -> FrameOutput:
+    """Take the hypothesis with the highest predicted IoU, and blank the objects that are not there."""
+    best = decoded.ious.argmax(dim=1)
+    row = torch.arange(len(best), device=best.device)
+    pointer = decoded.pointers[row, best if decoded.pointers.shape[1] > 1 else 0]
+    here = decoded.presence > 0 if present is None else present.view(-1, 1)
+    if not model.pred_obj_scores:
+        here = torch.ones_like(here)
+    logits = torch.where(here[..., None, None], decoded.hypotheses[row, best].unsqueeze(1), sam2.ABSENT_LOGIT)
+    return FrameOutput(
+        hypotheses=decoded.hypotheses,
+        ious=decoded.ious,
+        presence=decoded.presence,
+        best=best,
+        logits=logits,
+        pointer=sam2.mix_absence(model, pointer, here.float()),
+        present=here.float(),
+    )
+
+
+def _adopt_masks(model: Sam2, features: ImageFeatures, masks: Tensor) -> FrameOutput:
+    """Take prompt masks (N×1×S×S) as the result; the decoder only derives the object pointer from them."""
+    masks = masks.float()
+    logits = (2 * masks - 1) * PROMPT_LOGIT
+    logits = F.interpolate(logits, scale_factor=0.25, mode="bilinear", align_corners=False, antialias=True)
+    start = model.mask_downsample(masks).float()
+    conditioned = features.stride16
+    inner = _choose(model, sam2.decode_masks(model, conditioned, features, None, start, multimask=False), None)
+    here = masks.flatten(1).any(dim=1, keepdim=True).float()
+    return FrameOutput(
+        hypotheses=logits,
+        ious=torch.ones_like(here),
+        presence=(2 * here - 1) * PROMPT_LOGIT,
+        best=torch.zeros(len(masks), dtype=torch.long, device=masks.device),
+        logits=logits,
+        pointer=sam2.mix_absence(model, inner.pointer, here),
+        present=here,
+    )
+
+
+def write_memory(
+    model: Sam2, features: ImageFeatures, output: FrameOutput, frame: int, *, prompted: bool
+) -> MemoryEntry:
+    """Turn a frame's result into what the objects remember of it."""
+    encoded = sam2.encode_memory(model, features, output.logits, output.present, prompted=prompted)
+    return MemoryEntry(frame, encoded, output.pointer)

@@ -1,0 +1,69 @@
+"""Which device and precision to compute in."""
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Literal, get_args
+
+import torch
+
+from uamp_model.errors import DeviceError, InputError
+
+Precision = Literal["auto", "fp32", "bf16"]
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """Turn "auto", "cpu", "cuda", "cuda:1" or "mps" into a device that is there.
+
+    Raises:
+        InputError: if the name is none of these.
+        DeviceError: if this machine or this torch build does not have it.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = None
+    if device is None or device.type not in ("cpu", "cuda", "mps"):
+        raise InputError(f"Unknown device {name!r}: choose auto, cpu, cuda, cuda:1 or mps.")
+    if device.type == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if count == 0:
+            raise DeviceError("The device cuda was asked for, but no CUDA device can be used here: use --device cpu.")
+        if device.index is not None and device.index >= count:
+            raise DeviceError(f"The device {name} was asked for, but there are {count}: the last is cuda:{count - 1}.")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise DeviceError("The device mps was asked for, but it is not available here: use --device cpu.")
+    return device
+
+
+def choose_dtype(precision: Precision, device: torch.device, *, image_size: int) -> torch.dtype:
+    """The dtype of the heavy arithmetic: bfloat16 where it is fast, else float32.
+
+    On a CPU "auto" takes bfloat16 if the CPU computes in it and the model is large enough to gain from it.
+
+    Raises:
+        InputError: if the precision is unknown.
+    """
+    if precision not in get_args(Precision):
+        raise InputError(f"Unknown precision {precision!r}: choose {', '.join(get_args(Precision))}.")
+    if precision == "fp32":
+        return torch.float32
+    if precision == "bf16":
+        return torch.bfloat16
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    if device.type == "cpu" and image_size >= 512 and _cpu_has_bfloat16():
+        return torch.bfloat16
+    return torch.float32
+
+
+def _cpu_has_bfloat16() -> bool:
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(bool(capabilities.get(name)) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+
+
+def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[object]:
+    """A context in which the network computes in `dtype`."""
+    return nullcontext() if dtype == torch.float32 else torch.autocast(device.type, dtype=dtype)

@@ -1,0 +1,51 @@
+"""From a model's name to a tracker that is ready."""
+
+from pathlib import Path
+
+import torch
+
+from uamp_model.catalog import find_model
+from uamp_model.checkpoint import find_checkpoint, load_into, load_state_dict
+from uamp_model.devices import Precision, choose_device, choose_dtype
+from uamp_model.errors import InputError
+from uamp_model.presets import check_memory
+from uamp_model.sam2 import build_model
+from uamp_model.tracker import VideoTracker
+
+
+def load_tracker(
+    name: str = "nano",
+    *,
+    checkpoint: str | Path | None = None,
+    uamp_checkpoint: str | Path | None = None,
+    memory: str = "sam2",
+    device: str | torch.device = "auto",
+    precision: Precision = "auto",
+) -> VideoTracker:
+    """Load a model and make a tracker of it.
+
+    Args:
+        name: a model of the catalog (`uamp_model.MODELS`), also by its file's spelling; "nano" comes with the package.
+        checkpoint: a file of weights, an official `.pt` or safetensors; without it the bundled or downloaded one.
+        uamp_checkpoint: fine-tuned UAMP layers.
+        memory: which memory setting to track with.
+        device: "auto", "cpu", "cuda", "cuda:1" or "mps".
+        precision: "auto" (bfloat16 where it is fast), "fp32" or "bf16".
+
+    Raises:
+        InputError: if a name is unknown.
+        CheckpointError: if the weights are missing, damaged or of another model.
+        DeviceError: if the device is not there.
+    """
+    check_memory(memory)
+    if uamp_checkpoint is not None:
+        raise InputError("Fine-tuned UAMP layers are not part of this version yet: leave the UAMP checkpoint away.")
+    spec = find_model(name)
+    place = choose_device(str(device))
+    path = find_checkpoint(spec, Path(checkpoint) if checkpoint is not None else None)
+    state = load_state_dict(path)
+    model = build_model(spec.name)
+    load_into(model, state, source=str(path))
+    model.requires_grad_(False).to(place)
+    dtype = choose_dtype(precision, place, image_size=model.image_size)
+    return VideoTracker(model, name=spec.name, memory=memory, dtype=dtype)

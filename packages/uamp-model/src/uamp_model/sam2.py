@@ -1,0 +1,229 @@
+"""The only door to the sam2 package: SAM 2's four parts as typed functions over its own modules.
+
+The functions say again, without its dictionaries and flags, what `SAM2Base` does in `_forward_sam_heads`,
+`_prepare_memory_conditioned_features` and `_encode_new_memory` (github.com/facebookresearch/sam2, Apache-2.0);
+`tests/test_parity.py` holds them equal to the package's own video predictor. Shapes: see `types.py`.
+"""
+
+from dataclasses import dataclass
+from importlib.resources import files
+
+import torch
+import torch.nn.functional as F
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from sam2.modeling.sam2_base import NO_OBJ_SCORE, SAM2Base
+from sam2.modeling.sam2_utils import get_1d_sine_pe
+from torch import Tensor
+
+from uamp_model.catalog import find_model
+
+Sam2 = SAM2Base
+"""The network: a `torch.nn.Module` that holds SAM 2's weights under their official names."""
+
+ABSENT_LOGIT = NO_OBJ_SCORE
+"""Mask logit everywhere on a frame where the object is judged to be absent."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFeatures:
+    """What the image encoder says about images.
+
+    Attributes:
+        stride16: N×C×h×w.
+        stride8: N×C/4×2h×2w.
+        stride4: N×C/8×4h×4w.
+        position: 1×C×h×w, the sine encoding of the stride-16 cells' positions.
+    """
+
+    stride16: Tensor
+    stride8: Tensor
+    stride4: Tensor
+    position: Tensor
+
+    def pick(self, index: Tensor) -> "ImageFeatures":
+        """The features of the images `index` (N integers), one row per entry."""
+        return ImageFeatures(self.stride16[index], self.stride8[index], self.stride4[index], self.position)
+
+    def expand(self, count: int) -> "ImageFeatures":
+        """The features of one image, seen `count` times without a copy."""
+        grow = (count, -1, -1, -1)
+        return ImageFeatures(
+            self.stride16.expand(grow), self.stride8.expand(grow), self.stride4.expand(grow), self.position
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryTokens:
+    """What N objects remember, ready for attention.
+
+    Attributes:
+        spatial: N×M×D×h×w memory features.
+        recency: N×M integers: 0 for a conditioning frame, else 1 (oldest) to num_maskmem − 1 (the last frame).
+        pointers: N×P×C object pointers.
+        pointer_age: N×P time since the pointer's frame as a share of SAM 2's 15-frame span, positive in the past.
+    """
+
+    spatial: Tensor
+    recency: Tensor
+    pointers: Tensor
+    pointer_age: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """What the mask decoder says.
+
+    Attributes:
+        hypotheses: N×K×4h×4w mask logits.
+        ious: N×K predicted IoU.
+        presence: N×1 logit that the object is in view.
+        pointers: N×K×C object pointers, or N×1×C where the hypotheses share one; not yet mixed with absence.
+    """
+
+    hypotheses: Tensor
+    ious: Tensor
+    presence: Tensor
+    pointers: Tensor
+
+
+def build_model(name: str = "nano", *, image_size: int | None = None) -> Sam2:
+    """Build a catalog model with random weights, in evaluation mode, on the CPU.
+
+    Args:
+        name: a name of the catalog.
+        image_size: another input side S than the model's own, a multiple of 32; the weights are the same for any.
+
+    Raises:
+        InputError: if the name is unknown.
+    """
+    model = instantiate(model_config(name, image_size=image_size))
+    if not isinstance(model, SAM2Base):
+        raise TypeError(f"the configuration of {name} does not build a SAM 2 model")
+    return model.eval()
+
+
+def model_config(name: str, *, image_size: int | None = None) -> DictConfig:
+    """The `model` node of a catalog model's configuration file, in the sam2 package's own format."""
+    spec = find_model(name)
+    home = "uamp_model" if spec.bundled else "sam2"
+    config = OmegaConf.create(files(home).joinpath(spec.config).read_text(encoding="utf-8")).model
+    if image_size is not None:
+        config.image_size = image_size
+    OmegaConf.resolve(config)
+    return config
+
+
+def encode_image(model: Sam2, images: Tensor) -> ImageFeatures:
+    """Encode images, B×3×S×S normalised floats."""
+    out = model.forward_image(images)
+    stride4, stride8, stride16 = out["backbone_fpn"][-3:]
+    return ImageFeatures(stride16, stride8, stride4, out["vision_pos_enc"][-1][:1])
+
+
+def without_memory(model: Sam2, features: ImageFeatures) -> Tensor:
+    """Stride-16 features (N×C×h×w) of a frame that is decoded from its prompt alone."""
+    return features.stride16 + model.no_mem_embed.view(1, -1, 1, 1)
+
+
+def attend_memory(model: Sam2, features: ImageFeatures, memory: MemoryTokens) -> Tensor:
+    """Stride-16 features (N×C×h×w) that have seen the objects' memories."""
+    shape = features.stride16.shape
+    spatial, spatial_position = _spatial_tokens(model, memory)
+    pointers, pointer_position = _pointer_tokens(model, memory)
+    attended = model.memory_attention(
+        curr=[features.stride16.flatten(2).permute(2, 0, 1)],
+        curr_pos=[features.position.expand(shape[0], -1, -1, -1).flatten(2).permute(2, 0, 1)],
+        memory=torch.cat([spatial, pointers]),
+        memory_pos=torch.cat([spatial_position, pointer_position]),
+        num_obj_ptr_tokens=pointers.shape[0],
+    )
+    return attended.permute(1, 2, 0).reshape(shape)
+
+
+def _spatial_tokens(model: Sam2, memory: MemoryTokens) -> tuple[Tensor, Tensor]:
+    """(M·h·w)×N×D tokens and their positional encoding."""
+    n, m, d, h, w = memory.spatial.shape
+    tokens = memory.spatial.permute(1, 3, 4, 0, 2).reshape(m * h * w, n, d)
+    place = model.memory_encoder.position_encoding(memory.spatial[:1, 0])  # 1×D×h×w
+    time = model.maskmem_tpos_enc[model.num_maskmem - memory.recency - 1].view(n, m, d)
+    position = place.view(1, 1, d, h * w) + time.unsqueeze(-1)  # N×M×D×hw
+    return tokens, position.permute(1, 3, 0, 2).reshape(m * h * w, n, d)
+
+
+def _pointer_tokens(model: Sam2, memory: MemoryTokens) -> tuple[Tensor, Tensor]:
+    """(P·C/D)×N×D tokens, each pointer split into C/D of them, and their positional encoding."""
+    n, p, c = memory.pointers.shape
+    d = model.mem_dim
+    split = c // d
+    tokens = memory.pointers.view(n, p, split, d).permute(1, 2, 0, 3).reshape(p * split, n, d)
+    if not model.add_tpos_enc_to_obj_ptrs:
+        return tokens, tokens.new_zeros(p * split, n, d)
+    age = memory.pointer_age if model.use_signed_tpos_enc_to_obj_ptrs else memory.pointer_age.abs()
+    width = c if model.proj_tpos_enc_in_obj_ptrs else d
+    position = model.obj_ptr_tpos_proj(get_1d_sine_pe(age, dim=width))  # N×P×D
+    return tokens, position.permute(1, 0, 2).repeat_interleave(split, dim=0)
+
+
+def decode_masks(
+    model: Sam2,
+    conditioned: Tensor,
+    features: ImageFeatures,
+    points: tuple[Tensor, Tensor] | None,
+    mask_logits: Tensor | None,
+    *,
+    multimask: bool,
+) -> Decoded:
+    """Decode masks from stride-16 features that have seen the memory.
+
+    Args:
+        model: the network.
+        conditioned: N×C×h×w.
+        features: the same N images' features, for the decoder's fine levels.
+        points: N×P×2 coordinates in pixels of the S×S input and N×P labels, or None.
+        mask_logits: N×1×4h×4w mask to start from, or None.
+        multimask: whether to give K = 3 hypotheses, or one.
+    """
+    n = conditioned.shape[0]
+    if points is None:  # SAM 2 pads a missing prompt with one point that is none (label −1)
+        points = (conditioned.new_zeros(n, 1, 2), -torch.ones(n, 1, dtype=torch.int32, device=conditioned.device))
+    sparse, dense = model.sam_prompt_encoder(points=points, boxes=None, masks=mask_logits)
+    hypotheses, ious, tokens, presence = model.sam_mask_decoder(
+        image_embeddings=conditioned,
+        image_pe=model.sam_prompt_encoder.get_dense_pe(),
+        sparse_prompt_embeddings=sparse,
+        dense_prompt_embeddings=dense,
+        multimask_output=multimask,
+        repeat_image=False,
+        high_res_features=[features.stride4, features.stride8],
+    )
+    return Decoded(hypotheses.float(), ious.float(), presence.float(), model.obj_ptr_proj(tokens))
+
+
+def mix_absence(model: Sam2, pointer: Tensor, present: Tensor) -> Tensor:
+    """Object pointers N×C, replaced by the learned "not here" where `present` (N×1, in [0, 1]) is 0."""
+    if not model.pred_obj_scores:
+        return pointer
+    kept = present * pointer if model.fixed_no_obj_ptr else pointer
+    return kept + (1 - present) * model.no_obj_ptr
+
+
+def encode_memory(model: Sam2, features: ImageFeatures, logits: Tensor, present: Tensor, *, prompted: bool) -> Tensor:
+    """Encode a frame and its masks into memory features, N×D×h×w.
+
+    Args:
+        model: the network.
+        features: of the N objects' images.
+        logits: N×1×4h×4w mask logits.
+        present: N×1 in {0, 1}, whether the object is in view.
+        prompted: whether the masks come from a prompt of the user.
+    """
+    size = (model.image_size, model.image_size)
+    logits = F.interpolate(logits.float(), size=size, mode="bilinear", align_corners=False)
+    hard = prompted and model.binarize_mask_from_pts_for_mem_enc and not model.training
+    mask = (logits > 0).float() if hard else logits.sigmoid()
+    mask = mask * model.sigmoid_scale_for_mem_enc + model.sigmoid_bias_for_mem_enc
+    memory: Tensor = model.memory_encoder(features.stride16, mask, skip_mask_sigmoid=True)["vision_features"]
+    if model.no_obj_embed_spatial is not None:
+        memory = memory + (1 - present)[..., None, None] * model.no_obj_embed_spatial[..., None, None]
+    return memory

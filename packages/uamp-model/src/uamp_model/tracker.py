@@ -1,0 +1,328 @@
+"""The streaming tracker: one frame in, one result out, whatever the length of the video. Shapes: see `types.py`."""
+
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from uamp_model.core import FrameOutput, PromptBatch, track_frame, write_memory
+from uamp_model.devices import autocast
+from uamp_model.errors import InputError
+from uamp_model.memory import MemoryBank, MemoryEntry, Selection, gather, select_recent
+from uamp_model.preprocess import check_frame, prepare_frame, prepare_mask, prepare_points
+from uamp_model.sam2 import ImageFeatures, Sam2, encode_image
+from uamp_model.types import FrameResult, Prompt, Suggestion
+
+Frame = npt.NDArray[np.uint8]
+Key = TypeVar("Key", bound=Hashable)
+
+
+class VideoTracker:
+    """A frozen network and how to use it. It holds no state of any video: `start` a session for each.
+
+    Attributes:
+        name: the model's name in the catalog.
+        memory: the memory setting.
+        model: the network, in evaluation mode.
+        dtype: what the network computes in.
+    """
+
+    def __init__(self, model: Sam2, *, name: str, memory: str = "sam2", dtype: torch.dtype = torch.float32) -> None:
+        self.model = model.eval()
+        self.name = name
+        self.memory = memory
+        self.dtype = dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is and results come back."""
+        return next(self.model.parameters()).device
+
+    @property
+    def image_size(self) -> int:
+        """Side S of the square that frames are resized to."""
+        return int(self.model.image_size)
+
+    def start(self, *, first_frame: int = 0, reverse: bool = False, num_frames: int | None = None) -> "TrackingSession":
+        """Begin a video.
+
+        Args:
+            first_frame: number of the first frame that will be given.
+            reverse: frames come in falling order.
+            num_frames: the video's length, if known. It only matters below 16 frames, where SAM 2's predictor
+                scales the pointers' age by it; without it a short video is treated as the beginning of a long one.
+        """
+        span = self.model.max_obj_ptrs_in_encoder if num_frames is None else num_frames
+        return TrackingSession(
+            self,
+            direction=-1 if reverse else 1,
+            next_frame=first_frame,
+            age_span=min(span, self.model.max_obj_ptrs_in_encoder) - 1,
+        )
+
+    def encode(self, frame: Frame) -> ImageFeatures:
+        """Image features of one H×W×3 uint8 RGB frame."""
+        with torch.inference_mode(), autocast(self.device, self.dtype):
+            return encode_image(self.model, prepare_frame(frame, self.image_size).to(self.device))
+
+    def suggest_prompts(self, frame: Frame, *, max_objects: int = 1) -> list[Suggestion]:
+        """Objects that stand out on a frame, the most prominent first; perhaps none."""
+        from uamp_model.suggest import suggest_prompts  # imported late: suggest.py itself needs this module
+
+        return suggest_prompts(self, frame, max_objects=max_objects)
+
+
+@dataclass(slots=True)
+class TrackedObject:
+    """One object of a session.
+
+    Attributes:
+        bank: what it remembers.
+        logits: 1×1×4h×4w mask logits on the last frame.
+        score: its last score, a scalar tensor in [0, 1].
+    """
+
+    bank: MemoryBank = field(default_factory=MemoryBank)
+    logits: Tensor | None = None
+    score: Tensor | None = None
+
+
+@dataclass(slots=True)
+class TrackingSession:
+    """One video being tracked. All state lives here; sessions of one tracker never touch.
+
+    Make it with `VideoTracker.start`.
+    """
+
+    tracker: VideoTracker
+    direction: int
+    next_frame: int
+    age_span: int
+    objects: dict[int, TrackedObject] = field(default_factory=dict)
+    features: ImageFeatures | None = None
+    size: tuple[int, int] = (0, 0)
+
+    @property
+    def frame_index(self) -> int:
+        """Number of the frame that was given last."""
+        return self.next_frame - self.direction
+
+    def step(self, frame: Frame, prompts: Mapping[int, Prompt] | None = None) -> FrameResult:
+        """Give the next frame, and prompts for objects that appear on it or are to be pinned down anew.
+
+        Args:
+            frame: H×W×3 uint8 RGB.
+            prompts: by object id. A new id adds an object; a known one makes this a further conditioning frame of it.
+
+        Raises:
+            InputError: if the frame or a prompt is wrong; the session is then as it was before the call.
+        """
+        check_frame(frame)
+        batches = self._prepare(prompts or {}, frame.shape[0], frame.shape[1])
+        self.features = self.tracker.encode(frame)
+        self.size = (frame.shape[0], frame.shape[1])
+        index = self.next_frame
+        self.next_frame += self.direction
+        with torch.inference_mode(), autocast(self.tracker.device, self.tracker.dtype):
+            followed = [i for i in self.objects if i not in (prompts or {})]
+            self._follow(followed, index)
+            for ids, batch in batches:
+                self._condition(ids, batch, index)
+            return self._result(index)
+
+    def correct(self, prompts: Mapping[int, Prompt]) -> FrameResult:
+        """Prompt again on the frame that was given last: objects start from their mask there and what they remember.
+
+        As in SAM 2, the corrected mask replaces the frame's entry in memory, and points are read together with the
+        mask they correct; points of earlier calls are not repeated. A new id adds an object on this frame.
+
+        Raises:
+            InputError: if no frame was given yet, or a prompt is wrong.
+        """
+        if self.features is None:
+            raise InputError("There is no frame to correct yet: call step with a frame first.")
+        batches = self._prepare(prompts, *self.size)
+        index = self.frame_index
+        with torch.inference_mode(), autocast(self.tracker.device, self.tracker.dtype):
+            for ids, batch in batches:
+                tracked = [i for i in ids if i in self.objects and index not in self.objects[i].bank.conditioning]
+                for i in ids:  # corrections are rare: one by one, since their memories differ in shape
+                    row = _row(batch, ids.index(i))
+                    if i in tracked:
+                        self._correct_tracked(i, row, index)
+                    else:
+                        self._condition([i], row, index)
+            return self._result(index)
+
+    def remove(self, object_id: int) -> None:
+        """Stop following an object and forget it.
+
+        Raises:
+            InputError: if there is no such object.
+        """
+        if object_id not in self.objects:
+            known = ", ".join(map(str, self.objects)) or "none"
+            raise InputError(f"There is no object {object_id} to remove: this session follows {known}.")
+        del self.objects[object_id]
+
+    def propagate(
+        self, frames: Sequence[Frame], prompts: Mapping[int, Prompt], *, start: int = 0
+    ) -> Iterator[tuple[int, FrameResult]]:
+        """Track a whole video in both directions from prompts on frame `start`.
+
+        Yields:
+            (frame number, result): `start` to the last frame, then `start` − 1 down to 0.
+
+        Raises:
+            InputError: if `start` is not a frame of the video, a frame or a prompt is wrong, or the session has begun.
+        """
+        if not 0 <= start < len(frames):
+            raise InputError(f"Frame {start} is not in the video, which has {len(frames)} frames, numbered from 0.")
+        if self.features is not None:
+            raise InputError("A session that has seen frames cannot propagate a whole video: start a new one.")
+        for reverse in (False, True):
+            session = self.tracker.start(first_frame=start, reverse=reverse)
+            session.age_span = self.age_span
+            order = range(start, -1, -1) if reverse else range(start, len(frames))
+            for index in order:
+                result = session.step(frames[index], prompts if index == start else None)
+                if not (reverse and index == start):
+                    yield index, result
+            if start == 0:
+                return
+
+    def _prepare(
+        self, prompts: Mapping[int, Prompt], height: int, width: int
+    ) -> list[tuple[list[int], PromptBatch]]:
+        """Check prompts and batch those of one kind and number of points."""
+        size, device = self.tracker.image_size, self.tracker.device
+        masks: list[tuple[int, Tensor]] = []
+        points: dict[int, list[tuple[int, tuple[Tensor, Tensor]]]] = defaultdict(list)
+        for object_id, prompt in prompts.items():
+            if prompt.region is not None:
+                masks.append((object_id, prepare_mask(prompt.region, height, width, size)))
+            else:
+                points[len(prompt.labels)].append((object_id, prepare_points(prompt, height, width, size)))
+        batches = []
+        if masks:
+            batches.append(([i for i, _ in masks], PromptBatch(masks=torch.cat([m for _, m in masks]).to(device))))
+        for group in points.values():
+            xy = torch.cat([p for _, (p, _) in group]).to(device)
+            labels = torch.cat([label for _, (_, label) in group]).to(device)
+            batches.append(([i for i, _ in group], PromptBatch(points=xy, labels=labels)))
+        return batches
+
+    def _follow(self, ids: Sequence[int], index: int) -> None:
+        """Track objects without a prompt, those whose memories have one shape in one batch."""
+        selections = {i: self._select(i, index) for i in ids}
+        for group in _group(ids, lambda i: selections[i].layout):
+            features = self._features(len(group))
+            tokens = gather([selections[i] for i in group], age_span=self.age_span)
+            output = track_frame(self.tracker.model, features, tokens)
+            self._remember(group, features, output, index)
+
+    def _condition(self, ids: Sequence[int], batch: PromptBatch, index: int) -> None:
+        """Read objects from their prompts alone and make this a conditioning frame of them."""
+        features = self._features(len(ids))
+        known = [self.objects[i].logits if i in self.objects else None for i in ids]
+        again = [i in self.objects and index in self.objects[i].bank.conditioning for i in ids]
+        previous = None
+        if batch.masks is None and all(again):
+            previous = torch.cat([logits for logits in known if logits is not None])
+        output = track_frame(self.tracker.model, features, None, batch, previous=previous)
+        self._remember(ids, features, output, index, prompted=True, conditioning=True)
+
+    def _correct_tracked(self, object_id: int, batch: PromptBatch, index: int) -> None:
+        features = self._features(1)
+        tokens = gather([self._select(object_id, index)], age_span=self.age_span)
+        previous = self.objects[object_id].logits
+        output = track_frame(self.tracker.model, features, tokens, batch, previous=previous)
+        self._remember([object_id], features, output, index, prompted=True)
+
+    def _select(self, object_id: int, index: int) -> Selection:
+        return select_recent(self.tracker.model, self.objects[object_id].bank, index, self.direction)
+
+    def _features(self, count: int) -> ImageFeatures:
+        if self.features is None:
+            raise RuntimeError("a frame must be encoded first")
+        return self.features.expand(count)
+
+    def _remember(
+        self,
+        ids: Sequence[int],
+        features: ImageFeatures,
+        output: FrameOutput,
+        index: int,
+        *,
+        prompted: bool = False,
+        conditioning: bool = False,
+    ) -> None:
+        """Write a batch's result into its objects' memories."""
+        model = self.tracker.model
+        entry = write_memory(model, features, output, index, prompted=prompted)
+        scores = output.ious.gather(1, output.best[:, None]) * output.presence.sigmoid()
+        for row, object_id in enumerate(ids):
+            tracked = self.objects.setdefault(object_id, TrackedObject())
+            tracked.logits = output.logits[row : row + 1]
+            tracked.score = scores[row, 0].clamp(0, 1)
+            own = _entry_of(entry, row)
+            if conditioning:
+                tracked.bank.remember_prompted(own)
+            else:
+                tracked.bank.remember(
+                    own, features_kept=model.num_maskmem, pointers_kept=model.max_obj_ptrs_in_encoder
+                )
+
+    def _result(self, index: int) -> FrameResult:
+        height, width = self.size
+        logits = [o.logits for o in self.objects.values() if o.logits is not None]
+        scores = [o.score for o in self.objects.values() if o.score is not None]
+        device = self.tracker.device
+        if not logits:
+            empty = torch.zeros(0, height, width, device=device)
+            return FrameResult(index, (), empty > 0, empty, empty.clone(), torch.zeros(0, device=device))
+        full = F.interpolate(torch.cat(logits).float(), (height, width), mode="bilinear", align_corners=False)[:, 0]
+        return FrameResult(
+            frame_index=index,
+            object_ids=tuple(self.objects),
+            masks=full > 0,
+            logits=full,
+            uncertainty=binary_entropy(full),
+            scores=torch.stack(scores).float(),
+        )
+
+
+def binary_entropy(logits: Tensor) -> Tensor:
+    """Entropy in bits, in [0, 1], of the foreground probability that logits stand for."""
+    probability = logits.sigmoid()
+    nats = F.softplus(logits) - logits * probability
+    return (nats / float(np.log(2))).clamp(0, 1)
+
+
+def _entry_of(entry: MemoryEntry, row: int) -> MemoryEntry:
+    """One object's part of a batch's entry, its features in bfloat16, as SAM 2's predictor stores them."""
+    features = None if entry.features is None else entry.features[row : row + 1].to(torch.bfloat16, copy=True)
+    return MemoryEntry(entry.frame, features, entry.pointer[row : row + 1].float())
+
+
+def _row(batch: PromptBatch, row: int) -> PromptBatch:
+    """One object's part of a batch of prompts."""
+    if batch.masks is not None:
+        return PromptBatch(masks=batch.masks[row : row + 1])
+    if batch.points is None or batch.labels is None:
+        raise RuntimeError("a batch of prompts without prompts")
+    return PromptBatch(points=batch.points[row : row + 1], labels=batch.labels[row : row + 1])
+
+
+def _group(ids: Sequence[int], key: Callable[[int], Key]) -> list[list[int]]:
+    """Split ids into lists of equal key, keeping their order."""
+    groups: dict[Key, list[int]] = defaultdict(list)
+    for i in ids:
+        groups[key(i)].append(i)
+    return list(groups.values())

@@ -1,0 +1,122 @@
+"""What goes into a tracker and what comes out of it.
+
+Shape legend, used in every file of this package:
+    B clips or images      N objects        T frames        P points        K mask hypotheses
+    H×W video pixels       S model input side (S×S)         h×w stride-16 cells (h = w = S/16)
+    C feature channels     M memories       D memory channels
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from uamp_model.errors import InputError
+
+BACKGROUND, FOREGROUND, BOX_CORNER_0, BOX_CORNER_1 = 0, 1, 2, 3
+"""Labels of prompt points, as SAM 2 numbers them."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prompt:
+    """Says where one object is on one frame: points, a box (perhaps with points), or a mask.
+
+    Build it with `Prompt.box`, `Prompt.points` or `Prompt.mask`.
+
+    Attributes:
+        xy: P×2 float32 pixel coordinates (x, y); a box is its two corners, first. Empty for a mask.
+        labels: P int32, see the label constants of this module.
+        region: H×W bool, or None if the prompt is not a mask.
+    """
+
+    xy: npt.NDArray[np.float32]
+    labels: npt.NDArray[np.int32]
+    region: npt.NDArray[np.bool_] | None = None
+
+    @staticmethod
+    def box(x0: float, y0: float, x1: float, y1: float) -> "Prompt":
+        """The object fills the box from (x0, y0), top left, to (x1, y1), bottom right, in pixels."""
+        corners = _finite(np.array([[x0, y0], [x1, y1]], np.float32), "box")
+        if x1 <= x0 or y1 <= y0:
+            raise InputError(
+                f"The box {x0:g},{y0:g},{x1:g},{y1:g} is reversed or has no area: "
+                "give the left, top, right and bottom edge, in that order."
+            )
+        return Prompt(corners, np.array([BOX_CORNER_0, BOX_CORNER_1], np.int32))
+
+    @staticmethod
+    def points(xy: npt.ArrayLike, labels: npt.ArrayLike | Sequence[int] | None = None) -> "Prompt":
+        """Clicks: P×2 pixel coordinates and P labels, 1 on the object (the default), 0 beside it."""
+        coordinates = _finite(np.asarray(xy, np.float32).reshape(-1, 2), "point")
+        flags = np.ones(len(coordinates), np.int32) if labels is None else np.asarray(labels, np.int32).reshape(-1)
+        if len(coordinates) == 0:
+            raise InputError("A prompt of points needs at least one point.")
+        if len(flags) != len(coordinates):
+            raise InputError(f"There are {len(coordinates)} points but {len(flags)} labels: give one label per point.")
+        if not np.isin(flags, (BACKGROUND, FOREGROUND)).all():
+            raise InputError("A point's label must be 1 (on the object) or 0 (beside it).")
+        return Prompt(coordinates, flags)
+
+    @staticmethod
+    def mask(mask: npt.ArrayLike) -> "Prompt":
+        """The object is where the H×W mask is not zero; H×W must be the size of the frame."""
+        region = np.asarray(mask)
+        if region.ndim != 2:
+            raise InputError(f"A mask prompt must be a height×width array, but this one has shape {region.shape}.")
+        region = region.astype(bool)
+        if not region.any():
+            raise InputError("The mask is empty: mark at least one pixel of the object.")
+        return Prompt(np.zeros((0, 2), np.float32), np.zeros(0, np.int32), region)
+
+    def with_points(self, xy: npt.ArrayLike, labels: npt.ArrayLike | Sequence[int] | None = None) -> "Prompt":
+        """This box or these points and more points."""
+        if self.region is not None:
+            raise InputError("A mask prompt cannot be combined with points: give one or the other.")
+        more = Prompt.points(xy, labels)
+        return replace(self, xy=np.concatenate([self.xy, more.xy]), labels=np.concatenate([self.labels, more.labels]))
+
+
+def _finite(values: npt.NDArray[np.float32], what: str) -> npt.NDArray[np.float32]:
+    if not np.isfinite(values).all():
+        raise InputError(f"A {what} has a coordinate that is not a finite number.")
+    return values
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FrameResult:
+    """What the tracker says about one frame. Tensors live on the tracker's device.
+
+    Attributes:
+        frame_index: number of the frame within the video, from 0.
+        object_ids: the N objects, in the order of the tensors' first axis.
+        masks: N×H×W bool, True on the object. Masks of different objects may overlap.
+        logits: N×H×W float32; the mask is where they are above 0.
+        uncertainty: N×H×W float32 in [0, 1], 1 where the tracker cannot tell.
+        scores: N float32 in [0, 1], the predicted IoU of the mask times the probability that the object is in view.
+    """
+
+    frame_index: int
+    object_ids: tuple[int, ...]
+    masks: torch.Tensor
+    logits: torch.Tensor
+    uncertainty: torch.Tensor
+    scores: torch.Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Suggestion:
+    """An object the tracker noticed by itself.
+
+    Attributes:
+        prompt: what to give to `TrackingSession.step` to follow it.
+        box: x0, y0, x1, y1 around its mask, in pixels.
+        mask: H×W bool.
+        score: prominence in [0, 1]; suggestions are sorted by it.
+    """
+
+    prompt: Prompt
+    box: tuple[float, float, float, float]
+    mask: npt.NDArray[np.bool_]
+    score: float
