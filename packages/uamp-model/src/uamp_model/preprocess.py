@@ -35,7 +35,7 @@ def prepare_frame(frame: npt.NDArray[np.uint8], size: int) -> Tensor:
     """Resize an H×W×3 uint8 RGB frame to the square input: 1×3×S×S, normalised, on the CPU."""
     if frame.shape[:2] != (size, size):
         frame = np.asarray(Image.fromarray(frame).resize((size, size), Image.Resampling.BICUBIC))
-    return normalize(torch.from_numpy(np.ascontiguousarray(frame)).permute(2, 0, 1)).unsqueeze(0)
+    return normalize(torch.tensor(frame).permute(2, 0, 1)).unsqueeze(0)
 
 
 def prepare_points(prompt: Prompt, height: int, width: int, size: int) -> tuple[Tensor, Tensor]:
@@ -56,8 +56,8 @@ def prepare_points(prompt: Prompt, height: int, width: int, size: int) -> tuple[
     for x, y in xy[2 if is_box else 0 :]:
         if not (0 <= x <= width and 0 <= y <= height):
             raise InputError(f"The point {x:g},{y:g} lies outside the picture, which is {width}×{height} pixels.")
-    scaled = torch.from_numpy(xy) / torch.tensor([width, height]) * size
-    return scaled.unsqueeze(0), torch.from_numpy(prompt.labels).unsqueeze(0)
+    scaled = torch.tensor(xy) / torch.tensor([width, height]) * size
+    return scaled.unsqueeze(0), torch.tensor(prompt.labels).unsqueeze(0)
 
 
 def prepare_mask(region: npt.NDArray[np.bool_], height: int, width: int, size: int) -> Tensor:
@@ -71,7 +71,7 @@ def prepare_mask(region: npt.NDArray[np.bool_], height: int, width: int, size: i
             f"The mask is {region.shape[1]}×{region.shape[0]} pixels but the picture is {width}×{height}: "
             "give a mask of the picture's size."
         )
-    mask = torch.from_numpy(region)[None, None].float()
+    mask = torch.tensor(region)[None, None].float()
     if region.shape == (size, size):
         return mask
     smooth = F.interpolate(mask, size=(size, size), mode="bilinear", align_corners=False, antialias=True)

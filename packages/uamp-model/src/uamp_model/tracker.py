@@ -132,6 +132,7 @@ class TrackingSession:
         with torch.inference_mode(), autocast(self.tracker.device, self.tracker.dtype):
             followed = [i for i in self.objects if i not in (prompts or {})]
             self._follow(followed, index)
+            self._enrol(prompts or {})
             for ids, batch in batches:
                 self._condition(ids, batch, index)
             return self._result(index)
@@ -149,9 +150,10 @@ class TrackingSession:
             raise InputError("There is no frame to correct yet: call step with a frame first.")
         batches = self._prepare(prompts, *self.size)
         index = self.frame_index
+        tracked = {i for i, known in self.objects.items() if index not in known.bank.conditioning}
+        self._enrol(prompts)
         with torch.inference_mode(), autocast(self.tracker.device, self.tracker.dtype):
             for ids, batch in batches:
-                tracked = [i for i in ids if i in self.objects and index not in self.objects[i].bank.conditioning]
                 for i in ids:  # corrections are rare: one by one, since their memories differ in shape
                     row = _row(batch, ids.index(i))
                     if i in tracked:
@@ -218,6 +220,11 @@ class TrackingSession:
             batches.append(([i for i, _ in group], PromptBatch(points=xy, labels=labels)))
         return batches
 
+    def _enrol(self, prompts: Mapping[int, Prompt]) -> None:
+        """Give new objects their place, in the order of the prompts."""
+        for object_id in prompts:
+            self.objects.setdefault(object_id, TrackedObject())
+
     def _follow(self, ids: Sequence[int], index: int) -> None:
         """Track objects without a prompt, those whose memories have one shape in one batch."""
         selections = {i: self._select(i, index) for i in ids}
@@ -230,11 +237,9 @@ class TrackingSession:
     def _condition(self, ids: Sequence[int], batch: PromptBatch, index: int) -> None:
         """Read objects from their prompts alone and make this a conditioning frame of them."""
         features = self._features(len(ids))
-        known = [self.objects[i].logits if i in self.objects else None for i in ids]
-        again = [i in self.objects and index in self.objects[i].bank.conditioning for i in ids]
         previous = None
-        if batch.masks is None and all(again):
-            previous = torch.cat([logits for logits in known if logits is not None])
+        if batch.masks is None and all(index in self.objects[i].bank.conditioning for i in ids):
+            previous = torch.cat([logits for i in ids if (logits := self.objects[i].logits) is not None])
         output = track_frame(self.tracker.model, features, None, batch, previous=previous)
         self._remember(ids, features, output, index, prompted=True, conditioning=True)
 
@@ -268,7 +273,7 @@ class TrackingSession:
         entry = write_memory(model, features, output, index, prompted=prompted)
         scores = output.ious.gather(1, output.best[:, None]) * output.presence.sigmoid()
         for row, object_id in enumerate(ids):
-            tracked = self.objects.setdefault(object_id, TrackedObject())
+            tracked = self.objects[object_id]
             tracked.logits = output.logits[row : row + 1]
             tracked.score = scores[row, 0].clamp(0, 1)
             own = _entry_of(entry, row)
