@@ -1,0 +1,297 @@
+"""A pool of generated clips on disk: rendered once, memory-mapped, and cut into training clips in a few milliseconds."""
+
+from __future__ import annotations
+
+import json
+import logging
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from uamp_data.errors import DataError
+from uamp_data.synthetic import GENERATOR_VERSION, generate_clip
+
+_log = logging.getLogger(__name__)
+_HEAD = "pool.json"
+_FORMAT = 1
+# An object counts as visible in a training clip from this share of the picture on.
+_SMALLEST_SHARE = 0.003
+
+Image = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class PoolClip:
+    """A training clip: frames T×S×S×3 uint8 RGB and masks T×S×S uint8 with object ids (0 is background)."""
+
+    frames: NDArray[np.uint8]
+    masks: NDArray[np.uint8]
+
+
+def build_pool(
+    folder: Path | str,
+    *,
+    clips: int,
+    num_frames: int = 24,
+    size: int = 256,
+    seed: int = 0,
+    workers: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> ClipPool:
+    """Render ``clips`` mixed clips into ``folder``; an interrupted build goes on where it stopped.
+
+    Args:
+        folder: Where the pool lies; made if missing.
+        clips: Number of clips M.
+        num_frames: Frames of each clip.
+        size: Side of the square frames in pixels.
+        seed: The pool's seed; clip i depends on it and on i alone.
+        workers: Processes that render; 1 renders in this one.
+        progress: Called with (done, clips) at the start and after every clip.
+
+    Raises:
+        DataError: The folder holds a pool of another recipe, or cannot be written.
+    """
+    folder = Path(folder)
+    recipe = {
+        "format": _FORMAT,
+        "generator": GENERATOR_VERSION,
+        "seed": seed,
+        "clips": clips,
+        "num_frames": num_frames,
+        "size": size,
+    }
+    try:
+        done = _prepare(folder, recipe)
+        missing = [int(i) for i in np.flatnonzero(done == 0)]
+        finished = clips - len(missing)
+        if progress:
+            progress(finished, clips)
+        for index in _render(folder, recipe, missing, workers):
+            done[index] = 1
+            done.flush()
+            finished += 1
+            if progress:
+                progress(finished, clips)
+    except OSError as error:
+        raise DataError(f"The clip pool in {folder} cannot be written ({error}): free space or choose another folder.") from error
+    return ClipPool(folder)
+
+
+def _prepare(folder: Path, recipe: dict[str, int]) -> np.memmap[tuple[int, ...], np.dtype[np.uint8]]:
+    """Make the arrays of a new pool, or check an existing one; returns the map of finished clips."""
+    head = folder / _HEAD
+    if head.is_file():
+        found = _read_head(folder)
+        if found != recipe:
+            named = ", ".join(f"{k} {found.get(k)} instead of {v}" for k, v in recipe.items() if found.get(k) != v)
+            raise DataError(f"{folder} holds a clip pool made with another recipe ({named}): choose another folder or delete it.")
+    else:
+        folder.mkdir(parents=True, exist_ok=True)
+        m, t, s = recipe["clips"], recipe["num_frames"], recipe["size"]
+        for name, shape in (("frames", (m, t, s, s, 3)), ("masks", (m, t, s, s)), ("done", (m,))):
+            # Sparse files: nothing is read before "done" says so.
+            np.lib.format.open_memmap(folder / f"{name}.npy", mode="w+", dtype=np.uint8, shape=shape).flush()
+        # The head is written last: arrays without it are an aborted start and are made anew.
+        partial = head.with_suffix(".json.part")
+        partial.write_text(json.dumps(recipe, indent=1) + "\n")
+        os.replace(partial, head)
+    return np.lib.format.open_memmap(folder / "done.npy", mode="r+")
+
+
+def _read_head(folder: Path) -> dict[str, int]:
+    try:
+        found = json.loads((folder / _HEAD).read_text())
+        return {str(k): int(v) for k, v in found.items()}
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise DataError(f"{folder} holds no readable clip pool ({_HEAD}: {error}): build it first.") from error
+
+
+def _render_one(folder: Path, recipe: dict[str, int], index: int) -> int:
+    side = recipe["size"]
+    # 2^32 apart, so that pools with neighbouring seeds share no clip.
+    clip = generate_clip((recipe["seed"] << 32) + index, num_frames=recipe["num_frames"], size=(side, side))
+    for name, pictures in (("frames", clip.frames), ("masks", clip.masks)):
+        array = np.lib.format.open_memmap(folder / f"{name}.npy", mode="r+")
+        array[index] = pictures
+        array.flush()
+    return index
+
+
+def _one_thread() -> None:
+    # The worker process is ours alone: with one process per core, threads inside each only get in the way.
+    cv2.setNumThreads(1)
+
+
+def _render(folder: Path, recipe: dict[str, int], missing: list[int], workers: int) -> Iterator[int]:
+    if workers <= 1 or len(missing) < 2:
+        for index in missing:
+            yield _render_one(folder, recipe, index)
+        return
+    # Forking a process that runs threads (torch, OpenCV) can hang, hence "spawn".
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(workers, len(missing)), mp_context=context, initializer=_one_thread) as executor:
+        waiting = [executor.submit(_render_one, folder, recipe, index) for index in missing]
+        try:
+            for future in as_completed(waiting):
+                yield future.result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+class ClipPool:
+    """A finished pool on disk, opened read-only; the frames stay in the file until they are used.
+
+    Args:
+        folder: A folder that ``build_pool`` has filled.
+
+    Raises:
+        DataError: There is no pool, or it is not complete.
+    """
+
+    def __init__(self, folder: Path | str) -> None:
+        self.folder = Path(folder)
+        recipe = _read_head(self.folder)
+        try:
+            self._frames: NDArray[np.uint8] = np.load(self.folder / "frames.npy", mmap_mode="r")
+            self._masks: NDArray[np.uint8] = np.load(self.folder / "masks.npy", mmap_mode="r")
+            done = np.load(self.folder / "done.npy")
+        except (OSError, ValueError) as error:
+            raise DataError(f"The clip pool in {self.folder} is damaged ({error}): delete it and build it again.") from error
+        if not done.all():
+            raise DataError(f"The clip pool in {self.folder} is not complete ({int(done.sum())} of {len(done)} clips): build it to the end.")
+        self.generator_version = recipe["generator"]
+        self.num_frames, self.size = recipe["num_frames"], recipe["size"]
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def clip(self, index: int, rng: np.random.Generator, num_frames: int, size: int, max_stride: int = 4) -> PoolClip:
+        """Cut a training clip out of pool clip ``index`` and augment it the same way on all its frames.
+
+        Everything random comes from ``rng``: a window with a random stride and direction, crop, flip, colour, blur,
+        noise and JPEG. At least one object covers 0.3 % of the first frame.
+
+        Args:
+            index: Which pool clip, 0 to len - 1.
+            rng: Source of randomness.
+            num_frames: Frames to return, at most the pool's.
+            size: Side of the returned square frames in pixels.
+            max_stride: Largest distance between frames.
+
+        Raises:
+            DataError: More frames are asked for than the pool's clips have.
+        """
+        if not 1 <= num_frames <= self.num_frames:
+            raise DataError(f"The pool's clips have {self.num_frames} frames: ask for 1 to {self.num_frames}, not {num_frames}.")
+        frames, masks = self._window(index, rng, num_frames, max_stride)
+        frames, masks = _crop(frames, masks, rng, size)
+        frames, masks = _flip(frames, masks, rng)
+        return PoolClip(_degrade(_recolour(frames, rng), rng), masks)
+
+    def _window(self, index: int, rng: np.random.Generator, num_frames: int, max_stride: int) -> tuple[list[Image], list[Image]]:
+        longest = (self.num_frames - 1) // max(num_frames - 1, 1)
+        times = np.arange(num_frames)
+        for _ in range(6):
+            stride = int(rng.integers(1, max(1, min(max_stride, longest)) + 1))
+            start = int(rng.integers(self.num_frames - (num_frames - 1) * stride))
+            picked = start + stride * np.arange(num_frames)
+            if rng.random() < 0.5:
+                picked = picked[::-1]
+            if _largest(np.asarray(self._masks[index, picked[0]])) >= _SMALLEST_SHARE:
+                times = picked
+                break
+        # When no try succeeded: frame 0 of every clip shows all its objects.
+        return [self._frames[index, t] for t in times], [self._masks[index, t] for t in times]
+
+
+def _largest(mask: Image) -> float:
+    """Share of the picture that the largest object covers."""
+    counts = np.bincount(mask.ravel(), minlength=2)[1:]
+    return float(counts.max()) / mask.size
+
+
+def _crop(frames: list[Image], masks: list[Image], rng: np.random.Generator, size: int) -> tuple[Image, Image]:
+    """Crop all frames alike around an object of the first frame, and resize them to size×size."""
+    height, width = masks[0].shape
+    ids = np.unique(masks[0])
+    y0, x0, h, w = 0, 0, height, width
+    if rng.random() < 0.8 and ids.max() > 0:
+        chosen = int(rng.choice(ids[ids > 0]))
+        rows, columns = (np.flatnonzero((masks[0] == chosen).any(axis)) for axis in (1, 0))
+        share, aspect = rng.uniform(0.45, 1.0), np.exp(rng.uniform(-0.2, 0.2))
+        h, w = int(min(height, height * share * aspect)), int(min(width, width * share / aspect))
+        # The crop holds the middle of the object, so that most of it is in view.
+        y0 = _place(rng, float(rows.mean()), h, height)
+        x0 = _place(rng, float(columns.mean()), w, width)
+        if _largest(np.ascontiguousarray(masks[0][y0 : y0 + h, x0 : x0 + w])) < _SMALLEST_SHARE:
+            y0, x0, h, w = 0, 0, height, width
+    smooth = cv2.INTER_AREA if min(h, w) >= size else cv2.INTER_LINEAR
+    out_frames = np.empty((len(frames), size, size, 3), np.uint8)
+    out_masks = np.empty((len(frames), size, size), np.uint8)
+    for t, (frame, mask) in enumerate(zip(frames, masks, strict=True)):
+        window = np.s_[y0 : y0 + h, x0 : x0 + w]
+        out_frames[t] = cv2.resize(np.ascontiguousarray(frame[window]), (size, size), interpolation=smooth)
+        out_masks[t] = cv2.resize(np.ascontiguousarray(mask[window]), (size, size), interpolation=cv2.INTER_NEAREST_EXACT)
+    return out_frames, out_masks
+
+
+def _place(rng: np.random.Generator, middle: float, length: int, full: int) -> int:
+    low, high = max(0, int(middle - 0.85 * length)), min(full - length, int(middle - 0.15 * length))
+    return int(rng.integers(low, high + 1)) if high >= low else min(max(low, 0), full - length)
+
+
+def _flip(frames: Image, masks: Image, rng: np.random.Generator) -> tuple[Image, Image]:
+    horizontal, vertical = rng.random() < 0.5, rng.random() < 0.05
+    if horizontal:
+        frames, masks = frames[:, :, ::-1], masks[:, :, ::-1]
+    if vertical:
+        frames, masks = frames[:, ::-1], masks[:, ::-1]
+    return np.ascontiguousarray(frames), np.ascontiguousarray(masks)
+
+
+def _recolour(frames: Image, rng: np.random.Generator) -> Image:
+    """Permute and mix the channels, then bend each one's brightness curve."""
+    count, size = frames.shape[:2]
+    mix = np.eye(3)
+    if rng.random() < 0.4:
+        mix = mix[rng.permutation(3)]
+    saturation = 0.0 if rng.random() < 0.08 else float(rng.uniform(0.5, 1.5))
+    luma = np.tile([[0.299, 0.587, 0.114]], (3, 1))
+    mix = (luma + saturation * (np.eye(3) - luma)) @ mix
+    gain = np.exp(rng.normal(0, 0.15)) * np.exp(rng.normal(0, 0.06, 3))
+    contrast, gamma = np.exp(rng.normal(0, 0.15)), np.exp(rng.normal(0, 0.2, 1) + rng.normal(0, 0.04, 3))
+    levels = (np.arange(256)[:, None] / 255.0) ** gamma * gain
+    table = np.clip(((levels - 0.45) * contrast + 0.45) * 255, 0, 255).astype(np.uint8)
+    tall = frames.reshape(count * size, size, 3)
+    mixed = cv2.transform(tall, mix.astype(np.float32))
+    return np.asarray(cv2.LUT(mixed, table[None]), np.uint8).reshape(frames.shape)
+
+
+def _degrade(frames: Image, rng: np.random.Generator) -> Image:
+    """Now and then: a mild blur, sensor noise, JPEG blocks."""
+    count, size = frames.shape[:2]
+    if rng.random() < 0.15:
+        sigma = float(rng.uniform(0.4, 1.3))
+        frames = np.stack([cv2.GaussianBlur(frame, (0, 0), sigma) for frame in frames])
+    if rng.random() < 0.2:
+        grain = rng.integers(-128, 128, (size + 16, size + 16, 3)).astype(np.float32) * np.float32(rng.uniform(0.01, 0.09))
+        frames = frames.copy()
+        for frame in frames:
+            y, x = rng.integers(0, 17, 2)
+            cv2.add(frame, np.ascontiguousarray(grain[y : y + size, x : x + size]), dst=frame, dtype=cv2.CV_8U)
+    if rng.random() < 0.15:
+        quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(30, 85))]
+        frames = np.stack([cv2.imdecode(cv2.imencode(".jpg", f, quality)[1], cv2.IMREAD_COLOR) for f in frames])
+    return np.ascontiguousarray(frames, dtype=np.uint8)
+
+
+__all__ = ["ClipPool", "PoolClip", "build_pool"]

@@ -1,0 +1,87 @@
+"""The clip pool: building, resuming, refusing, and cutting training clips."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from uamp_data.errors import DataError
+from uamp_data.pool import ClipPool, build_pool
+
+RECIPE = {"clips": 3, "num_frames": 9, "size": 64, "seed": 5}
+
+
+@pytest.fixture(scope="module")
+def pool(tmp_path_factory: pytest.TempPathFactory) -> ClipPool:
+    return build_pool(tmp_path_factory.mktemp("pool"), **RECIPE)
+
+
+class Interrupted(Exception):
+    pass
+
+
+def test_interrupted_build_goes_on_and_equals_one_go(pool: ClipPool, tmp_path: Path) -> None:
+    def stop_after_one(done: int, total: int) -> None:
+        if done == 1:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        build_pool(tmp_path, **RECIPE, progress=stop_after_one)
+    with pytest.raises(DataError, match=r"not complete \(1 of 3"):
+        ClipPool(tmp_path)
+    seen: list[tuple[int, int]] = []
+    build_pool(tmp_path, **RECIPE, progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(1, 3), (2, 3), (3, 3)]
+    for name in ("frames.npy", "masks.npy"):
+        assert (tmp_path / name).read_bytes() == (pool.folder / name).read_bytes()
+
+
+def test_build_in_processes_gives_the_same_pool(pool: ClipPool, tmp_path: Path) -> None:
+    build_pool(tmp_path, **RECIPE, workers=2)
+    assert (tmp_path / "frames.npy").read_bytes() == (pool.folder / "frames.npy").read_bytes()
+
+
+def test_another_recipe_is_refused(pool: ClipPool) -> None:
+    with pytest.raises(DataError, match="another recipe \\(seed 5 instead of 6\\): choose another folder"):
+        build_pool(pool.folder, **{**RECIPE, "seed": 6})
+
+
+def test_a_folder_without_pool_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no readable clip pool"):
+        ClipPool(tmp_path)
+    (tmp_path / "pool.json").write_text("[]")
+    with pytest.raises(DataError, match="no readable clip pool"):
+        ClipPool(tmp_path)
+
+
+def test_layout(pool: ClipPool) -> None:
+    assert len(pool) == 3
+    head = json.loads((pool.folder / "pool.json").read_text())
+    assert {key: head[key] for key in RECIPE} == RECIPE
+    frames = np.load(pool.folder / "frames.npy", mmap_mode="r")
+    assert frames.shape == (3, 9, 64, 64, 3) and frames.dtype == np.uint8
+    assert np.load(pool.folder / "masks.npy", mmap_mode="r").shape == (3, 9, 64, 64)
+
+
+@pytest.mark.parametrize(("num_frames", "size"), [(1, 48), (2, 96), (6, 64), (9, 32)])
+def test_clip_shapes_and_a_visible_first_object(pool: ClipPool, num_frames: int, size: int) -> None:
+    for draw in range(12):
+        clip = pool.clip(draw % 3, np.random.default_rng(draw), num_frames, size)
+        assert clip.frames.shape == (num_frames, size, size, 3) and clip.frames.dtype == np.uint8
+        assert clip.masks.shape == (num_frames, size, size) and clip.masks.dtype == np.uint8
+        assert clip.frames.flags.c_contiguous and clip.masks.flags.c_contiguous
+        assert np.bincount(clip.masks[0].ravel(), minlength=2)[1:].max() >= 0.0025 * size * size
+
+
+def test_clip_depends_on_the_generator_alone(pool: ClipPool) -> None:
+    first, again, other = (pool.clip(1, np.random.default_rng(seed), 4, 48) for seed in (7, 7, 8))
+    assert np.array_equal(first.frames, again.frames) and np.array_equal(first.masks, again.masks)
+    assert not np.array_equal(first.frames, other.frames)
+
+
+def test_too_many_frames_are_refused(pool: ClipPool) -> None:
+    with pytest.raises(DataError, match="ask for 1 to 9, not 10"):
+        pool.clip(0, np.random.default_rng(0), 10, 48)
