@@ -1,0 +1,239 @@
+"""Where weights lie on this machine and how they get there. Nothing here needs torch."""
+
+import hashlib
+import logging
+import os
+import re
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from http.client import HTTPException, HTTPResponse
+from pathlib import Path
+from typing import Final
+
+from uamp_model.catalog import ModelSpec
+from uamp_model.errors import CheckpointError
+
+logger = logging.getLogger(__name__)
+
+Progress = Callable[[int, int | None], None]
+"""Told the bytes there are so far and the bytes there will be, None where the server does not say."""
+
+_TIMEOUT_SECONDS: Final = 30
+_BLOCK_BYTES: Final = 1 << 20
+_FRUITLESS_ATTEMPTS: Final = 3
+_WORTH_ASKING_AGAIN: Final = (408, 429)
+
+
+def checkpoint_folder() -> Path:
+    """Where downloaded weights are kept: `$UAMP_CACHE`, else `$XDG_CACHE_HOME/uamp`, else `~/.cache/uamp`."""
+    own = os.environ.get("UAMP_CACHE")
+    if own:
+        return Path(own).expanduser()
+    shared = os.environ.get("XDG_CACHE_HOME")
+    return (Path(shared) if shared else Path.home() / ".cache") / "uamp"
+
+
+def find_checkpoint(spec: ModelSpec, explicit: Path | None = None) -> Path:
+    """The file with a model's weights: the one that is named, else the bundled or downloaded one.
+
+    Args:
+        spec: a model of the catalog.
+        explicit: a file of weights, or a folder that holds the model's file under its published name.
+
+    Raises:
+        CheckpointError: if there is no such file; the message says how to get it.
+    """
+    if explicit is not None:
+        path = explicit.expanduser()
+        if path.is_dir():
+            path = path / Path(spec.checkpoint).name
+        if not path.is_file():
+            raise CheckpointError(f"There is no checkpoint at {path}: check the path that was given.")
+        return path
+    if spec.bundled:
+        path = Path(__file__).parent / spec.checkpoint
+        if not path.is_file():
+            raise CheckpointError(
+                f"The bundled weights of {spec.name} are missing at {path}: "
+                "install uamp-model again or pass --checkpoint."
+            )
+        return path
+    path = checkpoint_folder() / spec.checkpoint
+    if not path.is_file():
+        raise CheckpointError(
+            f"The weights of {spec.name} are not on this machine: run `uamp models download {spec.name}`, "
+            f"put the file {spec.checkpoint} at {path}, or pass --checkpoint."
+        )
+    return path
+
+
+def download_checkpoint(spec: ModelSpec, folder: Path | None = None, *, progress: Progress | None = None) -> Path:
+    """Fetch a model's published weights, going on where an earlier attempt stopped.
+
+    What has arrived so far lies beside the final file under its name with `.part`; the final name only ever holds
+    the whole, verified file. A file that is there already is not fetched again.
+
+    Args:
+        spec: a model of the catalog.
+        folder: where to put the file, `checkpoint_folder()` if None.
+        progress: called after every block.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        CheckpointError: if the server cannot be reached or answers with another file, or the folder cannot be written.
+    """
+    if spec.url is None:
+        raise CheckpointError(f"The weights of {spec.name} come with uamp-model: there is nothing to download.")
+    folder = checkpoint_folder() if folder is None else folder
+    final = folder / spec.checkpoint
+    part = final.with_name(final.name + ".part")
+    try:
+        if final.is_file():
+            _check_size(spec, final)
+            return final
+        folder.mkdir(parents=True, exist_ok=True)
+        _fetch_all(spec.url, spec, part, progress)
+        _verify(spec, part)
+        part.replace(final)
+    except OSError as error:
+        # urllib's own errors are OSErrors too, and are dealt with where they arise
+        if final.is_file():  # another process fetched it at the same time and was first
+            return final
+        raise CheckpointError(f"The weights of {spec.name} cannot be written to {folder}: {_reason(error)}.") from error
+    logger.info("downloaded %s to %s", spec.name, final)
+    return final
+
+
+def _fetch_all(url: str, spec: ModelSpec, part: Path, progress: Progress | None) -> None:
+    """Append to `part` until the whole file is there, connecting again as long as that brings something new."""
+    fruitless = 0
+    while True:
+        before = part.stat().st_size if part.exists() else 0
+        if spec.size_bytes is not None and before > spec.size_bytes:
+            part.unlink()
+            before = 0
+        if spec.size_bytes is not None and before == spec.size_bytes:
+            return
+        problem: Exception | None = None
+        try:
+            if _fetch_once(url, part, before, progress):
+                return
+        except _ServerError as error:
+            problem = error
+            if error.final:
+                raise CheckpointError(
+                    f"The server refused {url} ({error}): {_by_hand(spec, part.parent)}."
+                ) from error.__cause__
+        after = part.stat().st_size if part.exists() else 0
+        fruitless = 0 if after > before else fruitless + 1
+        if fruitless == _FRUITLESS_ATTEMPTS:
+            why = f" ({problem})" if problem is not None else ""
+            raise CheckpointError(f"Could not reach {url}{why}: {_by_hand(spec, part.parent)}.") from problem
+
+
+class _ServerError(Exception):
+    """The server could not be reached or did not answer as it should; `final` if asking again is no use."""
+
+    def __init__(self, message: str, *, final: bool = False) -> None:
+        super().__init__(message)
+        self.final = final
+
+
+def _fetch_once(url: str, part: Path, have: int, progress: Progress | None) -> bool:
+    """Ask for what comes after the first `have` bytes and write it; True if the file is whole."""
+    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
+    try:
+        answer = urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS)
+    except urllib.error.HTTPError as error:
+        error.close()
+        if error.code == 416:  # nothing after what there is: the server's file is as long as ours, or shorter
+            if error.headers.get("Content-Range", "") == f"bytes */{have}":
+                return True
+            part.unlink()
+            return False
+        final = 400 <= error.code < 500 and error.code not in _WORTH_ASKING_AGAIN
+        raise _ServerError(f"HTTP {error.code} {error.reason}", final=final) from error
+    except (OSError, HTTPException) as error:
+        raise _ServerError(_reason(error)) from error
+    with answer:
+        start, total = _position(answer)
+        if start > have:
+            raise _ServerError("it skipped a part of the file", final=True)
+        return _write_blocks(answer, part, start, total, progress)
+
+
+def _position(answer: HTTPResponse) -> tuple[int, int | None]:
+    """First byte that the answer holds, and the whole file's length if the server says."""
+    span = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", answer.headers.get("Content-Range", ""))
+    if answer.status == 206 and span is not None:
+        return int(span[1]), None if span[2] == "*" else int(span[2])
+    length = answer.headers.get("Content-Length")  # the server ignores ranges, or was not asked for one
+    return 0, int(length) if length is not None else None
+
+
+def _write_blocks(answer: HTTPResponse, part: Path, start: int, total: int | None, progress: Progress | None) -> bool:
+    """Write the answer from byte `start` of `part` on; True if it ended where it should, False if it was cut off."""
+    # bytes go to their own place, so that two processes that fetch the same file do each other no harm
+    part.touch()
+    with part.open("r+b") as file:
+        file.seek(start)
+        done = start
+        while True:
+            try:
+                block = answer.read1(_BLOCK_BYTES)
+            except (OSError, HTTPException) as error:
+                logger.info("the connection dropped after %d bytes: %s", done, error)
+                return False
+            if not block:
+                break
+            file.write(block)
+            done += len(block)
+            if progress is not None:
+                progress(done, total)
+        if total is not None and done != total:
+            return False
+        file.truncate()  # what a longer file of an earlier attempt left behind
+        return True
+
+
+def _check_size(spec: ModelSpec, path: Path) -> None:
+    size = path.stat().st_size
+    if spec.size_bytes is not None and size != spec.size_bytes:
+        raise CheckpointError(
+            f"{path} is not the published file ({size} bytes instead of {spec.size_bytes}): "
+            "move it away to download it again."
+        )
+
+
+def _verify(spec: ModelSpec, part: Path) -> None:
+    """Compare what has arrived with what the catalog knows; what differs is deleted, since it cannot be resumed."""
+    size = part.stat().st_size
+    if spec.size_bytes is not None and size != spec.size_bytes:
+        difference = f"{size} bytes instead of {spec.size_bytes}"
+    elif spec.sha256 is not None:
+        with part.open("rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() == spec.sha256:
+                return
+        difference = "its SHA-256 digest differs"
+    else:
+        return
+    part.unlink()
+    raise CheckpointError(
+        f"What came from {spec.url} is not the published file ({difference}): "
+        f"try again, or {_by_hand(spec, part.parent)}."
+    )
+
+
+def _by_hand(spec: ModelSpec, folder: Path) -> str:
+    return f"put the file {spec.checkpoint} at {folder / spec.checkpoint} or pass --checkpoint"
+
+
+def _reason(error: BaseException) -> str:
+    """What an error says, without Python's wrapping."""
+    inner = getattr(error, "reason", None)
+    if isinstance(inner, BaseException):
+        return _reason(inner)
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
