@@ -104,13 +104,15 @@ def build(session: nox.Session) -> None:
     """
     folder = Path(session.create_tmp()).resolve()
     wheels = build_wheels(session, folder / "dist")
+    # Without these uv would take an earlier build of the same version from its cache.
+    fresh = [part for package in PACKAGES for part in ("--refresh-package", package)]
     for package, wheel in wheels.items():
         check_contents(session, package, wheel)
         environment = folder / package
         python = str(environment / "bin" / "python")
         session.run(UV, "venv", "--quiet", "--clear", str(environment), external=True)
         install = (UV, "pip", "install", "--quiet", "--python", python, "--find-links", str(folder / "dist"))
-        session.run(*install, str(wheel), external=True)
+        session.run(*install, *fresh, str(wheel), external=True, log=False)
         session.run(python, "-c", IMPORT_ALL, package.replace("-", "_"), external=True, log=False)
         shutil.rmtree(environment)
 
