@@ -1,6 +1,8 @@
 """A tiny source of clips: bright blobs that move over noise."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -51,8 +53,13 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def tiny(save_dir: object, **values: object) -> TrainConfig:
-    """The smallest run of nano."""
+@pytest.fixture
+def tiny(tmp_path: Path) -> Callable[..., TrainConfig]:
+    """Makes configurations of the smallest run of nano; keywords are keys."""
+    return lambda **values: tiny_config(tmp_path, **values)
+
+
+def tiny_config(save_dir: Path, **values: object) -> TrainConfig:
     return parse_config(
         {
             "save_dir": str(save_dir),
