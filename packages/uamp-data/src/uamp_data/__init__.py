@@ -1,1 +1,47 @@
 """Video in and out, masks, data sets and synthetic clips for UAMP."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from uamp_data.errors import DataError
+    from uamp_data.frames import Frame, VideoReader
+    from uamp_data.masks import davis_palette, read_mask, write_mask
+    from uamp_data.reader import open_video
+    from uamp_data.writer import VideoWriter
+
+__all__ = [
+    "DataError",
+    "Frame",
+    "VideoReader",
+    "VideoWriter",
+    "davis_palette",
+    "open_video",
+    "read_mask",
+    "write_mask",
+]
+
+# Where each public name lives. They are imported when first used: FFmpeg and OpenCV take long to load, and a process
+# that only generates clips or reports an error needs neither.
+_HOMES = {
+    "DataError": "uamp_data.errors",
+    "Frame": "uamp_data.frames",
+    "VideoReader": "uamp_data.frames",
+    "VideoWriter": "uamp_data.writer",
+    "davis_palette": "uamp_data.masks",
+    "open_video": "uamp_data.reader",
+    "read_mask": "uamp_data.masks",
+    "write_mask": "uamp_data.masks",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

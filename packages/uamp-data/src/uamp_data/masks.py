@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image as Pictures
+
+from uamp_data.atomic import create_temporary, replace, unwritable
+from uamp_data.errors import DataError
+
+Ids = npt.NDArray[np.uint8]
+"""Object ids, H×W: 0 is background, 1 to 254 are objects, 255 is void."""
+
+VOID = 255
+"""Marks pixels that belong to nothing and count for nothing."""
+
+_LARGEST_GREY_ID = 127
+_HALF = 128
+_LOSSY = ("JPEG", "MPO")
+
+
+def davis_palette() -> npt.NDArray[np.uint8]:
+    """The colours of DAVIS and PASCAL VOC, 256×3 uint8 RGB.
+
+    The rule: bits 0, 1, 2 of an id are the highest bits of red, green and blue, bits 3, 4, 5 the next ones, and so on.
+    """
+    ids = np.arange(256)
+    palette = np.zeros((256, 3), dtype=np.uint8)
+    for level in range(3):
+        for channel in range(3):
+            bit = (ids >> (3 * level + channel)) & 1
+            palette[:, channel] |= (bit << (7 - level)).astype(np.uint8)
+    return palette
+
+
+def read_mask(path: str | Path) -> Ids:
+    """Reads a mask picture as object ids.
+
+    | the file | is read as |
+    |---|---|
+    | palette (`P`) | its indices, 255 is void; a palette of greys is read as grey |
+    | 1 bit | background and object 1 |
+    | grey (`L`), only 0 and 255 | background and object 1 |
+    | grey, values up to 127, perhaps 255 | ids, 255 is void; so 0 and 1 are background and object 1 |
+    | grey with 255 and values from 128 to 254 | a mask with soft edges: object 1 from 128 |
+    | grey with values from 128 to 254, without 255 | refused: neither ids nor a mask |
+    | JPEG, any mode | grey with soft edges, since ids do not survive its compression |
+    | 16-bit grey | as 8-bit grey if it holds 0 to 255, or 0 and 65535 as 0 and 255; refused otherwise |
+    | `LA`, `RGBA` | without the transparency, unless there is but one colour: then the transparency is the grey |
+    | RGB, all grey | as grey |
+    | RGB, colours of the DAVIS palette alone | the ids of the colours |
+    | any other RGB | refused |
+
+    Args:
+        path: The picture.
+
+    Returns:
+        H×W uint8: 0 background, 1 to 254 objects, 255 void.
+
+    Raises:
+        DataError: The file is missing, damaged, no picture, or not to be read as a mask.
+    """
+    path = Path(path)
+    try:
+        with Pictures.open(path) as picture:
+            picture.load()
+            return _to_ids(picture, path)
+    except FileNotFoundError as error:
+        raise DataError(f"The mask {path} does not exist: check the path.") from error
+    except IsADirectoryError as error:
+        raise DataError(f"The mask {path} is a folder: name a picture in it.") from error
+    except PermissionError as error:
+        raise DataError(f"The mask {path} cannot be read (permission denied): change its permissions.") from error
+    except (OSError, ValueError, SyntaxError, Pictures.DecompressionBombError) as error:
+        raise DataError(f"The mask {path} is damaged or not a picture: save it again as PNG.") from error
+
+
+def write_mask(path: str | Path, ids: npt.NDArray[np.integer] | npt.NDArray[np.bool_]) -> None:
+    """Writes object ids as a palette PNG in the DAVIS colours; missing folders are created.
+
+    The file appears complete or not at all.
+
+    Args:
+        path: Where to.
+        ids: H×W, 0 to 255, or booleans.
+
+    Raises:
+        DataError: `ids` is not such an array, or the file cannot be written.
+    """
+    path = Path(path)
+    if ids.ndim != 2 or ids.size == 0 or (ids.dtype != np.bool_ and not np.issubdtype(ids.dtype, np.integer)):
+        raise DataError(f"A mask must be H×W whole numbers, not {ids.dtype} of shape {ids.shape}.")
+    if ids.min() < 0 or ids.max() > 255:
+        raise DataError(f"A mask holds ids from {ids.min()} to {ids.max()}: a PNG palette has 0 to 255.")
+    picture = Pictures.fromarray(np.ascontiguousarray(ids, dtype=np.uint8))
+    picture.putpalette(davis_palette().tobytes())
+    target = path.resolve()
+    temporary = create_temporary(target)
+    try:
+        picture.save(temporary, format="PNG")
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise unwritable(path, error) from error
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    replace(temporary, target)
+
+
+def _to_ids(picture: Pictures.Image, path: Path) -> Ids:
+    if picture.mode in ("P", "PA"):
+        indices = np.array(picture if picture.mode == "P" else picture.getchannel("P"), dtype=np.uint8)
+        greys = _grey_palette(picture)
+        return indices if greys is None else _grey_to_ids(greys[indices], path)
+    if picture.mode == "1":
+        return np.array(picture, dtype=np.uint8)
+    if picture.format in _LOSSY:
+        return (np.asarray(picture.convert("L")) >= _HALF).astype(np.uint8)
+    if picture.mode.startswith("I"):
+        return _grey_to_ids(_narrowed(np.asarray(picture), path), path)
+    if picture.mode == "L":
+        return _grey_to_ids(np.array(picture), path)
+    if picture.mode in ("LA", "RGB", "RGBA"):
+        return _colour_to_ids(picture, path)
+    raise DataError(f"The mask {path} has the colour mode {picture.mode}: save it as a palette or grey PNG.")
+
+
+def _grey_palette(picture: Pictures.Image) -> Ids | None:
+    """What grey each index stands for, or None if the palette has colours."""
+    colours = np.frombuffer(bytes(picture.getpalette("RGB") or []), dtype=np.uint8).reshape(-1, 3)
+    used = np.flatnonzero(picture.histogram()[:256])
+    # indices that the palette does not reach, and a palette in which every entry used is black, tell no greys
+    if used.size == 0 or used[-1] >= len(colours) or not colours[used].any():
+        return None
+    if (colours != colours[:, :1]).any():
+        return None
+    greys = np.zeros(256, dtype=np.uint8)
+    greys[: len(colours)] = colours[:, 0]
+    return greys
+
+
+def _grey_to_ids(grey: Ids, path: Path) -> Ids:
+    """Tells ids from a 0/255 mask by the values that occur; the table is in `read_mask`."""
+    values = np.unique(grey)
+    between = values[(values > _LARGEST_GREY_ID) & (values < VOID)]
+    if between.size == 0:
+        only_white = values[values > 0].tolist() == [255]
+        return (grey > 0).astype(np.uint8) if only_white else grey
+    if values[-1] == VOID:
+        return (grey >= _HALF).astype(np.uint8)
+    raise DataError(
+        f"The mask {path} holds the grey value {between[0]}, which is neither an object id (1 to {_LARGEST_GREY_ID}) "
+        "nor white: save it with black and white alone, or as a palette PNG."
+    )
+
+
+def _narrowed(wide: npt.NDArray[np.integer], path: Path) -> Ids:
+    """16-bit grey as 8-bit."""
+    values = np.unique(wide)
+    if values[0] >= 0 and values[-1] <= 255:
+        return wide.astype(np.uint8)
+    if values.tolist() in ([0, 65535], [65535]):
+        return (wide > 0).astype(np.uint8) * np.uint8(255)
+    raise DataError(f"The mask {path} holds values from {values[0]} to {values[-1]}: save ids from 0 to 255 in it.")
+
+
+def _colour_to_ids(picture: Pictures.Image, path: Path) -> Ids:
+    bands = np.asarray(picture)
+    colours, alpha = bands, None
+    if picture.mode in ("LA", "RGBA"):
+        colours, alpha = bands[..., :-1], bands[..., -1]
+    if alpha is not None and alpha.min() != alpha.max() and (colours == colours[0, 0]).all():
+        return _grey_to_ids(np.ascontiguousarray(alpha), path)
+    if (colours == colours[..., :1]).all():
+        return _grey_to_ids(np.ascontiguousarray(colours[..., 0]), path)
+    codes = _colour_codes(colours)
+    palette_codes = _colour_codes(davis_palette())
+    order = np.argsort(palette_codes)
+    place = np.searchsorted(palette_codes, codes, sorter=order).clip(max=255)
+    ids: Ids = order[place].astype(np.uint8)
+    strange = palette_codes[ids] != codes
+    if strange.any():
+        y, x = np.argwhere(strange)[0]
+        raise DataError(
+            f"The mask {path} has the colour {tuple(colours[y, x].tolist())}, which is not in the DAVIS palette: "
+            "save it as a palette or grey PNG."
+        )
+    return ids
+
+
+def _colour_codes(colours: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
+    """One number for each RGB colour along the last axis."""
+    red, green, blue = np.moveaxis(colours.astype(np.int64), -1, 0)
+    codes: npt.NDArray[np.int64] = (red << 16) | (green << 8) | blue
+    return codes
