@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-EXIT_FAILED, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 1, 2, 130
+from uamp_cli.terminal import EXIT_BAD_INPUT, EXIT_FAILED, EXIT_INTERRUPTED
 
 # The class is typer's own in some versions and click's in others; its public subclass leads to it in all.
 _UsageError: type[Exception] = inspect.getmro(typer.BadParameter)[1]
@@ -84,7 +84,7 @@ def _print_version(wanted: bool) -> None:
 @app.callback(help="UAMP: follow and segment objects through video.")
 def _root(
     ctx: typer.Context,
-    show_version: Annotated[
+    _version: Annotated[
         bool, typer.Option("--version", help="Show the version and leave.", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:

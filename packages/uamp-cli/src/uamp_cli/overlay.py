@@ -48,7 +48,7 @@ def colour_of(object_id: int) -> Colour:
 
 
 def object_box(mask: npt.NDArray[np.bool_]) -> tuple[int, int, int, int] | None:
-    """Left, top, right and bottom edge of an H×W mask in pixels (right and bottom just outside), None if it is empty."""
+    """Left, top, right and bottom edge of an H×W mask in pixels, the latter two just outside; None if it is empty."""
     x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
     return (x, y, x + width, y + height) if width and height else None
 

@@ -10,8 +10,8 @@ or as a list of prompts that name their object:
     [{"object": 1, "frame": 0, "box": [120, 80, 260, 300]}, {"object": 2, "points": [[400, 210]]}]
 
 `frame` counts from 0 and defaults to `--prompt-frame`. A prompt is a `box` (left, top, right, bottom edge in pixels),
-`points` (x, y and a label: 1 on the object, the default, or 0 beside it), a box with points, or a `mask`: an image of the
-video's size, relative to the file's folder, whose non-zero pixels are the object.
+`points` (x, y and a label: 1 on the object, the default, or 0 beside it), a box with points, or a `mask`: an image of
+the video's size, relative to the file's folder, whose non-zero pixels are the object.
 """
 
 import json
@@ -76,10 +76,8 @@ class ObjectPrompt:
             x0, y0, x1, y1 = self.box
             if x1 <= 0 or y1 <= 0 or x0 >= width or y0 >= height:
                 raise InputError(f"{self.name} lies outside the picture, which is {width}×{height} pixels.")
-            if x0 < 0 or y0 < 0 or x1 > width or y1 > height:
-                raise InputError(f"{self.name} reaches beyond the picture, which is {width}×{height} pixels.")
         for x, y, _ in self.points:
-            if not (0 <= x < width and 0 <= y < height):
+            if not (0 <= x <= width and 0 <= y <= height):
                 raise InputError(
                     f"The point {x:g},{y:g} of {self.name} lies outside the picture, which is {width}×{height} pixels."
                 )
@@ -231,7 +229,7 @@ def _read_mask_file(path: Path, frame: int) -> tuple[ObjectPrompt, ...]:
 
 
 def _read_ids(path: Path) -> npt.NDArray[Any]:
-    from uamp_data import read_mask
+    from uamp_data.masks import read_mask
 
     if not path.is_file():
         raise InputError(f"There is no mask file {path}.")

@@ -1,0 +1,103 @@
+"""`uamp data`: make data sets."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from uamp_model.errors import InputError
+
+from uamp_cli.terminal import err_console, out_console
+
+if TYPE_CHECKING:
+    from uamp_data.synthetic import SyntheticClip
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Make data sets.")
+
+_RESOLUTION = "480p"
+"""DAVIS calls its folder of pictures so, and readers of the layout look there whatever the size is."""
+
+_SMALLEST_SIDE, _MOST_OBJECTS, _JPEG_QUALITY = 32, 8, 95
+
+
+@app.callback()
+def _data() -> None:
+    """Make data sets."""
+
+
+@app.command()
+def synth(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where the tree is written; created if need be.")],
+    clips: Annotated[int, typer.Option(min=1, metavar="N", help="How many clips.")] = 8,
+    frames: Annotated[int, typer.Option(min=1, metavar="N", help="Frames in each clip.")] = 24,
+    size: Annotated[str, typer.Option(metavar="WxH", help="Width and height in pixels.")] = "768x432",
+    family: Annotated[str, typer.Option(help="What the clips show; mixed draws from all kinds.")] = "mixed",
+    objects: Annotated[
+        int | None, typer.Option(min=1, max=_MOST_OBJECTS, metavar="N", help="Objects in each clip; drawn if left out.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the first clip; the next ones count up.")] = 0,
+) -> None:
+    """Write generated clips with exact masks as a DAVIS-like tree.
+
+    DIR holds JPEGImages/480p/NAME/00000.jpg, Annotations/480p/NAME/00000.png and ImageSets/2017/val.txt. The same
+    options always give the same clips.
+    """
+    from uamp_cli.progress import frame_progress
+
+    height, width = _parse_size(size)
+    _check_family(family)
+    _check_empty(folder)
+    from uamp_data.synthetic import generate_clip
+
+    names = []
+    with frame_progress(err_console()) as progress:
+        progress.begin("Clips", clips)
+        for number in range(seed, seed + clips):
+            clip = generate_clip(number, num_frames=frames, size=(height, width), family=family, num_objects=objects)
+            _write_clip(folder, clip)
+            names.append(clip.name)
+            progress.advance()
+    listing = folder / "ImageSets" / "2017" / "val.txt"
+    listing.parent.mkdir(parents=True, exist_ok=True)
+    listing.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+    out_console().print(f"{clips} clips of {frames} frames: {folder}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _parse_size(text: str) -> tuple[int, int]:
+    width, _, height = text.lower().replace("×", "x").partition("x")
+    if not (width.isdecimal() and height.isdecimal()) or min(int(width), int(height)) < _SMALLEST_SIDE:
+        raise InputError(f"--size {text} must be width and height from {_SMALLEST_SIDE} pixels on, like 768x432.")
+    return int(height), int(width)
+
+
+def _check_family(family: str) -> None:
+    from difflib import get_close_matches
+
+    from uamp_data.synthetic import FAMILIES
+
+    if family not in FAMILIES:
+        near = get_close_matches(family, FAMILIES, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"use one of {', '.join(FAMILIES)}."
+        raise InputError(f"There is no family {family!r}; {hint}")
+
+
+def _check_empty(folder: Path) -> None:
+    """Clips of another run in the same tree would be mixed up with these."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        occupied = any(folder.iterdir())
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise InputError(f"{folder} cannot be written to ({reason}): choose another folder.") from error
+    if occupied:
+        raise InputError(f"{folder} is not empty: choose a new folder for the clips.")
+
+
+def _write_clip(folder: Path, clip: "SyntheticClip") -> None:
+    from PIL import Image
+    from uamp_data.masks import write_mask
+
+    pictures = folder / "JPEGImages" / _RESOLUTION / clip.name
+    pictures.mkdir(parents=True)
+    for index, (image, ids) in enumerate(zip(clip.frames, clip.masks, strict=True)):
+        Image.fromarray(image).save(pictures / f"{index:05d}.jpg", quality=_JPEG_QUALITY)
+        write_mask(folder / "Annotations" / _RESOLUTION / clip.name / f"{index:05d}.png", ids)

@@ -1,0 +1,239 @@
+"""Runs a tracker over frames, forwards and backwards from the prompts, and makes one id map of each frame's objects.
+
+Objects are followed forwards from their first prompt while the video streams by. The frames before an object's first
+prompt are tracked backwards, before anything is written: they wait on disk, as do that pass's results, so that memory
+does not grow with the video.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from uamp_model.errors import InputError
+
+from uamp_cli.overlay import object_box
+from uamp_cli.prompts import ObjectPrompt, Plan
+
+if TYPE_CHECKING:
+    from uamp_data.frames import Frame
+    from uamp_model import FrameResult, Suggestion, VideoTracker
+
+Image = npt.NDArray[np.uint8]
+Ids = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectState:
+    """One object on one frame.
+
+    Attributes:
+        box: left, top, right and bottom edge of its mask in pixels, None where the mask is empty.
+        area: pixels of its mask.
+        score: the tracker's own estimate of the mask's quality, in [0, 1].
+        uncertainty: mean over the mask, in [0, 1], None where the mask is empty.
+    """
+
+    box: tuple[int, int, int, int] | None
+    area: int
+    score: float
+    uncertainty: float | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrackedFrame:
+    """One frame and what was found on it.
+
+    Attributes:
+        index: number of the frame, from 0.
+        time: seconds since the start of the video.
+        image: H×W×3 uint8 RGB.
+        ids: H×W uint8, the object of each pixel, 0 for none.
+        objects: state of each object, by id.
+    """
+
+    index: int
+    time: float
+    image: Image
+    ids: Ids
+    objects: dict[int, ObjectState]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Found:
+    """A tracker's result for N objects: N×H×W logits and uncertainty, N scores."""
+
+    ids: tuple[int, ...]
+    logits: npt.NDArray[np.float32]
+    uncertainty: npt.NDArray[np.float32]
+    scores: npt.NDArray[np.float32]
+
+    @staticmethod
+    def of(result: "FrameResult") -> "_Found":
+        return _Found(
+            result.object_ids,
+            result.logits.float().cpu().numpy(),
+            result.uncertainty.float().cpu().numpy(),
+            result.scores.float().cpu().numpy(),
+        )
+
+
+class FrameSpool:
+    """The first frames of a video. One alone stays in memory; more are kept on disk, without loss."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._frames: list[Frame] = []
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def __getitem__(self, index: int) -> "Frame":
+        frame = self._frames[index]
+        return replace(frame, image=_load_image(self._path(index))) if frame.image.size == 0 else frame
+
+    def append(self, frame: "Frame", *, on_disk: bool) -> None:
+        """Add the next frame."""
+        if on_disk:
+            image = cv2.cvtColor(frame.image, cv2.COLOR_RGB2BGR)
+            _, encoded = cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+            self._path(len(self)).write_bytes(encoded.tobytes())
+            frame = replace(frame, image=np.zeros((0, 0, 3), np.uint8))
+        self._frames.append(frame)
+
+    def _path(self, index: int) -> Path:
+        return self._folder / f"{index}.png"
+
+
+def _load_image(path: Path) -> Image:
+    image = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
+    if image is None:
+        raise InputError(f"The temporary file {path} was changed while it was needed: run again.")
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def read_head(frames: Iterator["Frame"], last: int, folder: Path) -> FrameSpool:
+    """Take frames 0 to `last` from the video.
+
+    Raises:
+        InputError: if the video ends before.
+    """
+    spool = FrameSpool(folder)
+    for frame in frames:
+        spool.append(frame, on_disk=last > 0)
+        if len(spool) > last:
+            return spool
+    if len(spool) == 0:
+        raise InputError("The input has no frames.")
+    raise InputError(f"There is a prompt on frame {last}, but the video has only {len(spool)} frames.")
+
+
+def propose(tracker: "VideoTracker", image: Image, frame: int) -> tuple[Plan, "Suggestion"]:
+    """Let the tracker choose the object to follow.
+
+    Raises:
+        InputError: if nothing stands out on the frame.
+    """
+    suggestions = tracker.suggest_prompts(image, max_objects=1)
+    if not suggestions:
+        raise InputError(f"No object stands out on frame {frame}: point at one with --box or --point.")
+    mask = np.asarray(suggestions[0].mask, bool)
+    return Plan((ObjectPrompt(1, frame, mask=mask, name="the proposed object"),), frame), suggestions[0]
+
+
+def track_backwards(
+    tracker: "VideoTracker", spool: FrameSpool, plan: Plan, folder: Path, on_frame: Callable[[], None]
+) -> None:
+    """Track every object from its first prompt down to frame 0 and leave the results in `folder`."""
+    if plan.reach == 0:
+        return
+    session = tracker.start(first_frame=plan.reach, reverse=True)
+    for index in range(plan.reach, -1, -1):
+        starting = {i: p.to_model() for i, p in plan.at(index).items() if plan.first_frames[i] == index}
+        found = _Found.of(session.step(spool[index].image, starting))
+        keep = [row for row, i in enumerate(found.ids) if plan.first_frames[i] > index]
+        _save_found(_rows(found, keep), _found_path(folder, index))
+        on_frame()
+
+
+def track_forwards(
+    tracker: "VideoTracker",
+    spool: FrameSpool,
+    rest: Iterable["Frame"],
+    plan: Plan,
+    folder: Path,
+    num_frames: int | None,
+) -> Iterator[TrackedFrame]:
+    """Track from frame 0 on as the video streams by, and join in what the backward pass left in `folder`."""
+    start = min(plan.first_frames.values())
+    session = tracker.start(first_frame=start, num_frames=num_frames)
+    for frame in _all_frames(spool, rest):
+        parts = []
+        if frame.index >= start:
+            prompts = {i: p.to_model() for i, p in plan.at(frame.index).items()}
+            parts.append(_Found.of(session.step(frame.image, prompts)))
+        if frame.index < plan.reach:
+            parts.append(_load_found(_found_path(folder, frame.index)))
+        yield _merge(frame, parts)
+
+
+def _all_frames(spool: FrameSpool, rest: Iterable["Frame"]) -> Iterator["Frame"]:
+    for index in range(len(spool)):
+        yield spool[index]
+    yield from rest
+
+
+def _merge(frame: "Frame", parts: list[_Found]) -> TrackedFrame:
+    rows = {i: (part, row) for part in parts for row, i in enumerate(part.ids)}
+    ids = merge_masks({i: part.logits[row] for i, (part, row) in rows.items()}, frame.image.shape[:2])
+    objects = {
+        i: _state(ids == i, part.uncertainty[row], float(part.scores[row])) for i, (part, row) in sorted(rows.items())
+    }
+    return TrackedFrame(frame.index, float(frame.time), frame.image, ids, objects)
+
+
+def merge_masks(logits: Mapping[int, npt.NDArray[np.float32]], shape: tuple[int, ...]) -> Ids:
+    """H×W id map: each pixel goes to the object with the largest logit above 0, at a tie to the lowest id."""
+    ids = np.zeros(shape, np.uint8)
+    best = np.zeros(shape, np.float32)
+    for object_id in sorted(logits):
+        wins = logits[object_id] > best
+        ids[wins] = object_id
+        best = np.maximum(best, logits[object_id])
+    return ids
+
+
+def _state(mask: npt.NDArray[np.bool_], uncertainty: npt.NDArray[np.float32], score: float) -> ObjectState:
+    area = int(np.count_nonzero(mask))
+    doubt = float(uncertainty[mask].mean()) if area else None
+    return ObjectState(object_box(mask), area, score, doubt)
+
+
+def _rows(found: _Found, rows: list[int]) -> _Found:
+    ids = tuple(found.ids[row] for row in rows)
+    return _Found(ids, found.logits[rows], found.uncertainty[rows], found.scores[rows])
+
+
+def _found_path(folder: Path, index: int) -> Path:
+    return folder / f"{index}.npz"
+
+
+def _save_found(found: _Found, path: Path) -> None:
+    # Only what is inside the masks is ever read again, and the zeros around it take no room.
+    inside = found.logits > 0
+    np.savez_compressed(
+        path,
+        ids=np.array(found.ids, np.int64),
+        logits=np.where(inside, found.logits, 0),
+        uncertainty=np.where(inside, found.uncertainty, 0),
+        scores=found.scores,
+    )
+
+
+def _load_found(path: Path) -> _Found:
+    with np.load(path) as saved:
+        ids = tuple(int(i) for i in saved["ids"])
+        return _Found(ids, saved["logits"], saved["uncertainty"], saved["scores"])
