@@ -52,13 +52,14 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Check style and formatting (ruff), types (mypy, strict) and who may import whom (import-linter)."""
+    """Check style (ruff), types (mypy, strict), who imports whom (import-linter), what is declared (deptry)."""
     uv_run(session, "ruff", "check")
     uv_run(session, "ruff", "format", "--check")
     uv_run(session, "mypy", "noxfile.py")
     # One run for each package, because test modules of different packages may share a name.
     for package in PACKAGES:
         uv_run(session, "mypy", f"packages/{package}")
+        uv_run(session, "deptry", f"packages/{package}/src", "--config", f"packages/{package}/pyproject.toml")
     if (ROOT / "benchmarks").is_dir():
         uv_run(session, "mypy", "benchmarks")
     uv_run(session, "lint-imports")
