@@ -19,14 +19,12 @@ class BlobClip:
 
 
 class Blobs:
-    """Clips of two moving discs; disc 2 leaves the picture in the odd ones, and void surrounds disc 1 in every third."""
+    """Clips of two moving discs; disc 2 leaves the picture in odd clips, void surrounds disc 1 in every third."""
 
     def __len__(self) -> int:
         return 8
 
-    def clip(
-        self, index: int, rng: np.random.Generator, num_frames: int, size: int, max_stride: int = 4
-    ) -> BlobClip:
+    def clip(self, index: int, rng: np.random.Generator, num_frames: int, size: int, max_stride: int = 4) -> BlobClip:
         y, x = np.mgrid[:size, :size] / size
         stride = int(rng.integers(1, max_stride + 1))
         frames = rng.integers(0, 80, (num_frames, size, size, 3)).astype(np.uint8)

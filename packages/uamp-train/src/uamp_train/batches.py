@@ -67,6 +67,7 @@ class Batch:
     labels: Tensor | None
 
     def to(self, device: torch.device) -> "Batch":
+        """The batch on another device."""
         moved: dict[str, Any] = {}
         for field in fields(self):
             value = getattr(self, field.name)
@@ -83,6 +84,7 @@ class Place:
     micro: int = 0
 
     def rng(self, seed: int) -> np.random.Generator:
+        """The source of everything random in this batch."""
         return np.random.default_rng([seed, self.step, self.rank, self.micro])
 
 

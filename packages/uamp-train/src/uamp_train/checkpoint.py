@@ -5,14 +5,13 @@ Nothing else is needed, because everything random in a step follows from the see
 """
 
 import json
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
+from uamp_model.checkpoint import save_state_dict
 from uamp_model.errors import CheckpointError
 
 FORMAT = "uamp-train-1"
@@ -42,7 +41,11 @@ class TrainingState:
 
 
 def save_state(state: TrainingState, path: Path) -> None:
-    """Write a state so that the file holds either what it held before or all of the new state."""
+    """Write a state so that the file holds either what it held before or all of the new state.
+
+    Raises:
+        CheckpointError: if it cannot be written.
+    """
     groups = {"model": state.model, "ema": state.ema, "optimizer": state.optimizer}
     tensors = {f"{group}/{name}": value for group, values in groups.items() for name, value in values.items()}
     header = {
@@ -51,7 +54,7 @@ def save_state(state: TrainingState, path: Path) -> None:
         "best": json.dumps(state.best),
         "config": state.config,
     }
-    write_tensors(tensors, header, path)
+    save_state_dict(path, tensors, header)
 
 
 def load_state(path: Path) -> TrainingState:
@@ -81,24 +84,6 @@ def load_state(path: Path) -> TrainingState:
         best=json.loads(header["best"]),
         config=header["config"],
     )
-
-
-def write_tensors(tensors: dict[str, Tensor], header: dict[str, str], path: Path) -> None:
-    """Write a safetensors file atomically: a temporary file beside it, flushed to disk, then renamed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, temporary, header)
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)  # the rename itself must survive a power cut
-    finally:
-        os.close(folder)
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer, names: dict[int, str]) -> dict[str, Tensor]:

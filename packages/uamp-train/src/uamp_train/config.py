@@ -113,10 +113,12 @@ class TrainConfig(_Strict):
 
     @property
     def model_name(self) -> str:
+        """The model, by whichever of its two keys."""
         return self.sam2_model_type or self.model
 
     @property
     def run_dir(self) -> Path:
+        """Folder of this run's checkpoints, metrics and configuration."""
         return self.save_dir / self.experiment_name
 
     def curriculum(self, clips: int, processes: int = 1) -> tuple[Stage, ...]:

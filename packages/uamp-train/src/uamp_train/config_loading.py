@@ -47,10 +47,10 @@ def load_config(
     for key, text in _from_environment(os.environ if environment is None else environment):
         _set(values, key, _parse(text))
     for override in overrides:
-        key, equals, text = override.partition("=")
-        if not equals or not key.strip():
+        name, equals, text = override.partition("=")
+        if not equals or not name.strip():
             raise ConfigError(f"--set takes key=value, but was given '{override}'.")
-        _set(values, key.strip().split("."), _parse(text))
+        _set(values, name.strip().split("."), _parse(text))
     return parse_config(values)
 
 
@@ -73,7 +73,7 @@ def dump_config(config: TrainConfig) -> str:
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506  (a SafeLoader)
+        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except OSError as error:
         raise ConfigError(f"Cannot read the configuration {path}: {error.strerror or error}.") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -100,7 +100,7 @@ def _from_environment(environment: Mapping[str, str]) -> list[tuple[list[str], s
 
 def _parse(text: str) -> Any:
     try:
-        return yaml.load(text, Loader=_Loader)  # noqa: S506  (a SafeLoader)
+        return yaml.load(text, Loader=_Loader)
     except yaml.YAMLError:
         return text
 

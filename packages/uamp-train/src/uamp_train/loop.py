@@ -6,7 +6,7 @@ for bit as if it had never stopped: no state of a generator or a sampler needs t
 
 import logging
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,35 +17,47 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs
 from torch import Tensor, nn
+from uamp_model.checkpoint import load_into, load_state_dict
 from uamp_model.errors import DeviceError
 from uamp_model.sam2 import build_model
 from uamp_model.unroll import initialise_local_memory
 
 from uamp_train.batches import Batch, ClipSource, Place, prefetch
-from uamp_train.checkpoint import LAST, TrainingState, load_state, optimizer_tensors, restore_optimizer, save_state
+from uamp_train.checkpoint import (
+    BEST,
+    LAST,
+    TrainingState,
+    load_state,
+    optimizer_tensors,
+    restore_optimizer,
+    save_state,
+)
 from uamp_train.config import Stage, TrainConfig
-from uamp_train.config_loading import dump_config
 from uamp_train.errors import ConfigError
 from uamp_train.objective import TrainingModule
 from uamp_train.optimisation import learning_rate, make_optimizer, update_average
-from uamp_train.progress import Averages, Clock, MetricsFile, log_line
+from uamp_train.report import Report, chosen_trackers
 
 log = logging.getLogger(__name__)
 
 BAD_STEPS_IN_A_ROW = 20
 """So many steps without a finite gradient mean that the run is lost."""
 
+Validate = Callable[[Mapping[str, Tensor], int], float]
+"""Scores averaged weights (by SAM 2's names, on the CPU) after a number of steps: higher is better."""
 
-def train(config: TrainConfig, source: ClipSource, *, resume: bool = False) -> Path:
+
+def train(config: TrainConfig, source: ClipSource, *, resume: bool = False, validate: Validate | None = None) -> Path:
     """Train until the end of the curriculum (or `max_steps`) and return the last checkpoint.
 
     Args:
         config: what to do.
         source: the clips, the same for every process.
         resume: continue the run in `config.run_dir` from its last checkpoint.
+        validate: called by the main process every `val_interval` epochs; the best weights are kept beside the last.
 
     Raises:
-        ConfigError: if the run's folder already holds a run that is not to be resumed.
+        ConfigError: if the run's folder already holds a run that is not to be resumed, or the settings cannot train.
         CheckpointError: if there is nothing to resume.
         DeviceError: if the device is not there.
     """
@@ -59,24 +71,29 @@ def train(config: TrainConfig, source: ClipSource, *, resume: bool = False) -> P
     total = sum(stage.steps for stage in stages)
     end = min(total, config.max_steps) if config.max_steps else total
 
-    report = _Report(config, state.step, total) if accelerator.is_main_process else None
-    with _stop_between_steps(enabled=accelerator.num_processes == 1) as stop:
+    validation_due = config.val_interval * per_epoch if validate else 0
+    with (
+        _stop_between_steps(enabled=accelerator.num_processes == 1) as stop,
+        Report(config, accelerator, state.step, total, end) as report,
+    ):
         while state.step < end and not stop.requested:
             stage, stage_end = stage_at(stages, state.step)
             learner = Learner(config, stage, state, accelerator)
             places = _places(config, state.step, min(stage_end, end), accelerator.process_index)
             for place, batch in prefetch(source, config, stage, places):
                 rate = learning_rate(config, place.step, total, per_epoch)
-                parts = learner.learn(batch, place, rate)
-                if report is not None:
-                    report.add(parts, stage, rate, place)
+                report.add(learner.learn(batch, place, rate), stage, rate, place)
                 if place.micro + 1 < config.gradient_accumulation:
                     continue
                 step = place.step + 1
-                if step % config.save_interval == 0 or step in (end, stage_end) or stop.requested:
-                    state = learner.state(step)
-                    if accelerator.is_main_process:
-                        save_state(state, checkpoint)
+                validating = bool(validation_due) and step % validation_due == 0
+                if not (validating or stop.requested or step in (end, stage_end) or step % config.save_interval == 0):
+                    continue
+                state = learner.state(step, state.best)
+                if accelerator.is_main_process:
+                    if validating and validate is not None:
+                        state.best = _keep_best(state, validate(state.ema, step), config.run_dir / BEST, report)
+                    save_state(state, checkpoint)
                 if stop.requested:
                     break
     accelerator.wait_for_everyone()
@@ -95,16 +112,21 @@ def make_accelerator(config: TrainConfig) -> Accelerator:
         cpu=config.device == "cpu",
         mixed_precision="bf16" if config.precision == "bf16" else "no",
         gradient_accumulation_steps=config.gradient_accumulation,
+        log_with=chosen_trackers(config) or None,
+        project_dir=config.run_dir,
         # Each kind of prompt uses other parts of the decoder.
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
     )
 
 
 def first_state(config: TrainConfig) -> TrainingState:
-    """Where a run starts: random weights that follow from the seed."""
+    """Where a run starts: the given weights, or random ones that follow from the seed."""
     torch.manual_seed(config.seed)
     model = build_model(config.model_name)
-    initialise_local_memory(model)
+    if config.sam2_checkpoint is None:
+        initialise_local_memory(model)
+    else:
+        load_into(model, load_state_dict(config.sam2_checkpoint), source=str(config.sam2_checkpoint))
     weights = {name: value.detach().clone() for name, value in model.state_dict().items()}
     return TrainingState(step=0, model=weights, ema={name: value.clone() for name, value in weights.items()})
 
@@ -129,7 +151,6 @@ class Learner:
     def __init__(self, config: TrainConfig, stage: Stage, state: TrainingState, accelerator: Accelerator) -> None:
         self._config = config
         self._accelerator = accelerator
-        self._best = state.best
         self._bad_steps = 0
         model = build_model(config.model_name, image_size=stage.image_size)
         model.load_state_dict(state.model)
@@ -157,7 +178,7 @@ class Learner:
 
     def _move(self, step: int) -> Tensor:
         trained = [p for p in self._model.parameters() if p.requires_grad]
-        norm = self._accelerator.clip_grad_norm_(trained, self._config.grad_clip)
+        norm: Tensor = self._accelerator.clip_grad_norm_(trained, self._config.grad_clip)
         if torch.isfinite(norm):  # the same on every process, because gradients are averaged by now
             self._bad_steps = 0
             self._optimizer.step()
@@ -172,7 +193,7 @@ class Learner:
         self._optimizer.zero_grad()
         return norm.detach()
 
-    def state(self, step: int) -> TrainingState:
+    def state(self, step: int, best: float | None = None) -> TrainingState:
         """Copies of everything the next stage, or a resumed run, starts from."""
         names = {id(parameter): name for name, parameter in self._model.named_parameters()}
         moments = optimizer_tensors(self._optimizer.optimizer, names)
@@ -181,7 +202,7 @@ class Learner:
             model={name: value.detach().cpu().clone() for name, value in self._model.state_dict().items()},
             ema={name: value.cpu().clone() for name, value in self._average.items()},
             optimizer={name: value.detach().cpu().clone() for name, value in moments.items()},
-            best=self._best,
+            best=best,
             config=self._config.model_dump_json(),
         )
 
@@ -207,30 +228,14 @@ def _places(config: TrainConfig, start: int, end: int, rank: int) -> Iterator[Pl
             yield Place(step, rank, micro)
 
 
-class _Report:
-    """Tells how the run goes, every `log_interval` steps."""
-
-    def __init__(self, config: TrainConfig, step: int, total: int) -> None:
-        config.run_dir.mkdir(parents=True, exist_ok=True)
-        (config.run_dir / "config.yaml").write_text(dump_config(config), encoding="utf-8")
-        self._config, self._total, self._told = config, total, step
-        self._averages, self._clock = Averages(), Clock()
-        self._file = MetricsFile(config.run_dir / "metrics.csv", step)
-
-    def add(self, parts: dict[str, Tensor], stage: Stage, rate: float, place: Place) -> None:
-        self._averages.add(parts)
-        step = place.step + 1
-        if step % self._config.log_interval or place.micro + 1 < self._config.gradient_accumulation:
-            return
-        self._clock.lap(step - self._told)
-        self._told = step
-        values: dict[str, float] = {
-            **{"step": step, "image_size": stage.image_size, "num_frames": stage.num_frames, "lr": rate},
-            **self._averages.take(),
-            "seconds_per_step": self._clock.seconds_per_step,
-        }
-        self._file.append(values)
-        log.info(log_line(values, self._total, self._clock.left(self._total - step)))
+def _keep_best(state: TrainingState, score: float, path: Path, report: Report) -> float:
+    """Tell a validation's score, and keep the state if none was better."""
+    report.validated(state.step, score)
+    if state.best is not None and score <= state.best:
+        return state.best
+    state.best = score
+    save_state(state, path)
+    return score
 
 
 @dataclass(slots=True)
@@ -247,7 +252,7 @@ def _stop_between_steps(*, enabled: bool) -> Iterator[_Stop]:
     stop = _Stop()
     previous: dict[signal.Signals, Callable[[int, FrameType | None], Any] | int | None] = {}
 
-    def request(number: int, frame: FrameType | None) -> None:
+    def request(number: int, _: FrameType | None) -> None:
         stop.requested = True
         signal.signal(number, previous[signal.Signals(number)])
 

@@ -35,9 +35,7 @@ def draw_kind(rng: np.random.Generator, shares: PromptShares, *, still: bool) ->
     return kinds[rng.choice(4, p=weights / weights.sum())]
 
 
-def draw_points(
-    rng: np.random.Generator, masks: npt.NDArray[np.bool_], kind: PromptKind
-) -> tuple[Points, Labels]:
+def draw_points(rng: np.random.Generator, masks: npt.NDArray[np.bool_], kind: PromptKind) -> tuple[Points, Labels]:
     """Draw point prompts of one kind for N objects.
 
     Args:
