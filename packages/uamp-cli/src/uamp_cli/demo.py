@@ -274,7 +274,7 @@ def _check_model(settings: DemoSettings) -> None:
     from uamp_model.download import find_checkpoint
 
     spec = find_model(settings.model)
-    if settings.checkpoint is not None or spec.bundled:
+    if settings.checkpoint is not None:
         find_checkpoint(spec, settings.checkpoint)
     if settings.uamp_checkpoint is not None and not settings.uamp_checkpoint.exists():
         raise InputError(f"There is no file {settings.uamp_checkpoint} for --uamp-checkpoint.")

@@ -52,6 +52,14 @@ class UampGroup(TyperGroup):
             command = _load(name)
         return name, command, rest
 
+    def invoke(self, ctx: Any) -> Any:
+        """As typer does, but say so when Ctrl-C ends it."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            typer.echo("Interrupted.", err=True)
+            raise typer.Exit(EXIT_INTERRUPTED) from None
+
     def main(self, args: Sequence[str] | None = None, *_: Any, **__: Any) -> Any:
         """Run and leave the process with the exit code of the contract: 0, 1, 2 or 130."""
         arguments, debug = _take_debug(list(sys.argv[1:] if args is None else args))

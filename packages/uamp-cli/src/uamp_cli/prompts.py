@@ -127,8 +127,8 @@ class Plan:
             prompt.check_size(width, height)
         if frame_count is not None and self.last_frame >= frame_count:
             raise InputError(
-                f"There is a prompt on frame {self.last_frame}, but the video has only {frame_count} frames, "
-                f"0 to {frame_count - 1}."
+                f"There is a prompt on frame {self.last_frame}, but the last frame that is read is {frame_count - 1}, "
+                "counted from 0: prompt an earlier one."
             )
 
 

@@ -128,7 +128,7 @@ def read_head(frames: Iterator["Frame"], last: int, folder: Path) -> FrameSpool:
             return spool
     if len(spool) == 0:
         raise InputError("The input has no frames.")
-    raise InputError(f"There is a prompt on frame {last}, but the video has only {len(spool)} frames.")
+    raise InputError(f"There is a prompt on frame {last}, but the last one is {len(spool) - 1}, counted from 0.")
 
 
 def propose(tracker: "VideoTracker", image: Image, frame: int) -> tuple[Plan, "Suggestion"]:

@@ -1,0 +1,105 @@
+"""A small real model and small real videos. The model is untrained: nothing here is about how well it tracks."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from typer.testing import CliRunner
+from uamp_cli.main import app
+from uamp_data.masks import write_mask
+from uamp_data.writer import VideoWriter
+from uamp_model import build_model
+from uamp_model.checkpoint import save_state_dict
+
+HEIGHT, WIDTH = 64, 96
+
+Image = npt.NDArray[np.uint8]
+Run = Callable[..., "Outcome"]
+MakeVideo = Callable[..., Path]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run of the command came to."""
+
+    code: int
+    out: str
+    err: str
+
+    def refused(self) -> str:
+        """The one sentence of a run that refused its input."""
+        assert self.code == 2, self
+        lines = self.err.strip().splitlines()
+        assert len(lines) == 1, self.err
+        assert lines[0].startswith("Error: ")
+        assert "Traceback" not in self.err + self.out
+        return lines[0]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of nano, random but always the same."""
+    path = tmp_path_factory.mktemp("weights") / "nano.safetensors"
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        save_state_dict(path, build_model("nano").state_dict())
+    return path
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run the command in an empty folder at a fixed width."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("UAMP_CACHE", str(tmp_path / "cache"))
+
+    def invoke(*arguments: object) -> Outcome:
+        result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+        return Outcome(result.exit_code, result.stdout, result.stderr)
+
+    return invoke
+
+
+def frame_at(index: int, height: int = HEIGHT, width: int = WIDTH) -> Image:
+    """A bright square that moves to the right over a gradient."""
+    rows, columns = np.mgrid[:height, :width]
+    image = np.stack([rows * 200 // height, columns * 200 // width, rows * 0 + 60], axis=-1).astype(np.uint8)
+    image[height // 4 : height // 2, width // 8 + 2 * index : width // 3 + 2 * index] = (250, 240, 90)
+    return image
+
+
+@pytest.fixture
+def make_video(tmp_path: Path) -> MakeVideo:
+    """Write a short video into the run's folder."""
+
+    def make(name: str = "in.mp4", frames: int = 4, height: int = HEIGHT, width: int = WIDTH) -> Path:
+        path = tmp_path / name
+        with VideoWriter(path, frame_rate=10, size=(height, width)) as video:
+            for index in range(frames):
+                video.write(frame_at(index, height, width))
+        return path
+
+    return make
+
+
+@pytest.fixture
+def make_mask(tmp_path: Path) -> MakeVideo:
+    """Write a mask with two objects into the run's folder."""
+
+    def make(name: str = "mask.png", height: int = HEIGHT, width: int = WIDTH) -> Path:
+        ids = np.zeros((height, width), np.uint8)
+        ids[height // 4 : height // 2, width // 8 : width // 3] = 1
+        ids[3 * height // 4 :, width // 2 :] = 3
+        write_mask(tmp_path / name, ids)
+        return tmp_path / name
+
+    return make

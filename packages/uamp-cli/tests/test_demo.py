@@ -1,0 +1,178 @@
+"""`uamp demo` from end to end on small videos."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from uamp_data.masks import read_mask
+from uamp_data.reader import open_video
+
+Run = Callable[..., Any]
+Make = Callable[..., Path]
+
+
+@pytest.fixture
+def demo(run: Run, checkpoint: Path) -> Run:
+    """Run `uamp demo` with the test's weights."""
+
+    def invoke(*arguments: object) -> Any:
+        return run("demo", "--device", "cpu", "--checkpoint", checkpoint, *arguments)
+
+    return invoke
+
+
+def _shape(path: Path) -> tuple[int, int, int, float]:
+    with open_video(path) as video:
+        frames = sum(1 for _ in video)
+        return frames, video.width, video.height, float(video.frame_rate)
+
+
+def test_mask_prompt_writes_video_masks_and_json(demo: Run, make_video: Make, make_mask: Make, tmp_path: Path) -> None:
+    video, mask = make_video(frames=5), make_mask()
+    outcome = demo("--input", video, "--mask", mask, "--save-masks", "masks", "--json", "out/report.json")
+    assert outcome.code == 0, outcome
+    assert _shape(tmp_path / "in_uamp.mp4") == _shape(video)
+    assert "in_uamp.mp4" in outcome.out
+    assert "objects    1, 3" in outcome.out
+    assert "5 of 96×64 at 10 frames/s" in outcome.out
+
+    names = sorted(path.name for path in (tmp_path / "masks").iterdir())
+    assert names == [f"{index:05d}.png" for index in range(5)]
+    # A mask prompt comes back as it went in, within the network's own resolution.
+    found, given = read_mask(tmp_path / "masks" / "00000.png"), read_mask(mask)
+    assert np.mean(found == given) > 0.95
+
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert list(report) == ["frames", "objects", "model", "memory", "device", "fps", "output", "per_frame"]
+    assert (report["frames"], report["objects"], report["model"], report["memory"]) == (5, 2, "nano", "sam2")
+    assert (report["device"], report["output"]) == ("cpu", "in_uamp.mp4")
+    assert [entry["frame"] for entry in report["per_frame"]] == list(range(5))
+    assert [entry["time"] for entry in report["per_frame"]] == pytest.approx([0, 0.1, 0.2, 0.3, 0.4])
+    for entry, name in zip(report["per_frame"], names, strict=True):
+        ids = read_mask(tmp_path / "masks" / name)
+        assert set(entry["objects"]) == {"1", "3"}
+        for key, state in entry["objects"].items():
+            assert set(state) == {"box", "area", "score", "uncertainty"}
+            rows, columns = np.nonzero(ids == int(key))
+            assert state["area"] == len(rows)
+            box = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1] if len(rows) else None
+            assert state["box"] == box
+            assert 0 <= state["score"] <= 1
+            assert (state["uncertainty"] is None) == (not len(rows))
+
+
+def test_two_boxes_are_two_objects(demo: Run, make_video: Make) -> None:
+    outcome = demo("--input", make_video(frames=2), "--box", "12,16,32,32", "--box", "48,48,96,64")
+    assert outcome.code == 0, outcome
+    assert "objects    1, 2" in outcome.out
+
+
+def test_points_are_one_object(demo: Run, make_video: Make) -> None:
+    outcome = demo(
+        "--input_video", make_video(frames=2), "--point", "20,20", "--point", "60,50,0", "--point", "24,24,1"
+    )
+    assert outcome.code == 0, outcome
+    assert "objects    1\n" in outcome.out
+
+
+def test_without_prompt_an_object_is_proposed_and_named(demo: Run, make_video: Make) -> None:
+    outcome = demo("--input", make_video(frames=2))
+    if outcome.code == 2:  # an untrained model may see nothing
+        assert "point at one with --box or --point" in outcome.refused()
+    else:
+        assert "object 1: box " in outcome.out
+        assert ", score 0." in outcome.out
+
+
+def test_prompt_frame_tracks_both_directions(demo: Run, make_video: Make, make_mask: Make, tmp_path: Path) -> None:
+    outcome = demo(
+        "--input",
+        make_video(frames=6),
+        "--mask",
+        make_mask(),
+        "--prompt-frame",
+        3,
+        "--save-masks",
+        "m",
+        "--json",
+        "r.json",
+    )
+    assert outcome.code == 0, outcome
+    assert _shape(tmp_path / "in_uamp.mp4")[0] == 6
+    per_frame = json.loads((tmp_path / "r.json").read_text())["per_frame"]
+    assert [entry["frame"] for entry in per_frame] == list(range(6))
+    assert all(set(entry["objects"]) == {"1", "3"} for entry in per_frame)
+    assert np.mean(read_mask(tmp_path / "m" / "00003.png") == read_mask(make_mask())) > 0.95
+
+
+def test_prompts_file_with_objects_on_different_frames(demo: Run, make_video: Make, tmp_path: Path) -> None:
+    content = {"objects": {"2": {"frame": 2, "box": [48, 48, 90, 60]}, "7": [{"points": [[20, 20]]}]}}
+    (tmp_path / "prompts.json").write_text(json.dumps(content))
+    outcome = demo("--input", make_video(frames=4), "--prompts", "prompts.json", "--json", "r.json")
+    assert outcome.code == 0, outcome
+    per_frame = json.loads((tmp_path / "r.json").read_text())["per_frame"]
+    assert all(set(entry["objects"]) == {"2", "7"} for entry in per_frame)
+
+
+def test_max_frames_and_an_existing_output(demo: Run, make_video: Make, tmp_path: Path) -> None:
+    (tmp_path / "o.mp4").write_text("an older result")
+    outcome = demo("-i", make_video(frames=5), "--box", "12,16,32,32", "--max-frames", 2, "--output_video", "o.mp4")
+    assert outcome.code == 0, outcome
+    assert _shape(tmp_path / "o.mp4")[0] == 2
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["in.mp4", "o.mp4"]
+
+
+def test_folder_of_frames(demo: Run, make_video: Make, tmp_path: Path) -> None:
+    from PIL import Image
+
+    (tmp_path / "clip").mkdir()
+    with open_video(make_video(frames=3)) as video:
+        for frame in video:
+            Image.fromarray(frame.image).save(tmp_path / "clip" / f"{frame.index}.png")
+    outcome = demo("--input", "clip", "--box", "12,16,32,32")
+    assert outcome.code == 0, outcome
+    assert _shape(tmp_path / "clip_uamp.mp4")[:3] == (3, 96, 64)
+
+
+def test_stale_masks_are_mentioned(demo: Run, make_video: Make, tmp_path: Path) -> None:
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "00099.png").write_bytes(b"")
+    outcome = demo("--input", make_video(frames=1), "--box", "12,16,32,32", "--save-masks", "m")
+    assert outcome.code == 0, outcome
+    assert "m also holds 1 PNGs that this run did not write" in outcome.out
+
+
+def test_generated_clip_is_scored_and_shown_beside_its_truth(
+    demo: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("uamp_cli.sources.CLIP_SIZE", (96, 128))
+    monkeypatch.setattr("uamp_cli.sources.CLIP_FRAMES", 4)
+    outcome = demo("--json", "r.json")
+    assert outcome.code == 0, outcome
+    assert _shape(tmp_path / "uamp_demo.mp4") == (4, 256, 96, 24)
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert set(report["score"]) == {"J-Mean", "F-Mean", "J&F-Mean"}
+    assert f"J&F        {report['score']['J&F-Mean']:.3f}" in outcome.out
+    assert "from its true first mask" in outcome.err
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (17, 400), (63, 95)])
+def test_odd_sizes(demo: Run, make_video: Make, tmp_path: Path, height: int, width: int) -> None:
+    video = make_video(frames=2, height=height, width=width)
+    outcome = demo("--input", video, "--box", f"0,0,{width},{height}")
+    assert outcome.code == 0, outcome
+    assert _shape(tmp_path / "in_uamp.mp4")[:3] == (2, width, height)
+
+
+def test_truncated_video_says_how_much(demo: Run, make_video: Make, tmp_path: Path) -> None:
+    whole = make_video("whole.mp4", frames=40, height=240, width=320).read_bytes()
+    (tmp_path / "cut.mp4").write_bytes(whole[: len(whole) * 6 // 10])
+    outcome = demo("--input", "cut.mp4", "--box", "40,60,100,120")
+    assert outcome.code == 0, outcome
+    frames = _shape(tmp_path / "cut_uamp.mp4")[0]
+    assert 0 < frames < 40
+    assert "note " in outcome.out
+    assert str(frames) in next(line for line in outcome.out.splitlines() if line.startswith("note"))
