@@ -219,18 +219,18 @@ def run_demo(settings: DemoSettings) -> DemoTally:
     plan = _check(settings)
     with (
         open_source(settings.input, settings.max_frames) as source,
-        tempfile.TemporaryDirectory(prefix="uamp-") as scratch,
+        _scratch_folder() as scratch,
     ):
         if source.truth is not None:
             plan = true_plan(source.truth)
             err_console().print(f"Tracking a {source.name} from its true first mask.", highlight=False)
         plan.check(source.width, source.height, source.frame_count)
-        spool = read_head(source.frames, plan.reach, Path(scratch))
+        spool = read_head(source.frames, plan.reach, scratch)
         tracker = _load_tracker(settings)
         if not plan.prompts:
             plan, suggestion = propose(tracker, spool[plan.start].image, plan.start)
             _name_proposal(suggestion.box, suggestion.score, plan.start)
-        run = _Run(settings, source, plan, tracker, spool, Path(scratch))
+        run = _Run(settings, source, plan, tracker, spool, scratch)
         tally = run.track_and_write()
         _report(run, tally)
     return tally
@@ -452,6 +452,17 @@ def _notes(run: _Run, tally: DemoTally) -> list[str]:
             f"the prompt on frame {run.plan.last_frame} was never reached: the video has {tally.frames} frames"
         )
     return notes
+
+
+@contextmanager
+def _scratch_folder() -> Iterator[Path]:
+    """A temporary folder for what must not fill the memory."""
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="uamp-")
+    except OSError as error:
+        raise InputError("No temporary folder can be written to: free some disk space or set TMPDIR.") from error
+    with folder as name:
+        yield Path(name)
 
 
 @contextmanager

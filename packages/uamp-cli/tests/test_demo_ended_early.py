@@ -1,0 +1,86 @@
+"""`uamp demo` that does not get to its end: Ctrl-C and a full disk, in a process of its own."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from uamp_data.reader import open_video
+
+Make = Callable[..., Path]
+
+# Ctrl-C at an exact place: the real signal, sent while the N-th frame is drawn.
+INTERRUPTED = """
+import os, signal, sys
+from uamp_cli import overlay
+from uamp_cli.main import main
+
+draw, calls, stop_at = overlay.draw_overlay, [], int(sys.argv.pop(1))
+
+def draw_and_interrupt(*arguments):
+    calls.append(1)
+    if len(calls) == stop_at:
+        os.kill(os.getpid(), signal.SIGINT)
+    return draw(*arguments)
+
+overlay.draw_overlay = draw_and_interrupt
+main()
+"""
+
+DISK_FULL = """
+import resource, sys
+from uamp_cli.main import main
+
+limit = int(sys.argv.pop(1))
+resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+main()
+"""
+
+
+def _run(code: str, *arguments: object, folder: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=120)
+
+
+def test_ctrl_c_keeps_what_was_written(make_video: Make, checkpoint: Path, tmp_path: Path) -> None:
+    video = make_video(frames=8)
+    demo = ("demo", "--input", video, "--checkpoint", checkpoint, "--box", "12,16,32,32", "--device", "cpu")
+    done = _run(INTERRUPTED, 5, *demo, "--save-masks", "m", "--json", "r.json", "--output", "o.mp4", folder=tmp_path)
+    assert done.returncode == 130, done
+    assert "Traceback" not in done.stderr
+    with open_video(tmp_path / "o.mp4") as written:
+        frames = sum(1 for _ in written)
+    assert frames == 4
+    assert "Interrupted: 4 frames were written to o.mp4." in done.stderr
+    assert len(list((tmp_path / "m").iterdir())) == 4
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert (report["frames"], len(report["per_frame"])) == (4, 4)
+
+
+def test_ctrl_c_before_the_first_frame_leaves_an_older_video(
+    make_video: Make, checkpoint: Path, tmp_path: Path
+) -> None:
+    video = make_video(frames=2)
+    (tmp_path / "o.mp4").write_text("an older result")
+    demo = ("demo", "--input", video, "--checkpoint", checkpoint, "--box", "12,16,32,32", "--device", "cpu")
+    done = _run(INTERRUPTED, 1, *demo, "--output", "o.mp4", folder=tmp_path)
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (130, "Interrupted.")
+    assert (tmp_path / "o.mp4").read_text() == "an older result"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.mp4", "o.mp4"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs resource limits")
+@pytest.mark.parametrize("limit", [0, 3000])
+def test_full_disk(make_video: Make, checkpoint: Path, tmp_path: Path, limit: int) -> None:
+    video = make_video(frames=6, height=120, width=160)
+    (tmp_path / "o.mp4").write_text("an older result")
+    demo = ("demo", "--input", video, "--checkpoint", checkpoint, "--box", "12,16,90,60", "--device", "cpu")
+    done = _run(DISK_FULL, limit, *demo, "--output", "o.mp4", folder=tmp_path)
+    assert done.returncode == 2, done
+    errors = [line for line in done.stderr.splitlines() if not line.startswith("Tracking")]
+    assert len(errors) == 1
+    assert errors[0].startswith("Error: ")
+    assert (tmp_path / "o.mp4").read_text() == "an older result"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.mp4", "o.mp4"]

@@ -1,0 +1,214 @@
+"""Whatever is wrong with what `uamp demo` is given: one sentence, exit code 2, nothing left behind."""
+
+import json
+import os
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from uamp_data.masks import write_mask
+
+Run = Callable[..., Any]
+Make = Callable[..., Path]
+
+BOX = ("--box", "12,16,32,32")
+
+
+@pytest.fixture
+def demo(run: Run, checkpoint: Path) -> Run:
+    """Run `uamp demo` with the test's weights."""
+
+    def invoke(*arguments: object) -> Any:
+        return run("demo", "--device", "cpu", "--checkpoint", checkpoint, *arguments)
+
+    return invoke
+
+
+def test_missing_file(demo: Run) -> None:
+    assert "gone.mp4 does not exist" in demo("--input", "gone.mp4").refused()
+
+
+def test_text_renamed_to_video(demo: Run, tmp_path: Path) -> None:
+    (tmp_path / "notes.mp4").write_text("not a video\n" * 100)
+    assert "notes.mp4" in demo("--input", "notes.mp4").refused()
+    assert not (tmp_path / "notes_uamp.mp4").exists()
+
+
+def test_no_frames(demo: Run, tmp_path: Path) -> None:
+    (tmp_path / "empty.mp4").write_bytes(b"")
+    assert "empty.mp4" in demo("--input", "empty.mp4").refused()
+    (tmp_path / "folder").mkdir()
+    assert "folder" in demo("--input", "folder").refused()
+
+
+def test_header_without_frames(demo: Run, make_video: Make, tmp_path: Path) -> None:
+    content = make_video("whole.mp4").read_bytes()
+    (tmp_path / "cut.mp4").write_bytes(content[: content.index(b"mdat") + 4])
+    assert "cut.mp4" in demo("--input", "cut.mp4").refused()
+
+
+@pytest.mark.parametrize(
+    ("box", "words"),
+    [
+        ("200,200,300,300", "outside the picture, which is 96×64"),
+        ("-50,-50,-10,-10", "outside the picture"),
+        ("50,50,20,20", "reversed"),
+        ("20,20,20,40", "no area"),
+        ("1,2,3", "3 numbers instead of four"),
+        ("a,b,c,d", "not a list of numbers"),
+        ("0,0,nan,10", "not a finite number"),
+        ("", "not a list of numbers"),
+    ],
+)
+def test_wrong_boxes(demo: Run, make_video: Make, box: str, words: str) -> None:
+    assert words in demo("--input", make_video(frames=1), f"--box={box}").refused()
+
+
+@pytest.mark.parametrize(
+    ("points", "words"),
+    [
+        (["500,10"], "outside the picture"),
+        (["10,10,2"], "label 2"),
+        (["10"], "1 numbers instead of"),
+        (["10,10,0"], "at least one point on it"),
+    ],
+)
+def test_wrong_points(demo: Run, make_video: Make, points: list[str], words: str) -> None:
+    options = [part for point in points for part in ("--point", point)]
+    assert words in demo("--input", make_video(frames=1), *options).refused()
+
+
+def test_ambiguous_prompts(demo: Run, make_video: Make, make_mask: Make) -> None:
+    video = make_video(frames=1)
+    twice = demo("--input", video, *BOX, "--box", "1,1,9,9", "--point", "5,5").refused()
+    assert "which object a --point belongs to" in twice
+    assert (
+        "--mask cannot be combined with --box or --point"
+        in demo("--input", video, *BOX, "--mask", make_mask()).refused()
+    )
+
+
+def test_prompts_without_input(demo: Run) -> None:
+    assert "name it with --input" in demo(*BOX).refused()
+
+
+def test_mask_of_another_size_empty_or_missing(demo: Run, make_video: Make, make_mask: Make, tmp_path: Path) -> None:
+    video = make_video(frames=1)
+    assert (
+        "50×40 pixels but the video is 96×64"
+        in demo("--input", video, "--mask", make_mask(height=40, width=50)).refused()
+    )
+    write_mask(tmp_path / "empty.png", np.zeros((64, 96), np.uint8))
+    assert "empty" in demo("--input", video, "--mask", "empty.png").refused()
+    assert "gone.png" in demo("--input", video, "--mask", "gone.png").refused()
+    (tmp_path / "text.png").write_text("no picture")
+    assert "text.png" in demo("--input", video, "--mask", "text.png").refused()
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("{", "not valid JSON, line 1"),
+        ("[]", "names no object"),
+        ("7", "must hold"),
+        ('{"object": {}}', "must hold"),
+        ('{"objects": {"0": {"box": [1, 1, 9, 9]}}}', "from 1 to 254"),
+        ('{"objects": {"dog": {"box": [1, 1, 9, 9]}}}', "'dog'"),
+        ('{"objects": {"1": {"bbox": [1, 1, 9, 9]}}}', "did you mean 'box'?"),
+        ('{"objects": {"1": {"box": [9, 1, 1, 9]}}}', "reversed"),
+        ('{"objects": {"1": {"box": "1,1,9,9"}}}', "list of numbers"),
+        ('{"objects": {"1": {"frame": -1, "box": [1, 1, 9, 9]}}}', "from 0 on"),
+        ('{"objects": {"1": {"frame": 99, "box": [1, 1, 9, 9]}}}', "prompt on frame 99"),
+        ('{"objects": {"1": {"points": [[1, 1, 0]]}}}', "at least one point on it"),
+        ('{"objects": {"1": {}}}', "no box, points or mask"),
+        ('{"objects": {"1": {"mask": "m.png", "box": [1, 1, 9, 9]}}}', "one or the other"),
+        ('{"objects": {"1": [{"box": [1, 1, 9, 9]}, {"box": [2, 2, 9, 9]}]}}', "second prompt of object 1"),
+        ('[{"box": [1, 1, 9, 9]}]', "needs an object number"),
+        ("[3]", "must be written like"),
+    ],
+)
+def test_wrong_prompts_files(demo: Run, make_video: Make, tmp_path: Path, content: str, words: str) -> None:
+    (tmp_path / "p.json").write_text(content)
+    assert words in demo("--input", make_video(frames=2), "--prompts", "p.json").refused()
+
+
+def test_prompt_frame_beyond_the_video(demo: Run, make_video: Make) -> None:
+    video = make_video(frames=3)
+    assert "frame 3" in demo("--input", video, *BOX, "--prompt-frame", 3).refused()
+    assert "--max-frames 2" in demo("--input", video, *BOX, "--prompt-frame", 2, "--max-frames", 2).refused()
+
+
+def test_unknown_names(run: Run, demo: Run, make_video: Make) -> None:
+    video = make_video(frames=1)
+    assert "sam2.1-hiera-large" in run("demo", "--input", video, "--model", "sam2.1-hiera-lage").refused()
+    assert "sam2" in demo("--input", video, *BOX, "--memory", "sam3").refused()
+    assert "gpu" in demo("--input", video, *BOX, "--device", "gpu").refused()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is CUDA here")
+def test_cuda_that_is_not_there(demo: Run, make_video: Make) -> None:
+    assert "CUDA" in demo("--input", make_video(frames=1), *BOX, "--device", "cuda").refused()
+
+
+class _Bomb:
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (os.mkdir, (str(self.mark),))
+
+
+def test_pickle_that_would_run_code_is_refused(run: Run, make_video: Make, tmp_path: Path) -> None:
+    mark = tmp_path / "it_ran"
+    torch.save({"model": {"weight": _Bomb(mark)}}, tmp_path / "torch.pt")
+    (tmp_path / "plain.pt").write_bytes(pickle.dumps(_Bomb(mark)))
+    for name in ("torch.pt", "plain.pt"):
+        assert name in run("demo", "--input", make_video(frames=1), *BOX, "--checkpoint", name).refused()
+    assert not mark.exists()
+
+
+def test_corrupt_foreign_and_missing_checkpoints(run: Run, make_video: Make, checkpoint: Path, tmp_path: Path) -> None:
+    video = make_video(frames=1)
+    (tmp_path / "cut.safetensors").write_bytes(checkpoint.read_bytes()[:5000])
+    (tmp_path / "noise.pt").write_bytes(bytes(range(256)) * 8)
+    torch.save({"layer.weight": torch.zeros(3)}, tmp_path / "foreign.pt")
+    for name in ("cut.safetensors", "noise.pt", "foreign.pt", "gone.pt"):
+        assert name in run("demo", "--input", video, *BOX, "--checkpoint", name).refused()
+    assert not (tmp_path / "in_uamp.mp4").exists()
+
+
+def test_checkpoint_of_another_model(run: Run, make_video: Make, checkpoint: Path) -> None:
+    arguments = ("--model", "sam2.1-hiera-tiny", "--checkpoint", checkpoint)
+    assert "nano" in run("demo", "--input", make_video(frames=1), *BOX, *arguments).refused()
+
+
+@pytest.mark.parametrize("option", ["--output", "--json", "--save-masks"])
+def test_unwritable_outputs(demo: Run, make_video: Make, tmp_path: Path, option: str) -> None:
+    (tmp_path / "file").write_text("no folder")
+    for folder in ("file", "/proc/nowhere"):
+        path = f"{folder}/inside.mp4"
+        assert folder in demo("--input", make_video(frames=1), *BOX, option, path).refused()
+
+
+def test_output_that_is_a_folder_or_of_another_kind(demo: Run, make_video: Make, tmp_path: Path) -> None:
+    (tmp_path / "folder.mp4").mkdir()
+    video = make_video(frames=1)
+    assert "is a folder" in demo("--input", video, *BOX, "--output", "folder.mp4").refused()
+    assert ".mp4" in demo("--input", video, *BOX, "--output", "out.gif").refused()
+
+
+def test_outputs_never_overwrite_inputs(demo: Run, make_video: Make, make_mask: Make, tmp_path: Path) -> None:
+    video, mask = make_video(frames=1), make_mask()
+    before = video.read_bytes(), mask.read_bytes()
+    assert "would overwrite --input" in demo("--input", video, *BOX, "--output", "./in.mp4").refused()
+    (tmp_path / "link.mp4").symlink_to(video)
+    assert "would overwrite --input" in demo("--input", video, *BOX, "--output", "link.mp4").refused()
+    assert "would overwrite --mask" in demo("--input", video, "--mask", mask, "--save-masks", ".").refused()
+    (tmp_path / "p.json").write_text(json.dumps([{"object": 1, "box": [1, 1, 9, 9]}]))
+    assert "would overwrite --prompts" in demo("--input", video, "--prompts", "p.json", "--json", "p.json").refused()
+    assert "would overwrite --output" in demo("--input", video, *BOX, "--output", "x.mp4", "--json", "x.mp4").refused()
+    assert (video.read_bytes(), mask.read_bytes()) == before
