@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
+from sam2.modeling.sam.transformer import RoPEAttention
 from sam2.modeling.sam2_base import NO_OBJ_SCORE, SAM2Base
 from sam2.modeling.sam2_utils import get_1d_sine_pe
 from torch import Tensor
@@ -100,7 +101,20 @@ def build_model(name: str = "nano", *, image_size: int | None = None) -> Sam2:
     model = instantiate(model_config(name, image_size=image_size))
     if not isinstance(model, SAM2Base):
         raise TypeError(f"the configuration of {name} does not build a SAM 2 model")
+    _fit_rotations(model)
     return model.eval()
+
+
+def _fit_rotations(model: Sam2) -> None:
+    """Compute the rotary encoding for the model's own grid now.
+
+    sam2 would otherwise do it at the first frame and keep it on the module: made in inference mode, it could not be
+    trained through afterwards.
+    """
+    side = model.image_size // model.backbone_stride
+    for module in model.modules():
+        if isinstance(module, RoPEAttention):
+            module.freqs_cis = module.compute_cis(end_x=side, end_y=side)
 
 
 def model_config(name: str, *, image_size: int | None = None) -> DictConfig:
@@ -223,7 +237,7 @@ def encode_memory(model: Sam2, features: ImageFeatures, logits: Tensor, present:
     hard = prompted and model.binarize_mask_from_pts_for_mem_enc and not model.training
     mask = (logits > 0).float() if hard else logits.sigmoid()
     mask = mask * model.sigmoid_scale_for_mem_enc + model.sigmoid_bias_for_mem_enc
-    memory: Tensor = model.memory_encoder(features.stride16, mask, skip_mask_sigmoid=True)["vision_features"]
+    memory: Tensor = model.memory_encoder(features.stride16.contiguous(), mask, skip_mask_sigmoid=True)["vision_features"]
     if model.no_obj_embed_spatial is not None:
         memory = memory + (1 - present)[..., None, None] * model.no_obj_embed_spatial[..., None, None]
     return memory

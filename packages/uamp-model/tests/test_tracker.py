@@ -1,0 +1,208 @@
+"""Sessions: objects come, are corrected and go; batching, order and other sessions change nothing."""
+
+import numpy as np
+import pytest
+import torch
+from uamp_model import InputError, Prompt, VideoTracker
+from uamp_model.core import PromptBatch
+from uamp_model.memory import MAX_CONDITIONING
+from uamp_model.preprocess import prepare_frame, prepare_mask
+from uamp_model.sam2 import build_model
+from uamp_model.tracker import binary_entropy
+from uamp_model.unroll import unroll
+
+SIZE = 64
+Frames = list[np.ndarray]
+
+
+@pytest.fixture(scope="module")
+def tracker() -> VideoTracker:
+    """nano's architecture with random weights that see something everywhere, at 64 px for speed."""
+    torch.manual_seed(3)
+    model = build_model("nano", image_size=SIZE)
+    with torch.no_grad():
+        model.sam_mask_decoder.pred_obj_score_head.layers[-1].bias.fill_(3.0)
+    return VideoTracker(model, name="nano")
+
+
+@pytest.fixture(scope="module")
+def frames() -> Frames:
+    rng = np.random.default_rng(0)
+    return [rng.integers(0, 255, (48, 80, 3), dtype=np.uint8) for _ in range(12)]
+
+
+@pytest.fixture(scope="module")
+def region() -> np.ndarray:
+    region = np.zeros((48, 80), bool)
+    region[10:30, 20:50] = True
+    return region
+
+
+def track(tracker: VideoTracker, frames: Frames, prompts: dict[int, Prompt]) -> list[torch.Tensor]:
+    session = tracker.start()
+    return [session.step(frames[0], prompts).logits, *(session.step(f).logits for f in frames[1:])]
+
+
+def test_a_result_has_the_shapes_and_ranges_it_promises(tracker, frames, region):
+    session = tracker.start()
+    session.step(frames[0], {5: Prompt.mask(region), 2: Prompt.box(3, 4, 40, 30)})
+    result = session.step(frames[1])
+    assert result.frame_index == 1
+    assert result.object_ids == (5, 2)
+    assert result.masks.shape == result.logits.shape == result.uncertainty.shape == (2, 48, 80)
+    assert result.masks.dtype == torch.bool
+    assert torch.equal(result.masks, result.logits > 0)
+    assert 0 <= float(result.uncertainty.min()) <= float(result.uncertainty.max()) <= 1
+    assert result.scores.shape == (2,)
+    assert ((result.scores >= 0) & (result.scores <= 1)).all()
+
+
+def test_a_prompt_mask_comes_back_as_the_mask_of_its_frame(tracker, frames, region):
+    mask = tracker.start().step(frames[0], {1: Prompt.mask(region)}).masks[0].numpy()
+    assert (mask & region).sum() / (mask | region).sum() > 0.85
+
+
+def test_objects_in_one_batch_equal_objects_alone(tracker, frames, region):
+    prompts = {1: Prompt.mask(region), 2: Prompt.mask(region[::-1, ::-1]), 3: Prompt.box(1, 1, 30, 30)}
+    together = track(tracker, frames[:6], prompts)
+    for row, (object_id, prompt) in enumerate(prompts.items()):
+        alone = track(tracker, frames[:6], {object_id: prompt})
+        for both, one in zip(together, alone, strict=True):
+            torch.testing.assert_close(both[row], one[0], atol=1e-3, rtol=1e-3)
+
+
+def test_interleaved_sessions_equal_sessions_alone_bit_for_bit(tracker, frames, region):
+    first, second = {1: Prompt.mask(region)}, {1: Prompt.box(30, 5, 70, 40)}
+    alone = [track(tracker, frames, first), track(tracker, frames[::-1], second)]
+    sessions = [tracker.start(), tracker.start()]
+    for t in range(len(frames)):
+        for number, (session, order, prompts) in enumerate(
+            zip(sessions, (frames, frames[::-1]), (first, second), strict=True)
+        ):
+            result = session.step(order[t], prompts if t == 0 else None)
+            assert torch.equal(result.logits, alone[number][t])
+
+
+def test_objects_are_added_and_removed_at_any_frame(tracker, frames, region):
+    session = tracker.start()
+    assert session.step(frames[0]).object_ids == ()
+    assert session.step(frames[1], {1: Prompt.mask(region)}).object_ids == (1,)
+    assert session.step(frames[2], {4: Prompt.points([[5, 5]])}).object_ids == (1, 4)
+    session.step(frames[3])
+    session.remove(1)
+    assert session.step(frames[4]).object_ids == (4,)
+    with pytest.raises(InputError, match="no object 1"):
+        session.remove(1)
+
+
+def test_an_object_added_later_does_not_change_the_others(tracker, frames, region):
+    alone = track(tracker, frames[:6], {1: Prompt.mask(region)})
+    session = tracker.start()
+    session.step(frames[0], {1: Prompt.mask(region)})
+    for t in range(1, 6):
+        result = session.step(frames[t], {2: Prompt.box(5, 5, 30, 30)} if t == 2 else None)
+        torch.testing.assert_close(result.logits[0], alone[t][0], atol=1e-3, rtol=1e-3)
+
+
+def test_a_correction_changes_the_mask_and_what_follows(tracker, frames, region):
+    plain = track(tracker, frames[:4], {1: Prompt.mask(region)})
+    session = tracker.start()
+    session.step(frames[0], {1: Prompt.mask(region)})
+    session.step(frames[1])
+    corrected = session.correct({1: Prompt.points([[40, 20]], [0])})
+    assert corrected.frame_index == 1
+    assert not torch.equal(corrected.logits, plain[1])
+    after = session.step(frames[2])
+    assert after.frame_index == 2
+    assert not torch.equal(after.logits, plain[2])
+
+
+def test_there_is_nothing_to_correct_before_the_first_frame(tracker):
+    with pytest.raises(InputError, match="no frame to correct"):
+        tracker.start().correct({1: Prompt.box(0, 0, 4, 4)})
+
+
+def test_a_rejected_prompt_leaves_the_session_as_it_was(tracker, frames, region):
+    alone = track(tracker, frames[:3], {1: Prompt.mask(region)})
+    session = tracker.start()
+    session.step(frames[0], {1: Prompt.mask(region)})
+    with pytest.raises(InputError, match="outside the picture"):
+        session.step(frames[1], {2: Prompt.box(100, 100, 120, 120)})
+    assert torch.equal(session.step(frames[1]).logits, alone[1])
+
+
+def test_propagate_covers_the_video_in_both_directions(tracker, frames, region):
+    prompts = {1: Prompt.mask(region)}
+    results = dict(tracker.start().propagate(frames[:7], prompts, start=3))
+    assert list(results) == [3, 4, 5, 6, 2, 1, 0]
+    forward = track(tracker, frames[3:7], prompts)
+    assert torch.equal(results[5].logits, forward[2])
+    backward = tracker.start(first_frame=3, reverse=True)
+    backward.step(frames[3], prompts)
+    assert torch.equal(results[2].logits, backward.step(frames[2]).logits)
+    with pytest.raises(InputError, match="not in the video"):
+        next(tracker.start().propagate(frames[:7], prompts, start=7))
+
+
+def test_memory_does_not_grow_with_the_video(tracker, frames, region):
+    session = tracker.start()
+    for t in range(60):
+        session.step(frames[t % 12], {1: Prompt.mask(region)} if t % 2 == 0 else None)
+    bank = session.objects[1].bank
+    assert len(bank.conditioning) == MAX_CONDITIONING
+    assert min(bank.conditioning) == 0
+    assert len(bank.recent) <= tracker.model.max_obj_ptrs_in_encoder
+    assert sum(e.features is not None for e in bank.recent.values()) <= tracker.model.num_maskmem
+
+
+def test_training_and_sessions_share_one_core(tracker, frames, region):
+    images = torch.stack([prepare_frame(f, SIZE)[0] for f in frames[:5]]).unsqueeze(0)
+    masks = prepare_mask(region, 48, 80, SIZE)
+    outputs = unroll(tracker.model, images, torch.zeros(1, dtype=torch.long), PromptBatch(masks=masks))
+    session = tracker.start()
+    for t, output in enumerate(outputs):
+        session.step(frames[t], {1: Prompt.mask(region)} if t == 0 else None)
+        mine = session.objects[1].logits
+        assert mine is not None
+        # A session keeps memories in bfloat16, training in float32.
+        torch.testing.assert_close(mine, output.logits, atol=0.05, rtol=0.02)
+
+
+def test_gradients_reach_every_part_through_the_memory(tracker, frames, region):
+    model = build_model("nano", image_size=SIZE)
+    images = torch.stack([prepare_frame(f, SIZE)[0] for f in frames[:3]]).unsqueeze(0)
+    prompts = PromptBatch(masks=prepare_mask(region, 48, 80, SIZE))
+    present = torch.ones(1, 3, dtype=torch.bool)
+    outputs = unroll(model, images, torch.zeros(1, dtype=torch.long), prompts, present=present)
+    outputs[-1].logits.mean().backward()
+    for part in ("image_encoder", "memory_attention", "memory_encoder", "sam_mask_decoder", "obj_ptr_proj"):
+        gradients = [p.grad for p in model.get_submodule(part).parameters() if p.grad is not None]
+        assert any(bool(g.abs().sum() > 0) for g in gradients), part
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        np.zeros((8, 8), np.uint8),
+        np.zeros((8, 8, 3), np.float32),
+        np.zeros((0, 8, 3), np.uint8),
+        np.zeros((8, 8, 4), np.uint8),
+        "x",
+    ],
+)
+def test_wrong_frames_are_named(tracker, frame):
+    with pytest.raises(InputError, match="frame"):
+        tracker.start().step(frame)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 300), (17, 4000), (2, 2)])
+def test_odd_frame_sizes_work(tracker, size):
+    frame = np.full((*size, 3), 90, np.uint8)
+    session = tracker.start()
+    session.step(frame, {1: Prompt.mask(np.ones(size, bool))})
+    assert session.step(frame).masks.shape == (1, *size)
+
+
+def test_binary_entropy_is_one_bit_in_doubt_and_none_when_sure():
+    entropy = binary_entropy(torch.tensor([0.0, 20.0, -20.0, -1024.0, 1024.0]))
+    torch.testing.assert_close(entropy, torch.tensor([1.0, 0.0, 0.0, 0.0, 0.0]), atol=1e-5, rtol=0)
