@@ -1,14 +1,18 @@
 """`uamp demo` that does not get to its end: Ctrl-C and a full disk, in a process of its own."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from uamp_data.reader import open_video
 
+Run = Callable[..., Any]
 Make = Callable[..., Path]
 
 # Ctrl-C at an exact place: the real signal, sent while the N-th frame is drawn.
@@ -60,13 +64,16 @@ def test_ctrl_c_keeps_what_was_written(make_video: Make, checkpoint: Path, tmp_p
 
 
 def test_ctrl_c_before_the_first_frame_leaves_an_older_video(
-    make_video: Make, checkpoint: Path, tmp_path: Path
+    run: Run, make_video: Make, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    video = make_video(frames=2)
+    def interrupt(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr("uamp_cli.overlay.draw_overlay", interrupt)
     (tmp_path / "o.mp4").write_text("an older result")
-    demo = ("demo", "--input", video, "--checkpoint", checkpoint, "--box", "12,16,32,32", "--device", "cpu")
-    done = _run(INTERRUPTED, 1, *demo, "--output", "o.mp4", folder=tmp_path)
-    assert (done.returncode, done.stderr.splitlines()[-1]) == (130, "Interrupted.")
+    arguments = ("--checkpoint", checkpoint, "--box", "12,16,32,32", "--device", "cpu", "--output", "o.mp4")
+    outcome = run("demo", "--input", make_video(frames=2), *arguments)
+    assert (outcome.code, outcome.err.splitlines()[-1]) == (130, "Interrupted.")
     assert (tmp_path / "o.mp4").read_text() == "an older result"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.mp4", "o.mp4"]
 

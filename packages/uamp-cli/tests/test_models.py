@@ -1,0 +1,35 @@
+"""`uamp models` without a network."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from uamp_model.catalog import MODELS
+
+Run = Callable[..., Any]
+
+
+def test_list_names_every_model(run: Run) -> None:
+    outcome = run("models", "list")
+    assert outcome.code == 0
+    assert all(name in outcome.out for name in MODELS)
+    assert "898 MB" in outcome.out
+
+
+def test_info_describes_a_model_in_any_spelling(run: Run) -> None:
+    outcome = run("models", "info", "sam2.1_hiera_l")
+    assert outcome.code == 0
+    assert "sam2.1-hiera-large" in outcome.out
+    assert "run uamp models download sam2.1-hiera-large" in outcome.out
+    assert "did you mean" in run("models", "inof", "nano").refused()
+    assert "sam2.1-hiera-tiny" in run("models", "info", "sam2.1-hiera-tinny").refused()
+
+
+def test_download_of_a_file_that_is_here_prints_where(run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "cache" / MODELS["sam2.1-hiera-tiny"].checkpoint
+    file.parent.mkdir()
+    file.write_bytes(b"weights")
+    outcome = run("models", "download", "sam2.1-hiera-tiny")
+    assert outcome.code == 0
+    assert outcome.out.strip() == str(file)
+    assert "downloaded" in run("models", "list").out

@@ -1,0 +1,58 @@
+"""Drawing."""
+
+import numpy as np
+import pytest
+from uamp_cli.overlay import colour_of, draw_caption, draw_overlay, object_box, side_by_side
+
+
+def _ids(height: int = 120, width: int = 160) -> np.ndarray[tuple[int, int], np.dtype[np.uint8]]:
+    ids = np.zeros((height, width), np.uint8)
+    ids[40:80, 20:60] = 1
+    ids[30:100, 90:140] = 2
+    return ids
+
+
+@pytest.mark.parametrize("shade", [0, 128, 255])
+def test_objects_stand_out_on_any_background(shade: int) -> None:
+    image = np.full((120, 160, 3), shade, np.uint8)
+    drawn = draw_overlay(image, _ids(), {1: 0.5, 2: 0.75})
+    assert (image == shade).all()
+    assert drawn.shape == image.shape
+    for object_id, (y, x) in {1: (60, 40), 2: (65, 115)}.items():
+        tinted = drawn[y, x].astype(int)
+        assert np.abs(tinted - shade).max() > 40
+        assert (
+            np.abs(tinted - np.array(colour_of(object_id))).sum() < np.abs(shade - np.array(colour_of(object_id))).sum()
+        )
+    assert (drawn[110:, :15] == shade).all()
+
+
+def test_two_objects_differ_in_colour() -> None:
+    drawn = draw_overlay(np.full((120, 160, 3), 90, np.uint8), _ids())
+    assert np.abs(drawn[60, 40].astype(int) - drawn[65, 115].astype(int)).max() > 40
+    assert len({colour_of(i) for i in range(1, 8)}) == 7
+
+
+def test_no_object_changes_nothing() -> None:
+    image = np.random.default_rng(0).integers(0, 255, (50, 60, 3), np.uint8)
+    assert np.array_equal(draw_overlay(image, np.zeros((50, 60), np.uint8)), image)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 300), (96, 97), (17, 400)])
+def test_any_size(size: tuple[int, int]) -> None:
+    image, ids = np.zeros((*size, 3), np.uint8), np.ones(size, np.uint8)
+    ids[: size[0] // 2] = 2
+    drawn = draw_overlay(image, ids, {1: 1.0, 2: 0.0})
+    draw_caption(drawn, "a caption that is far too long for it")
+    assert drawn.shape == image.shape
+    assert side_by_side(drawn, image).shape == (size[0], 2 * size[1], 3)
+
+
+def test_many_touching_objects_are_all_labelled() -> None:
+    ids = np.repeat(np.arange(1, 11, dtype=np.uint8), 12)[None, :].repeat(100, axis=0)
+    assert draw_overlay(np.zeros((*ids.shape, 3), np.uint8), ids, dict.fromkeys(range(1, 11), 0.5)).any()
+
+
+def test_object_box_has_open_ends() -> None:
+    assert object_box(_ids() == 1) == (20, 40, 60, 80)
+    assert object_box(_ids() == 9) is None

@@ -1,0 +1,36 @@
+"""Names of outputs, and the generated clip."""
+
+from pathlib import Path
+
+import pytest
+from uamp_cli.sources import default_output, open_source, true_plan
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        (None, "uamp_demo.mp4"),
+        ("films/cat.and.dog.mov", "cat.and.dog_uamp.mp4"),
+        ("films/cat/", "cat_uamp.mp4"),
+        ("0", "camera0_uamp.mp4"),
+        ("rtsp://host:554/live/door?quality=1", "door_uamp.mp4"),
+        ("http://host", "stream_uamp.mp4"),
+        ("films/cat/*.jpg", "cat_uamp.mp4"),
+        ("films/cat/%05d.jpg", "cat_uamp.mp4"),
+    ],
+)
+def test_default_output(name: str | None, expected: str) -> None:
+    assert default_output(name) == Path(expected)
+
+
+def test_generated_clip_and_its_shorter_self_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("uamp_cli.sources.CLIP_SIZE", (64, 96))
+    monkeypatch.setattr("uamp_cli.sources.CLIP_FRAMES", 5)
+    with open_source(None, None) as whole, open_source(None, 2) as part:
+        assert (whole.frame_count, part.frame_count) == (5, 2)
+        assert (whole.width, whole.height, float(whole.frame_rate)) == (96, 64, 24)
+        first, second = list(whole.frames), list(part.frames)
+        assert [frame.index for frame in first] == list(range(5))
+        assert all((a.image == b.image).all() for a, b in zip(first, second, strict=False))
+        assert whole.truth is not None
+        assert sorted(true_plan(whole.truth).first_frames) == [1, 2]
