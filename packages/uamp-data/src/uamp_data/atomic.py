@@ -22,12 +22,12 @@ def create_temporary(target: Path) -> Path:
     Raises:
         DataError: `target` is a folder or a device, or its folder cannot be created or written to.
     """
-    if target.is_dir():
-        raise DataError(f"{target} is a folder: name a file in it, such as {target / 'result'}{target.suffix}.")
-    if target.exists() and not target.is_file():
-        raise DataError(f"{target} is not a regular file: name one that can be replaced.")
     temporary = target.with_name(f".uamp-{secrets.token_hex(6)}{TEMPORARY_SUFFIX}")
     try:
+        if target.is_dir():
+            raise DataError(f"{target} is a folder: name a file in it.")
+        if target.exists() and not target.is_file():
+            raise DataError(f"{target} is not a regular file: name one that can be replaced.")
         target.parent.mkdir(parents=True, exist_ok=True)
         # plain open, not tempfile: the result must have the permissions that any new file gets
         with temporary.open("xb"):

@@ -44,7 +44,14 @@ def open_video(source: str | Path) -> VideoReader:
         from uamp_data.stream import StreamReader
 
         return StreamReader(name, is_file=False)
-    path = Path(name).expanduser()
+    try:
+        return _open_local(name, Path(name).expanduser())
+    except (OSError, RuntimeError, ValueError) as error:
+        # a name that no file can have, a folder that may not be entered, no home folder
+        raise DataError(f"{name[:200]} cannot be opened ({error}): check the path.") from error
+
+
+def _open_local(name: str, path: Path) -> VideoReader:
     if _CAMERA.fullmatch(name) and not (path.is_dir() or path.is_file()):
         from uamp_data.camera import CameraReader
 

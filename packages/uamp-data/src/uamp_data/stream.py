@@ -94,13 +94,13 @@ class StreamReader(VideoReader):
         Raises:
             DataError: The source is live and was iterated before, or has disappeared.
         """
-        decoder, first = self._begin()
+        frame: VideoFrame | None
+        decoder, frame = self._begin()
         tally = self._tally
         self.note = None
-        start = 0.0 if first.time is None else first.time
+        start = frame.time or 0.0
         step = float(1 / self.frame_rate)
         index, now = 0, 0.0
-        frame: VideoFrame | None = first
         try:
             while frame is not None:
                 yield Frame(index, now, _fitted(_upright(frame), self.width, self.height))
@@ -215,7 +215,8 @@ class StreamReader(VideoReader):
             reason = f" ({tally.stopped_by})" if tally.stopped_by else ""
             return f"the stream ended after {tally.frames} frames{reason}" if self.is_live or reason else None
         expected = None
-        if tally.packets < self._announced:
+        # old AVI files announce frames that repeat the one before and are not stored: then the time is still filled
+        if tally.packets < self._announced and end < (self._announced - 0.5) / self.frame_rate:
             expected = self._announced
         elif self._announced_seconds is not None and self._announced_seconds - end > 2 / self.frame_rate:
             expected = round(self._announced_seconds * self.frame_rate)

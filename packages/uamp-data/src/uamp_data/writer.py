@@ -92,7 +92,10 @@ class VideoWriter:
         temporary = create_temporary(self._target)
         try:
             self._container, self._stream = self._start(temporary)
-        except (av.error.FFmpegError, OSError, ValueError) as error:
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise unwritable(self.path, error) from error
+        except (av.error.FFmpegError, ValueError) as error:
             temporary.unlink(missing_ok=True)
             raise DataError(
                 f"A video of {size[1]}×{size[0]} pixels at {self.frame_rate} frames per second cannot be encoded "
@@ -234,10 +237,10 @@ class VideoWriter:
             self._held = None
 
     def _last_duration(self) -> int:
-        """How long the last frame is shown: such that the average rate is the one asked for, where that is sensible."""
+        """How long the last frame is shown: so long that the average rate is the one asked for, if that is sensible."""
         step = self._clock / self.frame_rate
         wanted = self.frame_count * step - self._last_tick
-        return max(round(wanted if step / 4 <= wanted <= step * 4 else step), 1)
+        return max(round(wanted if step / 10 <= wanted <= step * 10 else step), 1)
 
 
 def _choose_clock(frame_rate: Fraction, time_base: Fraction | None) -> int:
