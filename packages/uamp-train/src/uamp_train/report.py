@@ -48,6 +48,7 @@ class Report:
         if not self._active:
             return
         config.run_dir.mkdir(parents=True, exist_ok=True)
+        log.info("Steps %d to %d on %s, %d process(es)", step, end, accelerator.device, accelerator.num_processes)
         (config.run_dir / "config.yaml").write_text(dump_config(config), encoding="utf-8")
         self._file = MetricsFile(config.run_dir / "metrics.csv", step)
 

@@ -1,0 +1,105 @@
+from pathlib import Path
+
+import pytest
+from uamp_train.config import TrainConfig
+from uamp_train.config_loading import dump_config, load_config, parse_config
+from uamp_train.errors import ConfigError
+
+SEED_KEYS = """
+experiment_name: baseline
+device: cpu
+seed: 42
+num_workers: 4
+save_dir: runs
+dataset: synthetic
+dataset_root: data
+batch_size: 2
+num_frames: 8
+image_size: 512
+sam2_checkpoint: weights.pt
+sam2_model_type: sam2_hiera_l
+freeze_sam2_backbone: true
+freeze_sam2_image_encoder: true
+freeze_sam2_mask_decoder: false
+lr: 1e-4
+weight_decay: 0.05
+num_epochs: 20
+warmup_epochs: 2
+lr_scheduler: cosine
+optimizer: adamw
+log_interval: 10
+val_interval: 1
+use_wandb: false
+"""
+
+
+def load(text: str, tmp_path: Path, *overrides: str, environment: dict[str, str] | None = None) -> TrainConfig:
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    return load_config(path, overrides, environment or {})
+
+
+def test_the_established_keys_are_all_known(tmp_path: Path) -> None:
+    config = load(SEED_KEYS, tmp_path)
+    assert (config.lr, config.model_name, config.num_epochs) == (1e-4, "sam2_hiera_l", 20)
+
+
+def test_command_line_beats_environment_beats_file_beats_default(tmp_path: Path) -> None:
+    environment = {"UAMP_LR": "2e-4", "UAMP_SEED": "5", "UAMP_POOL__CLIPS": "7", "UAMP_CACHE": "x", "HOME": "y"}
+    config = load("lr: 1e-4\nseed: 3\nbatch_size: 9\n", tmp_path, "lr=3e-4", environment=environment)
+    assert (config.lr, config.seed, config.batch_size, config.pool.clips) == (3e-4, 5, 9, 7)
+    assert config.num_frames == TrainConfig().num_frames
+
+
+@pytest.mark.parametrize("number", ["1e-4", "1E-4", "+1e-4", "0.0001", "1.e-4", "1.0e-04"])
+def test_numbers_are_numbers(number: str, tmp_path: Path) -> None:
+    assert load(f"lr: {number}", tmp_path).lr == 1e-4
+    assert load("", tmp_path, f"lr={number}").lr == 1e-4
+
+
+def test_nested_keys_and_list_items_can_be_set(tmp_path: Path) -> None:
+    text = "stages:\n- {steps: 5, image_size: 64, num_frames: 2, batch_size: 1}\n"
+    config = load(text, tmp_path, "stages.0.steps=7", "prompt_shares.mask=0", "pool.folder=elsewhere")
+    assert (config.stages[0].steps, config.prompt_shares.mask, config.pool.folder) == (7, 0, Path("elsewhere"))
+
+
+def test_what_is_dumped_is_read_back(tmp_path: Path) -> None:
+    config = load(SEED_KEYS, tmp_path, "stages=[{steps: 5, image_size: 64, num_frames: 2, batch_size: 1}]")
+    assert load(dump_config(config), tmp_path) == config
+
+
+@pytest.mark.parametrize(
+    ("text", "overrides", "says"),
+    [
+        ("learning: 1", (), "'learning'.*did you mean"),
+        ("bach_size: 1", (), "'bach_size'.*'batch_size'"),
+        ("pool: {clip: 3}", (), r"'pool\.clip'.*'pool\.clips'"),
+        ("stages: [{step: 3}]", (), r"'stages\.0\."),
+        ("lr: fast", (), "'lr' has a wrong value.*'fast'"),
+        ("lr: -1", (), "'lr' has a wrong value.*greater than 0"),
+        ("image_size: 100", (), "'image_size'.*multiple of 32"),
+        ("optimizer: sgd", (), "'optimizer'.*'adamw'"),
+        ("prompt_shares: {box: 0, point: 0, points: 0}", (), "'prompt_shares'.*cannot all be 0"),
+        ("- 1", (), "must hold keys and values"),
+        ("a: [", (), "not valid YAML"),
+        ("", ("lr",), "key=value"),
+        ("", ("lr.x=1",), "lr"),
+        ("stages: []", ("stages.0.steps=1",), "stages.0.steps"),
+    ],
+)
+def test_mistakes_are_told_in_one_sentence(text: str, overrides: tuple[str, ...], says: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=says) as caught:
+        load(text, tmp_path, *overrides)
+    assert "\n" not in str(caught.value)
+    assert str(caught.value)[-1] in ".?"
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"none\.yaml"):
+        load_config(tmp_path / "none.yaml", (), {})
+
+
+def test_without_stages_the_plain_keys_make_one() -> None:
+    config = parse_config({"num_epochs": 3, "batch_size": 4, "num_frames": 2, "image_size": 64})
+    (stage,) = config.curriculum(clips=40, processes=2)
+    assert (stage.steps, stage.batch_size, stage.num_frames, stage.image_size) == (15, 4, 2, 64)
