@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from uamp_data.errors import DataError
 from uamp_data.pool import ClipPool, build_pool
 
@@ -62,7 +61,8 @@ def test_layout(pool: ClipPool) -> None:
     head = json.loads((pool.folder / "pool.json").read_text())
     assert {key: head[key] for key in RECIPE} == RECIPE
     frames = np.load(pool.folder / "frames.npy", mmap_mode="r")
-    assert frames.shape == (3, 9, 64, 64, 3) and frames.dtype == np.uint8
+    assert frames.shape == (3, 9, 64, 64, 3)
+    assert frames.dtype == np.uint8
     assert np.load(pool.folder / "masks.npy", mmap_mode="r").shape == (3, 9, 64, 64)
 
 
@@ -70,15 +70,19 @@ def test_layout(pool: ClipPool) -> None:
 def test_clip_shapes_and_a_visible_first_object(pool: ClipPool, num_frames: int, size: int) -> None:
     for draw in range(12):
         clip = pool.clip(draw % 3, np.random.default_rng(draw), num_frames, size)
-        assert clip.frames.shape == (num_frames, size, size, 3) and clip.frames.dtype == np.uint8
-        assert clip.masks.shape == (num_frames, size, size) and clip.masks.dtype == np.uint8
-        assert clip.frames.flags.c_contiguous and clip.masks.flags.c_contiguous
+        assert clip.frames.shape == (num_frames, size, size, 3)
+        assert clip.frames.dtype == np.uint8
+        assert clip.masks.shape == (num_frames, size, size)
+        assert clip.masks.dtype == np.uint8
+        assert clip.frames.flags.c_contiguous
+        assert clip.masks.flags.c_contiguous
         assert np.bincount(clip.masks[0].ravel(), minlength=2)[1:].max() >= 0.0025 * size * size
 
 
 def test_clip_depends_on_the_generator_alone(pool: ClipPool) -> None:
     first, again, other = (pool.clip(1, np.random.default_rng(seed), 4, 48) for seed in (7, 7, 8))
-    assert np.array_equal(first.frames, again.frames) and np.array_equal(first.masks, again.masks)
+    assert np.array_equal(first.frames, again.frames)
+    assert np.array_equal(first.masks, again.masks)
     assert not np.array_equal(first.frames, other.frames)
 
 

@@ -1,11 +1,10 @@
-"""A pool of generated clips on disk: rendered once, memory-mapped, and cut into training clips in a few milliseconds."""
+"""A pool of generated clips on disk: rendered once, memory-mapped, cut into training clips in milliseconds."""
 
 from __future__ import annotations
 
 import json
 import logging
 import multiprocessing
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -81,7 +80,9 @@ def build_pool(
             if progress:
                 progress(finished, clips)
     except OSError as error:
-        raise DataError(f"The clip pool in {folder} cannot be written ({error}): free space or choose another folder.") from error
+        raise DataError(
+            f"The clip pool in {folder} cannot be written ({error}): free space or choose another folder."
+        ) from error
     return ClipPool(folder)
 
 
@@ -92,7 +93,9 @@ def _prepare(folder: Path, recipe: dict[str, int]) -> np.memmap[tuple[int, ...],
         found = _read_head(folder)
         if found != recipe:
             named = ", ".join(f"{k} {found.get(k)} instead of {v}" for k, v in recipe.items() if found.get(k) != v)
-            raise DataError(f"{folder} holds a clip pool made with another recipe ({named}): choose another folder or delete it.")
+            raise DataError(
+                f"{folder} holds a clip pool made with another recipe ({named}): choose another folder or delete it."
+            )
     else:
         folder.mkdir(parents=True, exist_ok=True)
         m, t, s = recipe["clips"], recipe["num_frames"], recipe["size"]
@@ -102,7 +105,7 @@ def _prepare(folder: Path, recipe: dict[str, int]) -> np.memmap[tuple[int, ...],
         # The head is written last: arrays without it are an aborted start and are made anew.
         partial = head.with_suffix(".json.part")
         partial.write_text(json.dumps(recipe, indent=1) + "\n")
-        os.replace(partial, head)
+        partial.replace(head)
     return np.lib.format.open_memmap(folder / "done.npy", mode="r+")
 
 
@@ -165,9 +168,13 @@ class ClipPool:
             self._masks: NDArray[np.uint8] = np.load(self.folder / "masks.npy", mmap_mode="r")
             done = np.load(self.folder / "done.npy")
         except (OSError, ValueError) as error:
-            raise DataError(f"The clip pool in {self.folder} is damaged ({error}): delete it and build it again.") from error
+            raise DataError(
+                f"The clip pool in {self.folder} is damaged ({error}): delete it and build it again."
+            ) from error
         if not done.all():
-            raise DataError(f"The clip pool in {self.folder} is not complete ({int(done.sum())} of {len(done)} clips): build it to the end.")
+            raise DataError(
+                f"The clip pool in {self.folder} is not complete ({done.sum()} of {len(done)} clips): build it again."
+            )
         self.generator_version = recipe["generator"]
         self.num_frames, self.size = recipe["num_frames"], recipe["size"]
 
@@ -191,13 +198,17 @@ class ClipPool:
             DataError: More frames are asked for than the pool's clips have.
         """
         if not 1 <= num_frames <= self.num_frames:
-            raise DataError(f"The pool's clips have {self.num_frames} frames: ask for 1 to {self.num_frames}, not {num_frames}.")
-        frames, masks = self._window(index, rng, num_frames, max_stride)
-        frames, masks = _crop(frames, masks, rng, size)
+            raise DataError(
+                f"The pool's clips have {self.num_frames} frames: ask for 1 to {self.num_frames}, not {num_frames}."
+            )
+        window = self._window(index, rng, num_frames, max_stride)
+        frames, masks = _crop(*window, rng, size)
         frames, masks = _flip(frames, masks, rng)
         return PoolClip(_degrade(_recolour(frames, rng), rng), masks)
 
-    def _window(self, index: int, rng: np.random.Generator, num_frames: int, max_stride: int) -> tuple[list[Image], list[Image]]:
+    def _window(
+        self, index: int, rng: np.random.Generator, num_frames: int, max_stride: int
+    ) -> tuple[list[Image], list[Image]]:
         longest = (self.num_frames - 1) // max(num_frames - 1, 1)
         times = np.arange(num_frames)
         for _ in range(6):
@@ -240,7 +251,9 @@ def _crop(frames: list[Image], masks: list[Image], rng: np.random.Generator, siz
     for t, (frame, mask) in enumerate(zip(frames, masks, strict=True)):
         window = np.s_[y0 : y0 + h, x0 : x0 + w]
         out_frames[t] = cv2.resize(np.ascontiguousarray(frame[window]), (size, size), interpolation=smooth)
-        out_masks[t] = cv2.resize(np.ascontiguousarray(mask[window]), (size, size), interpolation=cv2.INTER_NEAREST_EXACT)
+        out_masks[t] = cv2.resize(
+            np.ascontiguousarray(mask[window]), (size, size), interpolation=cv2.INTER_NEAREST_EXACT
+        )
     return out_frames, out_masks
 
 
@@ -278,19 +291,22 @@ def _recolour(frames: Image, rng: np.random.Generator) -> Image:
 
 def _degrade(frames: Image, rng: np.random.Generator) -> Image:
     """Now and then: a mild blur, sensor noise, JPEG blocks."""
-    count, size = frames.shape[:2]
+    size = frames.shape[1]
     if rng.random() < 0.15:
         sigma = float(rng.uniform(0.4, 1.3))
         frames = np.stack([cv2.GaussianBlur(frame, (0, 0), sigma) for frame in frames])
     if rng.random() < 0.2:
-        grain = rng.integers(-128, 128, (size + 16, size + 16, 3)).astype(np.float32) * np.float32(rng.uniform(0.01, 0.09))
+        grain = rng.integers(-128, 128, (size + 16, size + 16, 3)).astype(np.float32) * np.float32(
+            rng.uniform(0.01, 0.09)
+        )
         frames = frames.copy()
         for frame in frames:
             y, x = rng.integers(0, 17, 2)
             cv2.add(frame, np.ascontiguousarray(grain[y : y + size, x : x + size]), dst=frame, dtype=cv2.CV_8U)
     if rng.random() < 0.15:
         quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(30, 85))]
-        frames = np.stack([cv2.imdecode(cv2.imencode(".jpg", f, quality)[1], cv2.IMREAD_COLOR) for f in frames])
+        coded = [cv2.imencode(".jpg", frame, quality)[1] for frame in frames]
+        frames = np.stack([np.asarray(cv2.imdecode(code, cv2.IMREAD_COLOR), np.uint8) for code in coded])
     return np.ascontiguousarray(frames, dtype=np.uint8)
 
 

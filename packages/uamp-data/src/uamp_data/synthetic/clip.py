@@ -10,15 +10,25 @@ from numpy.typing import NDArray
 
 from uamp_data.synthetic.backdrop import Layer, make_backdrop, view
 from uamp_data.synthetic.families import FAMILIES, plan
-from uamp_data.synthetic.render import TILE_SPAN, cast_shadow, draw_parts, lay_over, line_kernel, motion_blur, soften
+from uamp_data.synthetic.render import (
+    TILE_SPAN,
+    cast_shadow,
+    draw_parts,
+    lay_over,
+    line_kernel,
+    motion_blur,
+    ripple,
+    soften,
+)
 from uamp_data.synthetic.scene import Actor, Scene
 from uamp_data.synthetic.sensor import expose, make_sensor
-from uamp_data.synthetic.textures import make_texture
+from uamp_data.synthetic.textures import fur_texture, make_texture
 
-GENERATOR_VERSION = 1
+GENERATOR_VERSION = 2
 """Goes up whenever the same seed gives other pictures."""
 
 _FRAME_RATE = 24.0
+_LONGEST_SMEAR = 0.3  # of a creature's half size
 _SHUTTER = 0.5  # share of the time between frames during which the shutter is open
 
 Image = NDArray[np.uint8]
@@ -81,6 +91,10 @@ def _tiles(actor: Actor, layers: list[Layer]) -> list[Image]:
     side = int(np.clip(2 * TILE_SPAN * float(actor.scale.mean()), 48, 512))
     rng = np.random.default_rng(actor.texture_seed)
     tiles = [make_texture(rng, side, side) for _ in range(actor.creature.textures)]
+    if actor.creature.skin is not None:
+        tiles[0] = actor.creature.skin(rng, side)
+    elif actor.creature.kind in ("quadruped", "bird") and rng.random() < 0.5:
+        tiles[0] = fur_texture(rng, side, side)
     if actor.like_backdrop:
         image = layers[0].image
         span = min(side, *image.shape[:2])
@@ -90,9 +104,9 @@ def _tiles(actor: Actor, layers: list[Layer]) -> list[Image]:
 
 
 def _draw(scene: Scene, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    height, width = scene.height, scene.width
-    count = len(scene.camera.zoom)
-    layers = make_backdrop(np.random.default_rng(scene.backdrop_seed), height, width, scene.light)
+    height, width = scene.stage.height, scene.stage.width
+    count = scene.stage.frames
+    layers = make_backdrop(np.random.default_rng(scene.backdrop_seed), scene.stage)
     sensor = make_sensor(np.random.default_rng([seed, 2]), scene.family, count, height, width)
     actors = scene.drawing_order()
     tiles = [_tiles(actor, layers) for actor in actors]
@@ -107,12 +121,12 @@ def _draw(scene: Scene, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]
 
 
 def _draw_backdrop(scene: Scene, layers: list[Layer], t: int) -> Image:
-    height, width = scene.height, scene.width
+    height, width = scene.stage.height, scene.stage.width
     frame: Image | None = None
     for layer in layers:
-        frame = view(layer, scene.camera.map(t, layer.parallax, height, width), height, width, frame)
+        frame = view(layer, scene.stage.camera.map(t, layer.parallax, height, width), height, width, frame)
     assert frame is not None
-    dx, dy = _velocity(scene.camera.shift + scene.camera.shake, t) * _SHUTTER
+    dx, dy = _velocity(scene.stage.camera.shift + scene.stage.camera.shake, t) * _SHUTTER
     if np.hypot(dx, dy) > 1.5:
         frame = np.asarray(cv2.filter2D(frame, -1, line_kernel(dx, dy)), np.uint8)
     return frame
@@ -125,18 +139,29 @@ def _velocity(path: NDArray[np.float64], t: int) -> NDArray[np.float64]:
 
 
 def _draw_actor(scene: Scene, actor: Actor, skins: list[Image], frame: Image, ids: Image, t: int) -> None:
-    dx, dy = _velocity(actor.xy + scene.camera.shake, t) * _SHUTTER
-    margin = int(max(abs(dx), abs(dy)) / 2 + 3 * actor.defocus) + 3
+    dx, dy = _velocity(actor.xy + scene.stage.camera.shake, t) * _SHUTTER
+    # Longer smears would leave nothing of the actor that covers half a pixel.
+    shorten = min(1.0, _LONGEST_SMEAR * float(actor.scale[t]) / max(float(np.hypot(dx, dy)), 1e-6))
+    dx, dy = dx * shorten, dy * shorten
+    waves = actor.jelly * np.array([actor.scale[t], actor.scale[t], 1.0])
+    margin = int(max(abs(dx), abs(dy)) / 2 + 3 * actor.defocus + waves[:, 0].max()) + 3
     place = actor.place(t)
-    place[:, 2] += scene.camera.shake[t]
-    sprite = draw_parts(actor.parts[t], skins, place, scene.light, (scene.height, scene.width), margin)
+    place[:, 2] += scene.stage.camera.shake[t]
+    sprite = draw_parts(
+        actor.parts[t], skins, place, scene.stage.light, (scene.stage.height, scene.stage.width), margin
+    )
     if sprite is None:
         return
+    sprite = ripple(sprite, waves, (float(place[0, 2]), float(place[1, 2])), float(actor.phase[t]))
     sprite = soften(motion_blur(sprite, float(dx), float(dy)), actor.defocus)
     if actor.shadow:
         covered = np.flatnonzero(sprite.alpha.max(1) > 0.5)
         if len(covered):
-            foot = (float(place[0, 2]), float(sprite.y + covered[-1]))
-            lean = (1.6 * scene.light.direction[0], 0.35)
+            foot = float(sprite.y + covered[-1])
+            lean = (
+                (1.6 * scene.stage.light.direction[0], 0.35)
+                if actor.grounded
+                else (0.5 * scene.stage.light.direction[0], 0.8)
+            )
             cast_shadow(frame, sprite, foot, lean, actor.shadow, max(1.0, 0.05 * float(actor.scale[t])))
     lay_over(frame, ids, sprite, actor.label)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from uamp_data.synthetic.curves import Floats
+from uamp_data.synthetic.cutouts import make_cutout
 from uamp_data.synthetic.parts import (
     Creature,
     Part,
@@ -69,28 +70,31 @@ def make_quadruped(rng: np.random.Generator) -> Creature:
         lift = max(0.0, np.cos(2 * np.pi * phase)) * 0.9
         upper = np.pi / 2 - swing
         lower = upper + (lift if fore else 0.35 + lift * 0.6)
-        joints = swing_chain(_at(x, body_h * 0.35), np.array([leg * 0.55, leg * 0.5, leg * 0.14]), np.array([upper, lower, 0.1]))
+        joints = swing_chain(
+            _at(x, body_h * 0.35), np.array([leg * 0.55, leg * 0.5, leg * 0.14]), np.array([upper, lower, 0.1])
+        )
         return chain(joints, np.array([thick * 1.5, thick, thick * 0.7, thick * 0.6]), leg_texture, tone=tone)
 
     def pose(phase: float) -> list[Part]:
         bob = 0.03 * np.sin(4 * np.pi * phase)
         sway = np.sin(2 * np.pi * phase)
         tail_angles = np.pi - tail_up + np.linspace(0, 0.8, 4) * sway + np.linspace(0, -0.5, 4)
-        tail = swing_chain(_at(-0.55, -body_h * 0.4 + bob), np.full(4, tail_len / 4), tail_angles)
+        tail = swing_chain(_at(-0.53, -body_h * 0.4 + bob), np.full(4, tail_len / 4), tail_angles)
         parts = chain(tail, np.linspace(tail_r * 1.4, tail_r * 0.6, 5), 0, tone=0.85)
         parts += limb(-0.42, phase + offsets[0], 0.6, fore=False) + limb(0.42, phase + offsets[1], 0.6, fore=True)
         shoulder = _at(0.5, -body_h * 0.35 + bob)
         nod = neck_angle + 0.12 * np.sin(2 * np.pi * phase + 1)
         top = shoulder + neck * _at(np.cos(nod), np.sin(nod))
         parts.append(blob(rest, wobble.at(rest, phase) + _at(0, bob), 0, body_h * 0.9))
-        parts.append(bone(shoulder + _at(-0.08, 0.05), top, body_h * 0.65, head * 0.75, 0))
-        parts.append(bone(top + _at(-0.03, 0), top + ear * _at(-0.35 + 0.1 * sway, -0.95), head * 0.4, head * 0.15, head_texture, tone=0.8))
-        parts.append(bone(top, top + snout * _at(0.95, 0.3), head, head * 0.6, head_texture))
+        parts.append(bone(shoulder + _at(-0.08, 0.05), top, body_h * 0.65, head * 0.75, 0, joins=True))
+        ear_tip = top + ear * _at(-0.35 + 0.1 * sway, -0.95)
+        parts.append(bone(top, top + snout * _at(0.95, 0.3), head, head * 0.6, head_texture, joins=True))
+        parts.append(bone(top + _at(-0.03, 0), ear_tip, head * 0.4, head * 0.15, head_texture, tone=0.85))
         parts.append(_disc(float(top[0]) + head * 0.35, float(top[1]) - head * 0.3, head * 0.18, 3, tone=0.4))
         parts += limb(-0.36, phase + offsets[2], 1.0, fore=False) + limb(0.48, phase + offsets[3], 1.0, fore=True)
         return parts
 
-    return Creature("quadruped", 4, pose, faces_travel=True)
+    return Creature("quadruped", 4, pose, faces_travel=True, walks=True)
 
 
 def make_biped(rng: np.random.Generator) -> Creature:
@@ -123,8 +127,12 @@ def make_biped(rng: np.random.Generator) -> Creature:
             return [sleeve, bone(joints[1], joints[2], limb_r * 0.8, limb_r * 0.6, 2, tone=tone)]
 
         skull = neck + _at(0.04 + 0.3 * np.sin(lean) * head, -head * 1.25)
-        corners = np.vstack([hips + _at(-hip, 0), hips + _at(hip, 0), neck + _at(shoulder, 0.05), neck + _at(-shoulder, 0.05)])
-        corners = np.vstack([corners[:2], (corners[1] + corners[2]) / 2 * 0.98, corners[2:], (corners[3] + corners[0]) / 2 * 0.98])
+        corners = np.vstack(
+            [hips + _at(-hip, 0), hips + _at(hip, 0), neck + _at(shoulder, 0.05), neck + _at(-shoulder, 0.05)]
+        )
+        corners = np.vstack(
+            [corners[:2], (corners[1] + corners[2]) / 2 * 0.98, corners[2:], (corners[3] + corners[0]) / 2 * 0.98]
+        )
         rest = np.array([[-hip, 0.3], [hip, 0.3], [hip, 0], [shoulder, -0.3], [-shoulder, -0.3], [-hip, 0]])
         parts = arm_parts(-1, 0.65) + leg_parts(-1, 0.65) + leg_parts(1, 1.0)
         parts.append(blob(rest, corners, 0, hip))
@@ -134,7 +142,7 @@ def make_biped(rng: np.random.Generator) -> Creature:
         parts.append(Part((hair,), 3, _shift(skull), head * 0.7))
         return parts + arm_parts(1, 1.0)
 
-    return Creature("biped", 4, pose, faces_travel=True)
+    return Creature("biped", 4, pose, faces_travel=True, walks=True)
 
 
 def _shift(point: Floats) -> Floats:
@@ -187,7 +195,7 @@ def make_snake(rng: np.random.Generator) -> Creature:
         joints = np.stack([x, y], 1)
         parts = chain(joints[::-1], widths[::-1], 0)
         head = joints[0]
-        parts.append(bone(head, head + _at(0.1, 0), thick * 1.15, thick * 0.7, 1))
+        parts.append(bone(head, head + _at(0.1, 0), thick * 1.15, thick * 0.7, 1, joins=True))
         return parts
 
     return Creature("snake", 2, pose, upright=False)
@@ -199,7 +207,15 @@ def make_bird(rng: np.random.Generator) -> Creature:
     above = bool(rng.random() < 0.5)
     rest = random_ring(rng, 8, 0.55, body, 0.1)
     wobble = Wobble.draw(rng, 8, 0.04)
-    wing_rest = np.array([[chord * 0.5, 0], [chord * 0.2, -span * 0.6], [-chord * 0.3, -span], [-chord * 0.7, -span * 0.5], [-chord * 0.5, 0]])
+    wing_rest = np.array(
+        [
+            [chord * 0.5, 0],
+            [chord * 0.2, -span * 0.6],
+            [-chord * 0.3, -span],
+            [-chord * 0.7, -span * 0.5],
+            [-chord * 0.5, 0],
+        ]
+    )
 
     def pose(phase: float) -> list[Part]:
         flap = np.sin(2 * np.pi * phase)
@@ -210,7 +226,10 @@ def make_bird(rng: np.random.Generator) -> Creature:
             parts.append(blob(wing_rest, wing, 1, 0.08, tone=1.0 if side > 0 or above else 0.65))
         tail = np.array([[-0.4, 0.06], [-0.95, 0.17], [-0.9, -0.15], [-0.4, -0.06]])
         trunk = [blob(tail, tail, 1, 0.06, tone=0.9), blob(rest, wobble.at(rest, phase), 0, body)]
-        head = [_disc(0.58, -0.05, body * 0.7, 2), bone(_at(0.66, -0.03), _at(0.82, 0.0), body * 0.25, 0.02, 3, tone=0.7)]
+        head = [
+            _disc(0.58, -0.05, body * 0.7, 2),
+            bone(_at(0.66, -0.03), _at(0.82, 0.0), body * 0.25, 0.02, 3, tone=0.7),
+        ]
         return parts + trunk + head if above else [parts[0], *trunk, *head, parts[1]]
 
     return Creature("bird", 4, pose, faces_travel=True, upright=not above)
@@ -239,10 +258,20 @@ def make_star(rng: np.random.Generator) -> Creature:
 def make_vehicle(rng: np.random.Generator) -> Creature:
     """A car, cart or bicycle-like thing: hull, cabin, windows and turning wheels."""
     height, wheel = rng.uniform(0.2, 0.4), rng.uniform(0.15, 0.27)
-    hull = np.array([[-1, 0.1], [-0.95, -height], [-0.3, -height * 1.1], [0.5, -height], [0.95, -height * 0.5], [1, 0.1], [0, 0.14]])
+    hull = np.array(
+        [[-1, 0.1], [-0.95, -height], [-0.3, -height * 1.1], [0.5, -height], [0.95, -height * 0.5], [1, 0.1], [0, 0.14]]
+    )
     left, right = rng.uniform(-0.8, -0.3), rng.uniform(0.1, 0.6)
     roof = -height - rng.uniform(0.2, 0.5)
-    cabin = np.array([[left - 0.1, -height + 0.05], [left, roof], [(left + right) / 2, roof - 0.05], [right, roof], [right + 0.2, -height + 0.05]])
+    cabin = np.array(
+        [
+            [left - 0.1, -height + 0.05],
+            [left, roof],
+            [(left + right) / 2, roof - 0.05],
+            [right, roof],
+            [right + 0.2, -height + 0.05],
+        ]
+    )
     window = (cabin - cabin.mean(0)) * 0.68 + cabin.mean(0) - _at(0, 0.01)
     open_frame = bool(rng.random() < 0.3)
     spokes = int(rng.integers(3, 7))
@@ -252,22 +281,48 @@ def make_vehicle(rng: np.random.Generator) -> Creature:
         c, s = np.cos(turn), np.sin(turn)
         frame = np.array([[c, -s, x], [s, c, 0.16]])
         if not open_frame:
-            return [Part((ellipse(x, 0.16, wheel, wheel),), 2, frame, wheel * 0.3, 0.5), Part((ellipse(x, 0.16, wheel * 0.5, wheel * 0.5),), 3, frame, wheel * 0.3)]
-        rim = Part((ellipse(x, 0.16, wheel * 1.5, wheel * 1.5, 28), ellipse(x, 0.16, wheel * 1.28, wheel * 1.28, 28)), 2, frame, 0.04, 0.7)
-        ends = [_at(x + wheel * 1.35 * np.cos(turn + k * np.pi / spokes), 0.16 + wheel * 1.35 * np.sin(turn + k * np.pi / spokes)) for k in range(2 * spokes)]
+            return [
+                Part((ellipse(x, 0.16, wheel, wheel),), 2, frame, wheel * 0.3, 0.5),
+                Part((ellipse(x, 0.16, wheel * 0.5, wheel * 0.5),), 3, frame, wheel * 0.3),
+            ]
+        rim = Part(
+            (ellipse(x, 0.16, wheel * 1.5, wheel * 1.5, 28), ellipse(x, 0.16, wheel * 1.28, wheel * 1.28, 28)),
+            2,
+            frame,
+            0.04,
+            0.7,
+        )
+        ends = [
+            _at(
+                x + wheel * 1.35 * np.cos(turn + k * np.pi / spokes),
+                0.16 + wheel * 1.35 * np.sin(turn + k * np.pi / spokes),
+            )
+            for k in range(2 * spokes)
+        ]
         return [rim, *(bone(ends[k], ends[k + spokes], 0.015, 0.015, 3) for k in range(spokes))]
 
     def pose(phase: float) -> list[Part]:
         bounce = _at(0, 0.012 * np.sin(6 * np.pi * phase))
         wheels = wheel_parts(-0.6, phase) + wheel_parts(0.6, phase)
         if open_frame:
-            joints = np.array([[-0.6, 0.16], [-0.3, -0.35], [0.45, -0.35], [0.6, 0.16], [0.4, -0.55], [0.55, -0.6]]) + bounce
+            joints = (
+                np.array([[-0.6, 0.16], [-0.3, -0.35], [0.45, -0.35], [0.6, 0.16], [0.4, -0.55], [0.55, -0.6]]) + bounce
+            )
             frame = chain(joints, np.full(6, 0.05), 0)
-            return [*wheels, *frame, bone(_at(-0.6, 0.16) + bounce, _at(0.05, 0.15) + bounce, 0.04, 0.04, 0), bone(_at(-0.42, -0.45), _at(-0.2, -0.45), 0.07, 0.05, 1)]
-        body = [blob(cabin, cabin + bounce, 0, 0.15), Part((window + bounce,), 1, IDENTITY, 0.05, 0.6), blob(hull, hull + bounce, 0, 0.18)]
+            return [
+                *wheels,
+                *frame,
+                bone(_at(-0.6, 0.16) + bounce, _at(0.05, 0.15) + bounce, 0.04, 0.04, 0),
+                bone(_at(-0.42, -0.45), _at(-0.2, -0.45), 0.07, 0.05, 1),
+            ]
+        body = [
+            blob(cabin, cabin + bounce, 0, 0.15),
+            Part((window + bounce,), 1, IDENTITY, 0.05, 0.6),
+            blob(hull, hull + bounce, 0, 0.18),
+        ]
         return body + wheels
 
-    return Creature("vehicle", 4, pose, faces_travel=True)
+    return Creature("vehicle", 4, pose, faces_travel=True, walks=True)
 
 
 def make_ring(rng: np.random.Generator) -> Creature:
@@ -284,11 +339,23 @@ def make_ring(rng: np.random.Generator) -> Creature:
         parts = [Part((box,), 0, IDENTITY, 0.1), Part((top,), 1, IDENTITY, 0.06, 0.9)]
     else:
         neck, width = rng.uniform(0.15, 0.4), rng.uniform(0.3, 0.6)
-        bottle = np.array([[-width, 1], [0, 1.03], [width, 1], [width, -0.1], [neck * 0.6, -0.5], [neck * 0.6, -1], [-neck * 0.6, -1], [-neck * 0.6, -0.5], [-width, -0.1]])
+        bottle = np.array(
+            [
+                [-width, 1],
+                [0, 1.03],
+                [width, 1],
+                [width, -0.1],
+                [neck * 0.6, -0.5],
+                [neck * 0.6, -1],
+                [-neck * 0.6, -1],
+                [-neck * 0.6, -0.5],
+                [-width, -0.1],
+            ]
+        )
         label = np.array([[-width, 0.1], [width, 0.1], [width, 0.7], [-width, 0.7]]) * _at(0.98, 1)
         parts = [blob(bottle, bottle, 0, width), Part((label,), 1, IDENTITY, width * 0.8)]
 
-    def pose(phase: float) -> list[Part]:
+    def pose(_: float) -> list[Part]:
         return parts
 
     return Creature("rigid", 2, pose, upright=False)
@@ -329,7 +396,7 @@ def make_slab(rng: np.random.Generator, half_width: float, half_height: float) -
     right = np.stack([half_width + rng.uniform(-rough, rough, steps), y], 1)
     part = Part((np.vstack([left, right[::-1]]),), 0, IDENTITY, half_width * rng.uniform(0.1, 1.0))
 
-    def pose(phase: float) -> list[Part]:
+    def pose(_: float) -> list[Part]:
         return [part]
 
     return Creature("slab", 1, pose)
@@ -347,10 +414,16 @@ _BUILDERS: tuple[tuple[Callable[[np.random.Generator], Creature], float], ...] =
     (make_ring, 0.06),
     (make_plant, 0.02),
 )
+# Share of creatures that are cut out of photographs.
+_CUTOUTS = 0.2
 
 
 def make_creature(rng: np.random.Generator) -> Creature:
     """Draw a creature or thing of any kind."""
+    if rng.random() < _CUTOUTS:
+        cutout = make_cutout(rng)
+        if cutout is not None:
+            return cutout
     weights = np.array([weight for _, weight in _BUILDERS])
     build = _BUILDERS[int(rng.choice(len(_BUILDERS), p=weights / weights.sum()))][0]
     return build(rng)

@@ -42,7 +42,8 @@ def path_through(points: Floats, num_frames: int) -> Floats:
     left = np.minimum(u.astype(int), len(points) - 2)
     f = (u - left)[:, None]
     a, b, c, d = (padded[left + k] for k in range(4))
-    return 0.5 * (2 * b + (c - a) * f + (2 * a - 5 * b + 4 * c - d) * f**2 + (3 * b - a - 3 * c + d) * f**3)
+    curve: Floats = 0.5 * (2 * b + (c - a) * f + (2 * a - 5 * b + 4 * c - d) * f**2 + (3 * b - a - 3 * c + d) * f**3)
+    return curve
 
 
 @lru_cache(maxsize=64)

@@ -6,28 +6,29 @@ from dataclasses import replace
 
 import numpy as np
 
+from uamp_data.synthetic.casting import cast_actor, film, grow, leave_and_return, occluder, pass_behind
 from uamp_data.synthetic.creatures import make_creature
-from uamp_data.synthetic.curves import Floats, ramp
-from uamp_data.synthetic.scene import (
-    LARGEST,
-    SMALLEST,
-    Actor,
-    Scene,
-    cast_actor,
-    leave_and_return,
-    make_camera,
-    make_light,
-    occluder,
-    pass_behind,
-    sketch,
-    visible_shares,
-)
+from uamp_data.synthetic.curves import Floats
+from uamp_data.synthetic.scene import Actor, Scene, sketch, visible_shares
+from uamp_data.synthetic.stage import Stage, make_stage
 
+# Areas of the tracked objects on frame 0, as a share of the frame.
+SMALLEST, LARGEST = 0.005, 0.35
 FAMILIES = ("mixed", "occlusion", "lookalike", "fast", "reentry", "scale", "light", "calm")
-_SHARES = {"occlusion": 0.22, "lookalike": 0.17, "fast": 0.15, "reentry": 0.1, "scale": 0.12, "light": 0.12, "calm": 0.12}
+_SHARES = {
+    "occlusion": 0.22,
+    "lookalike": 0.17,
+    "fast": 0.15,
+    "reentry": 0.1,
+    "scale": 0.12,
+    "light": 0.12,
+    "calm": 0.12,
+}
 # Speeds in frame widths a frame.
 _SPEED = {"fast": (0.03, 0.08), "calm": (0.0, 0.008), "reentry": (0.0, 0.01)}
 _ATTEMPTS = 40
+# Shorter clips cannot hide an object and show it again.
+_SHORTEST_STORY = 8
 
 
 def draw_family(rng: np.random.Generator) -> str:
@@ -48,88 +49,90 @@ def _starts(rng: np.random.Generator, count: int, height: int, width: int) -> li
 def draft(rng: np.random.Generator, family: str, frames: int, size: tuple[int, int], num_objects: int) -> Scene:
     """Draw one plan; it may turn out not to show what it should."""
     height, width = size
+    energy = rng.uniform(0, 0.3) if family in ("calm", "reentry") else rng.uniform(0, 1.0)
+    stage = make_stage(rng, frames, height, width, energy)
     low, high = _SPEED.get(family, (0.002, 0.03))
-    swing = 0.1 if family in ("calm", "occlusion", "reentry") else 0.2
     extra = int(rng.choice([0, 1, 2, 3], p=[0.4, 0.3, 0.2, 0.1])) if family != "calm" else int(rng.integers(0, 2))
-    starts = _starts(rng, num_objects + extra, height, width)
-    crowd = 1 / np.sqrt(num_objects)
-    actors = []
-    for k, start in enumerate(starts):
-        area = float(np.exp(rng.uniform(np.log(0.012), np.log(0.2)))) * (crowd if k < num_objects else 0.6)
+    actors: list[Actor] = []
+    for k, start in enumerate(_starts(rng, num_objects + extra, height, width)):
+        tracked = k < num_objects
+        area = float(np.exp(rng.uniform(np.log(0.012), np.log(0.25)))) * (num_objects**-0.5 if tracked else 0.5)
         speed = rng.uniform(low, high) * width
-        label = k + 1 if k < num_objects else 0
-        actor = cast_actor(
-            rng, frames, size, creature=make_creature(rng), label=label, start=start, area=area, speed=speed, swing=swing
-        )
-        if label and num_objects > 1 and rng.random() < 0.2:  # the same object twice, both tracked
-            actor = replace(actor, creature=actors[0].creature, texture_seed=actors[0].texture_seed) if actors else actor
+        actor = cast_actor(rng, stage, make_creature(rng), k + 1 if tracked else 0, start, area, speed)
+        if k and rng.random() < 0.2:  # a second one of the same kind, tracked or not
+            actor = replace(actor, creature=actors[0].creature, texture_seed=actors[0].texture_seed)
         actors.append(actor)
-    actors += _family_actors(rng, family, actors, frames, size)
+    actors += _choreograph(rng, family, stage, actors)
     if family not in ("calm", "occlusion") and rng.random() < 0.35:
-        actors.append(_passing_occluder(rng, frames, size))
-    energy = rng.uniform(0, 0.35) if family in ("calm", "reentry") else rng.uniform(0, 1.0)
+        actors.append(_passing_occluder(rng, stage))
+    _film_all(rng, family, stage, actors)
+    return Scene(family, stage, actors, int(rng.integers(2**31)))
+
+
+def _film_all(rng: np.random.Generator, family: str, stage: Stage, actors: list[Actor]) -> None:
+    """Put all actors before the camera and work out their poses."""
+    tracking = stage.camera.shot == "track"
     for actor in actors:
+        if actor.role == "occluder":
+            nearness = 0.0 if family == "occlusion" and tracking else 1.2
+        elif actor.role == "distractor" and tracking:
+            nearness = float(rng.random() < 0.6)
+        else:
+            nearness = 0.0 if tracking else 1.0
+        film(stage, actor, 1.0 if family == "occlusion" and not tracking else nearness)
         actor.pose_all()
-    light = make_light(rng)
-    camera = make_camera(rng, frames, height, width, energy)
-    if rng.random() < 0.5 and family != "reentry":
-        _carry(actors, camera.shift, frames)
-    return Scene(family, height, width, light, camera, actors, int(rng.integers(2**31)))
 
 
-def _carry(actors: list[Actor], shift: Floats, frames: int) -> None:
-    """Let the camera's pan move the actors in the picture, as far as this keeps them near it."""
-    for actor in actors:
-        if actor.role in ("object", "distractor", "lookalike"):
-            actor.xy = actor.xy + 0.7 * shift
-
-
-def _passing_occluder(rng: np.random.Generator, frames: int, size: tuple[int, int]) -> Actor:
-    height, width = size
-    screen = occluder(rng, frames, size, rng.uniform(0.01, 0.06) * width)
-    speed = rng.uniform(-0.02, 0.02) * width
-    screen.xy = screen.xy + np.stack([rng.uniform(-0.5, 0.5) * width + speed * np.arange(frames), np.zeros(frames)], 1)
+def _passing_occluder(rng: np.random.Generator, stage: Stage) -> Actor:
+    screen = occluder(rng, stage, rng.uniform(0.01, 0.06) * stage.width)
+    speed = rng.uniform(-0.02, 0.02) * stage.width
+    way = rng.uniform(-0.5, 0.5) * stage.width + speed * np.arange(stage.frames)
+    screen.xy = screen.xy + np.stack([way, 0 * way], 1)
     screen.angle = screen.angle + rng.normal(0, 0.25)
     return screen
 
 
-def _family_actors(rng: np.random.Generator, family: str, actors: list[Actor], frames: int, size: tuple[int, int]) -> list[Actor]:
-    """Change the first object's way, and add whom the family needs."""
-    height, width = size
+def _choreograph(rng: np.random.Generator, family: str, stage: Stage, actors: list[Actor]) -> list[Actor]:
+    """Change the first object's way, and return whom the family needs besides."""
     hero = actors[0]
     if family == "occlusion":
         half_width = float(hero.scale[0]) * rng.uniform(0.35, 1.3)
-        screen = occluder(rng, frames, size, half_width)
-        pass_behind(rng, hero, screen, half_width, size)
+        screen = occluder(rng, stage, half_width)
+        pass_behind(rng, stage, hero, screen, half_width)
         return [screen]
     if family == "lookalike":
-        twin = replace(hero, role="lookalike", label=0, depth=hero.depth + rng.choice([-0.5, 0.5]), parts=[])
-        middle, side = frames * rng.uniform(0.35, 0.65), rng.choice([-1.0, 1.0])
-        speed = side * max(2.2 * float(hero.scale[0]) / middle, rng.uniform(0.01, 0.03) * width)
-        away = np.stack([speed * (np.arange(frames) - middle), np.full(frames, rng.uniform(-0.4, 0.4) * hero.scale[0])], 1)
-        twin.xy = hero.xy + away
-        twin.phase = hero.phase + rng.random()
-        twin.scale = hero.scale * rng.uniform(0.85, 1.15)
-        if rng.random() < 0.3:
-            twin.yaw = -hero.yaw
-        return [twin]
+        return [_twin(rng, stage, hero)]
     if family == "reentry":
-        leave_and_return(rng, hero, height, width)
+        leave_and_return(rng, stage, hero)
     if family == "scale":
-        factor = rng.uniform(1.7, 2.4)
-        grow = ramp(frames, 0, frames * 0.9)
-        if rng.random() < 0.5:
-            hero.scale = hero.scale * factor**grow / np.sqrt(factor)
-        else:
-            hero.scale = hero.scale * factor ** (1 - grow) / np.sqrt(factor)
+        grow(rng, stage, hero)
     return []
+
+
+def _twin(rng: np.random.Generator, stage: Stage, hero: Actor) -> Actor:
+    """An untracked actor of the same shape and texture whose way crosses the hero's."""
+    frames = stage.frames
+    depth = hero.depth + rng.choice([-0.5, 0.5])
+    twin = replace(hero, role="lookalike", label=0, depth=depth, parts=[])
+    middle = frames * rng.uniform(0.35, 0.65)
+    fastest = max(2.2 * float(hero.scale[0]) / middle, rng.uniform(0.01, 0.03) * stage.width)
+    away = rng.choice([-1.0, 1.0]) * fastest * (np.arange(frames) - middle)
+    beside = np.full(frames, rng.uniform(-0.25, 0.25) * hero.scale[0])
+    twin.xy = hero.xy + np.stack([away, beside], 1)
+    twin.phase = hero.phase + rng.random()
+    twin.scale = hero.scale * rng.uniform(0.85, 1.15)
+    if rng.random() < 0.4:
+        twin.yaw = -hero.yaw
+    return twin
 
 
 def _shows_family(scene: Scene) -> bool:
     """Check on a small sketch of every frame that the clip shows what its family promises."""
     shares = visible_shares(scene)
-    if (shares[0] < SMALLEST * 1.3).any() or (shares[0] > LARGEST * 0.95).any():
+    if (shares[0] < SMALLEST * 1.3).any() or (shares[0] > LARGEST * 0.9).any():
         return False
+    if scene.stage.frames < _SHORTEST_STORY:
+        return True
     hero = shares[:, 0] / shares[0, 0]
     if scene.family == "occlusion":
         covered = hero < 0.5
@@ -144,15 +147,18 @@ def plan(seed: int, family: str, frames: int, size: tuple[int, int], num_objects
     """Draw plans until one shows its family and all objects well on frame 0."""
     rng = np.random.default_rng([seed, 1])
     chosen = draw_family(rng) if family == "mixed" else family
-    best: tuple[float, Scene] | None = None
-    for attempt in range(_ATTEMPTS):
+    best: Scene | None = None
+    best_score = -np.inf
+    for _ in range(_ATTEMPTS):
         count = num_objects or int(rng.choice([1, 2, 3, 4], p=[0.45, 0.3, 0.17, 0.08]))
         scene = draft(rng, chosen, frames, size, count)
-        first = np.bincount(sketch(scene, 0).ravel(), minlength=count + 1)[1:] / sketch(scene, 0).size
+        ids = sketch(scene, 0)
+        first = np.bincount(ids.ravel(), minlength=count + 1)[1:] / ids.size
         if first.min() >= SMALLEST * 1.3 and _shows_family(scene):
             return scene
-        score = float(min(first.min(), SMALLEST * 1.3) - max(first.max() - LARGEST, 0) - 1e-6 * attempt)
-        if best is None or score > best[0]:
-            best = (score, scene)
+        score = min(float(first.min()), SMALLEST * 1.3) - max(float(first.max()) - LARGEST, 0.0)
+        if score > best_score:
+            best, best_score = scene, score
+    # Not every number of objects fits every family: what is visible on frame 0 counts most.
     assert best is not None
-    return best[1]
+    return best

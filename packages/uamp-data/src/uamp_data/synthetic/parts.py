@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from uamp_data.synthetic.curves import Floats, closed_outline, fit_affine
 
@@ -20,6 +21,7 @@ class Part:
         frame: 2×3 map from texture coordinates at rest to here, so that texture sticks to the part.
         roundness: Radius of the shaded edge, in the same units; 0 is flat.
         tone: Brightness factor (the far legs of an animal are darker).
+        joins: It continues the surface of the part before it, and the two are shaded as one.
     """
 
     outlines: tuple[Floats, ...]
@@ -27,17 +29,30 @@ class Part:
     frame: Floats
     roundness: float
     tone: float = 1.0
+    joins: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Creature:
-    """A shape that moves: ``pose(phase)`` gives its parts from back to front; one phase unit is one gait cycle."""
+    """A shape that moves.
+
+    Attributes:
+        kind: What it is.
+        textures: How many textures it wears.
+        pose: Gives its parts from back to front at a phase; one phase unit is one gait cycle.
+        faces_travel: It looks the way it goes (drawn looking to the right).
+        upright: It keeps its feet down; otherwise it turns freely.
+        walks: It belongs on the ground.
+        skin: Makes the texture of slot 0 with the given side; None draws any texture.
+    """
 
     kind: str
     textures: int
     pose: Callable[[float], list[Part]]
     faces_travel: bool = False
     upright: bool = True
+    walks: bool = False
+    skin: Callable[[np.random.Generator, int], NDArray[np.uint8]] | None = None
 
 
 def ellipse(x: float, y: float, radius_x: float, radius_y: float, points: int = 18) -> Floats:
@@ -47,7 +62,15 @@ def ellipse(x: float, y: float, radius_x: float, radius_y: float, points: int = 
 
 
 def bone(
-    start: Floats, end: Floats, radius_start: float, radius_end: float, texture: int, *, tone: float = 1.0, rest: float = 0.0
+    start: Floats,
+    end: Floats,
+    radius_start: float,
+    radius_end: float,
+    texture: int,
+    *,
+    tone: float = 1.0,
+    rest: float = 0.0,
+    joins: bool = False,
 ) -> Part:
     """Make a tapered limb with round ends; ``rest`` shifts its texture so that neighbours differ."""
     axis = end - start
@@ -58,15 +81,25 @@ def bone(
     root = np.stack([-radius_start * np.cos(half), -radius_start * np.sin(half)], 1)
     turn = np.array([[c, -s], [s, c]])
     outline = np.vstack([tip, root]) @ turn.T + start
-    frame = np.hstack([turn, (start - turn @ np.array([rest, rest]))[:, None]])
-    return Part((outline,), texture, frame, max(radius_start, radius_end), tone)
+    frame = np.hstack([turn, (start + turn @ np.array([rest, 0.0]))[:, None]])
+    return Part((outline,), texture, frame, max(radius_start, radius_end), tone, joins)
 
 
 def chain(joints: Floats, radii: Floats, texture: int, *, tone: float = 1.0) -> list[Part]:
-    """Make a limb, tail or trunk of bones through K×2 joints."""
-    rest = np.linspace(0, 0.8, len(joints))
+    """Make a limb, tail or trunk of bones through K×2 joints, shaded as one."""
+    lengths = np.hypot(*np.diff(joints, axis=0).T)
+    rest = -np.concatenate([[0.0], np.cumsum(lengths)]) + 0.5
     return [
-        bone(joints[k], joints[k + 1], float(radii[k]), float(radii[k + 1]), texture, tone=tone, rest=float(rest[k]))
+        bone(
+            joints[k],
+            joints[k + 1],
+            float(radii[k]),
+            float(radii[k + 1]),
+            texture,
+            tone=tone,
+            rest=float(rest[k]),
+            joins=k > 0,
+        )
         for k in range(len(joints) - 1)
     ]
 
@@ -112,9 +145,9 @@ class Wobble:
         return np.stack([x, y], 1)
 
 
-def blob(rest: Floats, now: Floats, texture: int, roundness: float, *, tone: float = 1.0) -> Part:
+def blob(rest: Floats, now: Floats, texture: int, roundness: float, *, tone: float = 1.0, joins: bool = False) -> Part:
     """Make a closed smooth part whose texture stretches with its control points."""
-    return Part((closed_outline(now),), texture, fit_affine(rest, now), roundness, tone)
+    return Part((closed_outline(now),), texture, fit_affine(rest, now), roundness, tone, joins)
 
 
 def random_ring(rng: np.random.Generator, controls: int, radius_x: float, radius_y: float, roughness: float) -> Floats:

@@ -17,6 +17,8 @@ Plane = NDArray[np.float32]
 # Texture tiles cover [-TILE_SPAN, TILE_SPAN] of a creature's own coordinates.
 TILE_SPAN = 1.25
 _SUBPIXEL_BITS = 4
+# How much a part darkens the part it lies on, right at its edge.
+_CONTACT = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,9 @@ def _bounds(parts: list[Part], pose: Floats, height: int, width: int, margin: in
     return (x0, y0, x1, y1) if x1 - x0 > 1 and y1 - y0 > 1 else None
 
 
-def draw_parts(parts: list[Part], tiles: list[Image], pose: Floats, light: Light, frame_size: tuple[int, int], margin: int) -> Sprite | None:
+def draw_parts(
+    parts: list[Part], tiles: list[Image], pose: Floats, light: Light, frame_size: tuple[int, int], margin: int
+) -> Sprite | None:
     """Draw a creature's parts from back to front.
 
     Args:
@@ -104,33 +108,103 @@ def draw_parts(parts: list[Part], tiles: list[Image], pose: Floats, light: Light
     x0, y0, x1, y1 = box
     colour = np.zeros((y1 - y0, x1 - x0, 3), np.uint8)
     alpha = np.zeros((y1 - y0, x1 - x0), np.float32)
-    pixel = float(np.sqrt(abs(np.linalg.det(pose[:, :2]))))
-    for part in parts:
-        outlines = [apply(pose, o) for o in part.outlines]
-        low, high = outlines[0].min(0), outlines[0].max(0)
-        px0, py0 = max(int(low[0]) - 2, x0), max(int(low[1]) - 2, y0)
-        px1, py1 = min(int(high[0]) + 3, x1), min(int(high[1]) + 3, y1)
-        if px1 <= px0 or py1 <= py0:
-            continue
-        cover = rasterise(outlines, px0, py0, py1 - py0, px1 - px0)
-        tile = tiles[part.texture % len(tiles)]
-        side = 2 * TILE_SPAN / tile.shape[0]
-        to_rest = np.array([[side, 0.0, -TILE_SPAN], [0.0, side, -TILE_SPAN]])
-        sample = compose(pose, compose(part.frame, to_rest))
-        sample[:, 2] -= (px0, py0)
-        skin = cv2.warpAffine(tile, sample, (px1 - px0, py1 - py0), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
-        bright = shade(cover, part.roundness * pixel, light) * np.float32(part.tone)
-        skin = cv2.multiply(skin, cv2.merge([bright] * 3), dtype=cv2.CV_8U)
-        window = np.s_[py0 - y0 : py1 - y0, px0 - x0 : px1 - x0]
-        a = cover.astype(np.float32) * np.float32(1 / 255)
-        below = alpha[window] * (1 - a)
-        if part.roundness * pixel > 3:  # the part darkens what it lies on, next to its edge
-            contact = cv2.GaussianBlur(a, (0, 0), max(1.0, 0.25 * part.roundness * pixel))
-            contact = 1 - np.float32(0.35) * contact
-            colour[window] = cv2.multiply(colour[window], cv2.merge([contact] * 3), dtype=cv2.CV_8U)
-        colour[window] = cv2.blendLinear(skin, colour[window], a, below)
-        alpha[window] = a + below
+    for surface in _surfaces(parts):
+        _draw_surface(surface, tiles, pose, light, (x0, y0), colour, alpha)
     return Sprite(x0, y0, colour, alpha)
+
+
+def _surfaces(parts: list[Part]) -> list[list[Part]]:
+    """Group the parts that are shaded as one."""
+    groups: list[list[Part]] = []
+    for part in parts:
+        if part.joins and groups:
+            groups[-1].append(part)
+        else:
+            groups.append([part])
+    return groups
+
+
+def _draw_surface(
+    parts: list[Part],
+    tiles: list[Image],
+    pose: Floats,
+    light: Light,
+    corner: tuple[int, int],
+    colour: Image,
+    alpha: Plane,
+) -> None:
+    """Draw joined parts over what the sprite holds already (``colour`` and ``alpha`` change in place)."""
+    outlines = [[apply(pose, o) for o in part.outlines] for part in parts]
+    points = np.vstack([o[0] for o in outlines])
+    low, high = points.min(0), points.max(0)
+    x0, y0 = max(int(low[0]) - 2, corner[0]), max(int(low[1]) - 2, corner[1])
+    x1 = min(int(high[0]) + 3, corner[0] + alpha.shape[1])
+    y1 = min(int(high[1]) + 3, corner[1] + alpha.shape[0])
+    if x1 <= x0 or y1 <= y0:
+        return
+    pixel = float(np.sqrt(abs(np.linalg.det(pose[:, :2]))))
+    cover: Image | None = None
+    for part, shape in zip(parts, outlines, strict=True):
+        mine = rasterise(shape, x0, y0, y1 - y0, x1 - x0)
+        patch = _texture(part, tiles[part.texture % len(tiles)], pose, x0, y0, x1 - x0, y1 - y0)
+        if cover is None:
+            cover, skin = mine, patch
+            continue
+        # Fade from the older part's texture into this one's over its rounded edge, so that no seam shows.
+        weight = cv2.GaussianBlur(mine, (0, 0), max(0.5, 0.3 * part.roundness * pixel)).astype(np.float32)
+        skin = np.asarray(
+            cv2.blendLinear(patch, skin, weight, cv2.subtract(cover, weight, dtype=cv2.CV_32F).clip(0)), np.uint8
+        )
+        cover = np.asarray(cv2.max(cover, mine), np.uint8)
+    assert cover is not None
+    radius = max(part.roundness for part in parts) * pixel
+    bright = shade(cover, radius, light) * np.float32(parts[0].tone)
+    skin = np.asarray(cv2.multiply(skin, cv2.merge([bright] * 3), dtype=cv2.CV_8U), np.uint8)
+    window = np.s_[y0 - corner[1] : y1 - corner[1], x0 - corner[0] : x1 - corner[0]]
+    a = cover.astype(np.float32) * np.float32(1 / 255)
+    below = alpha[window] * (1 - a)
+    if radius > 3:  # the surface darkens what it lies on, next to its edge
+        contact = np.float32(1) - np.float32(_CONTACT) * cv2.GaussianBlur(a, (0, 0), max(1.0, 0.2 * radius))
+        colour[window] = cv2.multiply(colour[window], cv2.merge([contact] * 3), dtype=cv2.CV_8U)
+    colour[window] = cv2.blendLinear(skin, colour[window], a, below)
+    alpha[window] = a + below
+
+
+def _texture(part: Part, tile: Image, pose: Floats, x: int, y: int, width: int, height: int) -> Image:
+    """Lay a part's texture where the part is: height×width with its corner at (x, y)."""
+    side = 2 * TILE_SPAN / tile.shape[0]
+    to_rest = np.array([[side, 0.0, -TILE_SPAN], [0.0, side, -TILE_SPAN]])
+    sample = compose(pose, compose(part.frame, to_rest))
+    sample[:, 2] -= (x, y)
+    return np.asarray(
+        cv2.warpAffine(tile, sample, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101),
+        np.uint8,
+    )
+
+
+def ripple(sprite: Sprite, waves: Floats, origin: tuple[float, float], phase: float) -> Sprite:
+    """Bend a sprite like jelly: its columns slide up and down, its rows left and right, in travelling waves.
+
+    Args:
+        sprite: The drawn actor.
+        waves: 2×3, for x and y: amplitude and wave length in pixels, and offset in radians.
+        origin: The actor's place in the frame; the waves stay with it.
+        phase: Gait cycles.
+    """
+    if waves[:, 0].max() < 0.4:
+        return sprite
+    h, w = sprite.alpha.shape
+    y = np.arange(h, dtype=np.float32)
+    x = np.arange(w, dtype=np.float32)
+    turn = 2 * np.pi * phase
+    (ax, lx, ox), (ay, ly, oy) = waves
+    shift_x = ax * np.sin((y + sprite.y - origin[1]) * (2 * np.pi / lx) + ox + turn)
+    shift_y = ay * np.sin((x + sprite.x - origin[0]) * (2 * np.pi / ly) + oy + turn)
+    map_x = (x[None, :] + shift_x[:, None]).astype(np.float32)
+    map_y = (y[:, None] + shift_y[None, :]).astype(np.float32)
+    colour = cv2.remap(sprite.colour, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    alpha = cv2.remap(sprite.alpha, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return Sprite(sprite.x, sprite.y, np.asarray(colour, np.uint8), np.asarray(alpha, np.float32))
 
 
 def motion_blur(sprite: Sprite, dx: float, dy: float) -> Sprite:
@@ -165,7 +239,7 @@ def line_kernel(dx: float, dy: float) -> Plane:
     kernel = np.zeros((2 * half + 1, 2 * half + 1), np.float32)
     ends = np.round((np.array([[-dx, -dy], [dx, dy]]) / 2 + half) * 16).astype(int)
     cv2.line(kernel, tuple(map(int, ends[0])), tuple(map(int, ends[1])), (1.0,), 1, cv2.LINE_8, 4)
-    return kernel / kernel.sum()
+    return np.asarray(kernel / kernel.sum(), np.float32)
 
 
 def _window(sprite: Sprite, height: int, width: int) -> tuple[tuple[slice, slice], tuple[slice, slice]] | None:
@@ -189,23 +263,26 @@ def lay_over(frame: Image, ids: Image, sprite: Sprite, label: int) -> None:
     ids[outer][alpha >= 0.5] = label
 
 
-def cast_shadow(frame: Image, sprite: Sprite, foot: tuple[float, float], lean: tuple[float, float], strength: float, softness: float) -> None:
-    """Darken the ground where the sprite's silhouette, laid down around ``foot``, falls.
+def cast_shadow(
+    frame: Image, sprite: Sprite, foot: float, lean: tuple[float, float], strength: float, softness: float
+) -> None:
+    """Darken the ground where the sprite's silhouette, laid down at the row ``foot``, falls.
 
     Args:
         frame: The frame to darken, in place.
         sprite: The drawn actor.
-        foot: Where it touches the ground, in frame pixels.
+        foot: The row of the frame where it touches the ground.
         lean: Sideways shift and height of the shadow per unit of the actor's height.
         strength: Darkening in [0, 1].
         softness: Blur in pixels.
     """
     height, width = frame.shape[:2]
-    fx, fy = foot[0] - sprite.x, foot[1] - sprite.y
+    fy = foot - sprite.y
     shear, squash = lean
     lay = np.array([[1.0, -shear, shear * fy], [0.0, squash, fy - squash * fy]])
     h, w = sprite.alpha.shape
-    corners = apply(lay, np.array([[0.0, 0], [w, 0], [0, h], [w, h]])) + (sprite.x, sprite.y)
+    corners = apply(lay, np.array([[0.0, 0], [w, 0], [0, h], [w, h]]))
+    corners += (sprite.x, sprite.y)
     pad = int(3 * softness) + 1
     x0, y0 = (max(int(v) - pad, 0) for v in corners.min(0))
     x1, y1 = min(int(corners[:, 0].max()) + pad, width), min(int(corners[:, 1].max()) + pad, height)

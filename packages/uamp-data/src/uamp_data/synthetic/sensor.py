@@ -31,10 +31,12 @@ class Sensor:
 def make_sensor(rng: np.random.Generator, family: str, frames: int, height: int, width: int) -> Sensor:
     """Draw the settings; the family "light" has far stronger ones, "calm" hardly any."""
     force = {"light": 1.0, "calm": 0.1}.get(family, 0.35)
-    exposure = wander(rng, frames, force * rng.uniform(0.1, 0.5), rng.uniform(15, 60)) + force * rng.uniform(-0.5, 0.1)
+    exposure = wander(rng, frames, force * rng.uniform(0.25, 0.6), rng.uniform(15, 45)) + force * rng.uniform(-0.5, 0.1)
     tint = np.stack([wander(rng, frames, 0.08 * force, 60.0) + rng.normal(0, 0.05) for _ in range(3)], 1)
     if family == "light" and rng.random() < 0.35:  # a lamp is switched
-        exposure = exposure + rng.choice([-0.7, 0.5]) * (np.arange(frames) >= rng.integers(frames // 4, max(frames // 4 + 1, frames)))
+        exposure = exposure + rng.choice([-0.7, 0.5]) * (
+            np.arange(frames) >= rng.integers(frames // 4, max(frames // 4 + 1, frames))
+        )
     base = rng.uniform(0, 0.004) * force if rng.random() < 0.6 else 0.0
     focus = base * width + np.abs(wander(rng, frames, 0.006 * width * force * (rng.random() < 0.4), 30.0))
     vignette = None
@@ -46,7 +48,13 @@ def make_sensor(rng: np.random.Generator, family: str, frames: int, height: int,
     if rng.random() < 0.5:
         coarse = cv2.GaussianBlur(coarse, (0, 0), 0.7) * np.float32(2)
     grain = np.round(coarse * np.float32(noise)).astype(np.int16)
-    quality = int(rng.integers(25, 60)) if rng.random() < 0.25 * (1 + force) else int(rng.integers(60, 96)) if rng.random() < 0.6 else 0
+    quality = (
+        int(rng.integers(25, 60))
+        if rng.random() < 0.25 * (1 + force)
+        else int(rng.integers(60, 96))
+        if rng.random() < 0.6
+        else 0
+    )
     return Sensor(
         gain=np.exp(np.clip(exposure[:, None] + tint, -1.3, 0.6)),
         gamma=float(np.exp(rng.normal(0, 0.12))),
@@ -81,5 +89,5 @@ def expose(sensor: Sensor, frame: Image, index: int) -> Image:
         frame = np.asarray(cv2.add(frame, sensor.grain[y : y + height, x : x + width], dtype=cv2.CV_8U), np.uint8)
     if sensor.quality:
         coded = cv2.imencode(".jpg", frame[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, sensor.quality])[1]
-        frame = np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR)[..., ::-1], np.uint8)
+        frame = np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR), np.uint8)[..., ::-1]
     return frame

@@ -14,26 +14,37 @@ from PIL import Image as PillowImage
 Image = NDArray[np.uint8]
 
 # Only files that are inside the scikit-image wheel: nothing here may cause a download.
-_PHOTOS = (
-    "astronaut.png",
-    "brick.png",
-    "camera.png",
-    "chelsea.png",
-    "coffee.png",
-    "coins.png",
-    "grass.png",
-    "gravel.png",
-    "hubble_deep_field.jpg",
-    "ihc.png",
-    "moon.png",
-    "motorcycle_left.png",
-    "motorcycle_right.png",
-    "page.png",
-    "retina.jpg",
-    "rocket.jpg",
-)
+# How often each is used: those whose crops look like surfaces of the world come more often.
+_SURFACES = {
+    "astronaut.png": 2.0,
+    "brick.png": 1.5,
+    "camera.png": 1.0,
+    "chelsea.png": 3.0,
+    "coffee.png": 2.0,
+    "coins.png": 1.0,
+    "grass.png": 2.5,
+    "gravel.png": 2.0,
+    "hubble_deep_field.jpg": 0.3,
+    "ihc.png": 0.6,
+    "moon.png": 0.6,
+    "motorcycle_left.png": 2.0,
+    "motorcycle_right.png": 2.0,
+    "page.png": 0.5,
+    "retina.jpg": 0.6,
+    "rocket.jpg": 1.0,
+}
 # Photographs with a scene in them, which make believable backgrounds.
-_SCENES = ("astronaut.png", "camera.png", "chelsea.png", "coffee.png", "motorcycle_left.png", "rocket.jpg", "grass.png")
+_SCENES = {
+    "astronaut.png": 1.0,
+    "camera.png": 1.5,
+    "chelsea.png": 0.7,
+    "coffee.png": 1.0,
+    "motorcycle_left.png": 2.0,
+    "motorcycle_right.png": 1.0,
+    "rocket.jpg": 1.5,
+    "grass.png": 1.5,
+    "gravel.png": 1.0,
+}
 
 
 @lru_cache(maxsize=1)
@@ -45,8 +56,9 @@ def photo_folder() -> Path | None:
     return Path(next(iter(spec.submodule_search_locations))) / "data"
 
 
-@lru_cache(maxsize=len(_PHOTOS))
-def _photo(name: str) -> Image | None:
+@lru_cache(maxsize=32)
+def load_photo(name: str) -> Image | None:
+    """Read a bundled photograph as read-only RGB, or return None when it is not installed."""
     folder = photo_folder()
     if folder is None or not (folder / name).is_file():
         return None
@@ -63,13 +75,23 @@ def _photo(name: str) -> Image | None:
     return rgb
 
 
-def _pick_photo(rng: np.random.Generator, names: tuple[str, ...] = _PHOTOS) -> Image | None:
-    return _photo(names[int(rng.integers(len(names)))])
+def _pick_photo(rng: np.random.Generator, names: dict[str, float] = _SURFACES) -> Image | None:
+    weights = np.array(list(names.values()))
+    return load_photo(str(rng.choice(list(names), p=weights / weights.sum())))
+
+
+def _tint(rng: np.random.Generator, image: Image) -> Image:
+    """Colour a grey photograph with a palette: green grass, red bricks, brown stones."""
+    spread = image[::8, ::8].astype(np.int16)
+    if np.abs(spread[..., 0] - spread[..., 2]).max() > 2 or rng.random() < 0.3:
+        return image
+    grey = image[..., 1].astype(np.float32) * np.float32(1 / 255)
+    return colour_map(grey, palette(rng, int(rng.integers(2, 5))))
 
 
 def photo_crop(rng: np.random.Generator, height: int, width: int, *, scene: bool = False) -> Image:
     """Cut a random piece out of a random photograph, flip or turn it, and resize it to height×width."""
-    photo = _pick_photo(rng, _SCENES if scene else _PHOTOS)
+    photo = _pick_photo(rng, _SCENES if scene else _SURFACES)
     if photo is None:
         return noise_texture(rng, height, width)
     if not scene and rng.random() < 0.5:
@@ -82,27 +104,42 @@ def photo_crop(rng: np.random.Generator, height: int, width: int, *, scene: bool
     crop = np.ascontiguousarray(photo[y : y + h, x : x + w])
     if rng.random() < 0.5:
         crop = np.ascontiguousarray(crop[:, ::-1])
-    shrinking = h > height
-    return np.asarray(
-        cv2.resize(crop, (width, height), interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_CUBIC), np.uint8
+    crop = _tint(rng, crop)
+    if h > height:
+        return np.asarray(cv2.resize(crop, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+    image = np.asarray(cv2.resize(crop, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
+    # A photograph that is blown up has lost its finest detail: give it some back.
+    return add_detail(rng, image, 9.0 * min(1.0, height / h - 1)) if height > 1.2 * h else image
+
+
+def add_detail(rng: np.random.Generator, image: Image, strength: float) -> Image:
+    """Roughen an image with fine brightness noise of about ``strength`` grey levels."""
+    height, width = image.shape[:2]
+    fine = rng.standard_normal((height, width), dtype=np.float32)
+    rough = rng.standard_normal((height // 2 + 1, width // 2 + 1), dtype=np.float32)
+    fine = np.float32(0.5) * fine + np.asarray(
+        cv2.resize(rough, (width, height), interpolation=cv2.INTER_LINEAR), np.float32
     )
+    return np.asarray(cv2.add(image, cv2.merge([fine * np.float32(strength)] * 3), dtype=cv2.CV_8U), np.uint8)
 
 
 def palette(rng: np.random.Generator, colours: int = 4) -> NDArray[np.float32]:
     """Draw K×3 colours, mostly from the pixels of a photograph, ordered from dark to bright."""
     photo = _pick_photo(rng)
-    if photo is None or rng.random() < 0.25:
+    if photo is None or rng.random() < 0.12:
         picked = rng.uniform(10, 245, (colours, 3))
     else:
         pixels = photo.reshape(-1, 3)
         picked = pixels[rng.integers(len(pixels), size=colours)].astype(float)
         mean = picked.mean(1, keepdims=True)
-        picked = mean + (picked - mean) * rng.uniform(1.0, 2.0) + rng.normal(0, 12, picked.shape)
+        picked = mean + (picked - mean) * rng.uniform(0.8, 1.5) + rng.normal(0, 8, picked.shape)
     order = np.argsort(picked.sum(1))
     return np.clip(picked[order], 0, 255).astype(np.float32)
 
 
-def fractal(rng: np.random.Generator, height: int, width: int, *, slope: float = 1.0, coarse: int = 3) -> NDArray[np.float32]:
+def fractal(
+    rng: np.random.Generator, height: int, width: int, *, slope: float = 1.0, coarse: int = 3
+) -> NDArray[np.float32]:
     """Sum octaves of smooth noise with 1/f^slope amplitudes into a height×width field in [0, 1]."""
     field = np.zeros((height, width), np.float32)
     cells, weight = coarse, 1.0
@@ -112,7 +149,7 @@ def fractal(rng: np.random.Generator, height: int, width: int, *, slope: float =
         cells *= 2
         weight /= 2.0**slope
     low, high = np.percentile(field[::4, ::4], (1, 99))
-    return np.clip((field - low) / max(high - low, 1e-6), 0, 1).astype(np.float32)
+    return np.asarray(np.clip((field - low) / max(high - low, 1e-6), 0, 1), np.float32)
 
 
 def colour_map(field: NDArray[np.float32], colours: NDArray[np.float32]) -> Image:
@@ -178,7 +215,9 @@ def cell_texture(rng: np.random.Generator, height: int, width: int) -> Image:
     else:
         field = np.clip(1 - radial * np.float32(rng.uniform(1.2, 3)), 0, 1)
     field = np.float32(0.8) * field + np.float32(0.2) * fractal(rng, height, width, slope=0.6)
-    bent = cv2.remap(field.astype(np.float32), *_remap_grid(rng, height, width), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+    bent = cv2.remap(
+        field.astype(np.float32), *_remap_grid(rng, height, width), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
+    )
     return colour_map(np.asarray(bent, np.float32), palette(rng, int(rng.integers(3, 6))))
 
 
@@ -200,22 +239,82 @@ def recolour(rng: np.random.Generator, image: Image, strength: float) -> Image:
     return np.asarray(cv2.cvtColor(cv2.LUT(hsv, table), cv2.COLOR_HSV2RGB), np.uint8)
 
 
+def fur_texture(rng: np.random.Generator, height: int, width: int) -> Image:
+    """Fur, feathers or dry grass: patches of colour combed in a direction that changes slowly."""
+    patches = fractal(rng, height, width, slope=rng.uniform(1.0, 1.8), coarse=int(rng.integers(2, 6)))
+    if rng.random() < 0.5:  # a marked coat: clear patches instead of shades
+        patches = np.clip((patches - np.float32(rng.uniform(0.3, 0.7))) * 12 + np.float32(0.5), 0, 1)
+    noise = rng.standard_normal((height, width), dtype=np.float32)
+    first, spread = rng.uniform(0, np.pi), rng.uniform(0.1, 0.8)
+    length = int(rng.integers(5, 13))
+    combed = [cv2.filter2D(noise, -1, _comb(length, first + k * spread)) for k in (-1, 1)]
+    share = fractal(rng, height, width, slope=1.8, coarse=2)
+    hair = combed[0] * share + combed[1] * (1 - share)
+    image = colour_map(np.asarray(patches, np.float32), palette(rng, int(rng.integers(2, 5))))
+    depth = np.float32(rng.uniform(0.12, 0.3)) * np.clip(hair / max(float(hair.std()), 1e-6), -2.5, 2.5)
+    return np.asarray(cv2.multiply(image, cv2.merge([1 + depth.astype(np.float32)] * 3), dtype=cv2.CV_8U), np.uint8)
+
+
+def _comb(length: int, angle: float) -> NDArray[np.float32]:
+    kernel = np.zeros((length, length), np.float32)
+    centre, half = (length - 1) / 2, length / 2
+    step = half * np.array([np.cos(angle), np.sin(angle)])
+    ends = np.round((centre + np.stack([-step, step])) * 16).astype(int)
+    cv2.line(kernel, tuple(map(int, ends[0])), tuple(map(int, ends[1])), (1.0,), 1, cv2.LINE_AA, 4)
+    return np.asarray(kernel / max(float(kernel.sum()), 1e-6), np.float32)
+
+
+def leaf_texture(rng: np.random.Generator, height: int, width: int) -> Image:
+    """Foliage, petals or litter: hundreds of small leaves over each other, the upper ones brighter."""
+    image = noise_texture(rng, height, width) // 3
+    colours = palette(rng, 6)
+    count = int(rng.integers(150, 420))
+    size = max(height, width) * rng.uniform(0.02, 0.06) * rng.uniform(0.6, 1.4, count)
+    centres = rng.uniform((0, 0), (width, height), (count, 2))
+    angles = rng.normal(rng.uniform(0, 2 * np.pi), rng.uniform(0.4, 2.0), count)
+    slim = rng.uniform(0.2, 0.6)
+    around = np.arange(8) * (np.pi / 4)
+    shape = np.stack([np.cos(around), slim * np.sin(around) * np.abs(np.sin(around)) ** 0.3], 1)
+    tones = np.linspace(0.45, 1.1, count) * rng.uniform(0.8, 1.2, count)
+    picks = rng.integers(len(colours), size=count)
+    for k in range(count):
+        c, s = np.cos(angles[k]), np.sin(angles[k])
+        points = size[k] * shape @ np.array([[c, s], [-s, c]]) + centres[k]
+        colour = np.clip(colours[picks[k]] * tones[k], 0, 255)
+        cv2.fillPoly(image, [np.round(points * 16).astype(np.int32)], tuple(map(float, colour)), cv2.LINE_AA, 4)
+    return image
+
+
 def make_texture(rng: np.random.Generator, height: int, width: int) -> Image:
     """Draw any texture, height×width×3 RGB: a photograph, a pattern, or two of them mixed."""
     kind = rng.random()
-    if kind < 0.5:
-        image = recolour(rng, photo_crop(rng, height, width), rng.uniform(0, 0.9))
-    elif kind < 0.62:
+    if kind < 0.46:
+        image = recolour(
+            rng, photo_crop(rng, height, width), float(rng.choice([0.1, 0.25, 0.5, 0.9], p=[0.35, 0.3, 0.2, 0.15]))
+        )
+    elif kind < 0.54:
         image = noise_texture(rng, height, width)
-    elif kind < 0.74:
+    elif kind < 0.62:
         image = pattern_texture(rng, height, width)
-    elif kind < 0.86:
+    elif kind < 0.70:
         image = cell_texture(rng, height, width)
+    elif kind < 0.82:
+        image = fur_texture(rng, height, width)
+    elif kind < 0.90:
+        image = leaf_texture(rng, height, width)
     else:
         share = fractal(rng, height, width, slope=1.5)
         if rng.random() < 0.5:  # patches with an edge rather than a slow fade
             share = np.clip((share - np.float32(0.5)) * 8 + np.float32(0.5), 0, 1).astype(np.float32)
-        first = recolour(rng, photo_crop(rng, height, width), 0.6)
-        second = pattern_texture(rng, height, width) if rng.random() < 0.5 else photo_crop(rng, height, width)
+        first = recolour(rng, photo_crop(rng, height, width), 0.4)
+        second = pattern_texture(rng, height, width) if rng.random() < 0.4 else photo_crop(rng, height, width)
         image = np.asarray(cv2.blendLinear(first, second, share, 1 - share), np.uint8)
-    return image
+    return _lift(image)
+
+
+def _lift(image: Image) -> Image:
+    """Brighten a texture that is nearly black: nothing could be seen on it."""
+    mean = float(image[::4, ::4].mean())
+    if mean >= 40:
+        return image
+    return np.asarray(cv2.convertScaleAbs(image, alpha=min(2.5, 40 / max(mean, 1)), beta=25), np.uint8)
