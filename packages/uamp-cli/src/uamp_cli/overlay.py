@@ -92,27 +92,35 @@ def side_by_side(left: Image, right: Image) -> Image:
 
 
 def _present(ids: Ids) -> list[int]:
-    counts = np.bincount(ids.ravel(), minlength=1)
+    counts = cv2.calcHist([ids], [0], None, [256], [0, 256])  # several times as fast as numpy's ways
     return [int(value) for value in np.flatnonzero(counts) if value]
 
 
 def _tint(
     image: Image, mask: npt.NDArray[np.bool_], box: tuple[int, int, int, int], colour: Colour, style: _Style
 ) -> None:
-    """Blend an object's colour in and draw its contour, working only inside its box."""
-    margin = 2 * style.line + 1
+    """Blend an object's colour in and draw its contour, working only inside its box.
+
+    The contour comes from growing and shrinking the mask, so its cost does not depend on how ragged the mask is.
+    """
+    margin = style.line + 1
     x0, y0 = max(box[0] - margin, 0), max(box[1] - margin, 0)
     view = image[y0 : box[3] + margin, x0 : box[2] + margin]
     inside = np.ascontiguousarray(mask[y0 : box[3] + margin, x0 : box[2] + margin]).view(np.uint8)
-    flat = np.full_like(view, colour)
-    blended = cv2.addWeighted(view, 1 - _TINT, flat, _TINT, 0)
-    view[:] = np.where(inside[..., None] != 0, blended, view)
-    contours, _ = cv2.findContours(inside, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    grown = cv2.dilate(inside, _disk(max(1, style.line // 2)))
+    core = cv2.erode(inside, _disk(style.line + style.line // 2))
+    dimmed = cv2.convertScaleAbs(view, alpha=1 - _TINT)
     canvas = np.ascontiguousarray(view)
+    cv2.copyTo(cv2.add(dimmed, np.array([*colour, 0]) * _TINT), core, canvas)
     # A dark rim around the coloured line keeps it visible on backgrounds of its own colour.
-    cv2.drawContours(canvas, contours, -1, _DARK, style.line + 2, cv2.LINE_AA)
-    cv2.drawContours(canvas, contours, -1, colour, style.line, cv2.LINE_AA)
+    canvas[grown > inside] = _DARK
+    canvas[inside > core] = colour
     view[:] = canvas
+
+
+def _disk(radius: int) -> npt.NDArray[np.uint8]:
+    size = 2 * radius + 1
+    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)), np.uint8)
 
 
 def _label(
