@@ -85,9 +85,10 @@ class CameraReader(VideoReader):
 
 def _open_quietly(device: int | str) -> cv2.VideoCapture:
     """Opens a capture; OpenCV would print several warnings for a missing camera."""
-    level = cv2.utils.logging.getLogLevel()
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    logs = getattr(cv2.utils, "logging", cv2)  # where these functions are since OpenCV 4.13, and before
+    level = logs.getLogLevel()
+    logs.setLogLevel(0)
     try:
         return cv2.VideoCapture(device)
     finally:
-        cv2.utils.logging.setLogLevel(level)
+        logs.setLogLevel(level)
