@@ -103,7 +103,7 @@ def _choose(model: Sam2, decoded: sam2.Decoded, present: Tensor | None) -> Frame
     """Take the hypothesis with the highest predicted IoU, and blank the objects that are not there."""
     best = decoded.ious.argmax(dim=1)
     row = torch.arange(len(best), device=best.device)
-    pointer = decoded.pointers[row, best if decoded.pointers.shape[1] > 1 else 0]
+    pointer = sam2.object_pointer(model, decoded.tokens[row, best if decoded.tokens.shape[1] > 1 else 0])
     here = decoded.presence > 0 if present is None else present.view(-1, 1)
     if not model.pred_obj_scores:
         here = torch.ones_like(here)

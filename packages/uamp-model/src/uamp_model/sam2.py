@@ -79,13 +79,13 @@ class Decoded:
         hypotheses: N×K×4h×4w mask logits.
         ious: N×K predicted IoU.
         presence: N×1 logit that the object is in view.
-        pointers: N×K×C object pointers, or N×1×C where the hypotheses share one; not yet mixed with absence.
+        tokens: N×K×C output tokens of the hypotheses, or N×1×C where they share one; see `object_pointer`.
     """
 
     hypotheses: Tensor
     ious: Tensor
     presence: Tensor
-    pointers: Tensor
+    tokens: Tensor
 
 
 def build_model(name: str = "nano", *, image_size: int | None = None) -> Sam2:
@@ -211,7 +211,13 @@ def decode_masks(
         repeat_image=False,
         high_res_features=[features.stride4, features.stride8],
     )
-    return Decoded(hypotheses.float(), ious.float(), presence.float(), model.obj_ptr_proj(tokens))
+    return Decoded(hypotheses.float(), ious.float(), presence.float(), tokens)
+
+
+def object_pointer(model: Sam2, tokens: Tensor) -> Tensor:
+    """What an object is known by, N×C, from the output tokens N×C of its masks; not yet mixed with absence."""
+    pointer: Tensor = model.obj_ptr_proj(tokens)
+    return pointer
 
 
 def mix_absence(model: Sam2, pointer: Tensor, present: Tensor) -> Tensor:
@@ -233,11 +239,16 @@ def encode_memory(model: Sam2, features: ImageFeatures, logits: Tensor, present:
         prompted: whether the masks come from a prompt of the user.
     """
     size = (model.image_size, model.image_size)
-    logits = F.interpolate(logits.float(), size=size, mode="bilinear", align_corners=False)
+    # SAM 2 enlarges three hypotheses together where it tracks; torch rounds three channels otherwise than one
+    channels = 1 if prompted else 3
+    logits = F.interpolate(logits.float().expand(-1, channels, -1, -1), size=size, mode="bilinear", align_corners=False)
+    logits = logits[:, :1]
     hard = prompted and model.binarize_mask_from_pts_for_mem_enc and not model.training
     mask = (logits > 0).float() if hard else logits.sigmoid()
     mask = mask * model.sigmoid_scale_for_mem_enc + model.sigmoid_bias_for_mem_enc
-    memory: Tensor = model.memory_encoder(features.stride16.contiguous(), mask, skip_mask_sigmoid=True)["vision_features"]
+    memory: Tensor = model.memory_encoder(features.stride16.contiguous(), mask, skip_mask_sigmoid=True)[
+        "vision_features"
+    ]
     if model.no_obj_embed_spatial is not None:
         memory = memory + (1 - present)[..., None, None] * model.no_obj_embed_spatial[..., None, None]
     return memory
