@@ -109,10 +109,10 @@ def gather(selections: Sequence[Selection], *, age_span: int) -> MemoryTokens:
         spatial.append(features)
         pointers.append(pointer)
         recency.append(torch.tensor([r for r, _ in selection.spatial], device=device).expand(n, -1))
-        ages.append(torch.tensor([float(a) for a, _ in selection.pointers], device=device).expand(n, -1))
+        ages.append(torch.tensor([float(a) for a, _ in selection.pointers], device=device))
     stacked = torch.cat(pointers)
     return MemoryTokens(
-        torch.cat(spatial).to(stacked.dtype), torch.cat(recency), stacked, torch.cat(ages) / max(age_span, 1)
+        torch.cat(spatial).to(stacked.dtype), torch.cat(recency), stacked, torch.stack(ages) / max(age_span, 1)
     )
 
 

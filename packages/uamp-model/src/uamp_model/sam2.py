@@ -62,7 +62,8 @@ class MemoryTokens:
         spatial: N×M×D×h×w memory features.
         recency: N×M integers: 0 for a conditioning frame, else 1 (oldest) to num_maskmem − 1 (the last frame).
         pointers: N×P×C object pointers.
-        pointer_age: N×P time since the pointer's frame as a share of SAM 2's 15-frame span, positive in the past.
+        pointer_age: G×P time since the pointer's frame as a share of SAM 2's 15-frame span, positive in the past; the
+            N objects are G groups of equal size, one after the other, that share their ages.
     """
 
     spatial: Tensor
@@ -121,7 +122,7 @@ def model_config(name: str, *, image_size: int | None = None) -> DictConfig:
     """The `model` node of a catalog model's configuration file, in the sam2 package's own format."""
     spec = find_model(name)
     home = "uamp_model" if spec.bundled else "sam2"
-    config = OmegaConf.create(files(home).joinpath(spec.config).read_text(encoding="utf-8")).model
+    config: DictConfig = OmegaConf.create(files(home).joinpath(spec.config).read_text(encoding="utf-8")).model
     if image_size is not None:
         config.image_size = image_size
     OmegaConf.resolve(config)
@@ -145,7 +146,7 @@ def attend_memory(model: Sam2, features: ImageFeatures, memory: MemoryTokens) ->
     shape = features.stride16.shape
     spatial, spatial_position = _spatial_tokens(model, memory)
     pointers, pointer_position = _pointer_tokens(model, memory)
-    attended = model.memory_attention(
+    attended: Tensor = model.memory_attention(
         curr=[features.stride16.flatten(2).permute(2, 0, 1)],
         curr_pos=[features.position.expand(shape[0], -1, -1, -1).flatten(2).permute(2, 0, 1)],
         memory=torch.cat([spatial, pointers]),
@@ -175,7 +176,9 @@ def _pointer_tokens(model: Sam2, memory: MemoryTokens) -> tuple[Tensor, Tensor]:
         return tokens, tokens.new_zeros(p * split, n, d)
     age = memory.pointer_age if model.use_signed_tpos_enc_to_obj_ptrs else memory.pointer_age.abs()
     width = c if model.proj_tpos_enc_in_obj_ptrs else d
-    position = model.obj_ptr_tpos_proj(get_1d_sine_pe(age, dim=width))  # N×P×D
+    # group by group, since the rounding of a matrix product depends on its number of rows
+    groups = [model.obj_ptr_tpos_proj(get_1d_sine_pe(own, dim=width)) for own in age]
+    position = torch.stack(groups).repeat_interleave(n // len(groups), dim=0)  # N×P×D
     return tokens, position.permute(1, 0, 2).repeat_interleave(split, dim=0)
 
 
