@@ -199,9 +199,7 @@ class TrackingSession:
             if start == 0:
                 return
 
-    def _prepare(
-        self, prompts: Mapping[int, Prompt], height: int, width: int
-    ) -> list[tuple[list[int], PromptBatch]]:
+    def _prepare(self, prompts: Mapping[int, Prompt], height: int, width: int) -> list[tuple[list[int], PromptBatch]]:
         """Check prompts and batch those of one kind and number of points."""
         size, device = self.tracker.image_size, self.tracker.device
         masks: list[tuple[int, Tensor]] = []
@@ -280,9 +278,7 @@ class TrackingSession:
             if conditioning:
                 tracked.bank.remember_prompted(own)
             else:
-                tracked.bank.remember(
-                    own, features_kept=model.num_maskmem, pointers_kept=model.max_obj_ptrs_in_encoder
-                )
+                tracked.bank.remember(own, features_kept=model.num_maskmem, pointers_kept=model.max_obj_ptrs_in_encoder)
 
     def _result(self, index: int) -> FrameResult:
         height, width = self.size

@@ -47,9 +47,7 @@ def unroll(
             if t == 0:
                 bank.remember_prompted(entry)
             else:
-                bank.remember(
-                    entry, features_kept=model.num_maskmem, pointers_kept=model.max_obj_ptrs_in_encoder
-                )
+                bank.remember(entry, features_kept=model.num_maskmem, pointers_kept=model.max_obj_ptrs_in_encoder)
     return outputs
 
 
