@@ -14,6 +14,7 @@ from uamp_data.synthetic.render import Light, rasterise, shade
 from uamp_data.synthetic.stage import Stage
 from uamp_data.synthetic.textures import (
     Image,
+    add_detail,
     colour_map,
     fractal,
     leaf_texture,
@@ -154,8 +155,9 @@ def make_backdrop(rng: np.random.Generator, stage: Stage) -> list[Layer]:
         image = _landscape(rng, h, w, horizon)
     else:
         image = _collage(rng, h, w, stage.light)
+    image = add_detail(rng, image, rng.uniform(2, 10))
     shadow = fractal(rng, h, w, slope=1.8, coarse=2)
-    image = _multiply(image, np.float32(1) - np.float32(rng.uniform(0, 0.5)) * shadow)
+    image = _multiply(image, np.float32(1) - np.float32(rng.uniform(0, 0.45)) * shadow)
     layers = [Layer(image, None, 1.0 if stage.horizon else rng.uniform(0.5, 1.0))]
     for k in range(int(rng.choice([0, 1, 2], p=[0.35, 0.4, 0.25]))):
         cover = np.zeros((h, w), np.float32)

@@ -21,10 +21,10 @@ from uamp_data.synthetic.render import (
     soften,
 )
 from uamp_data.synthetic.scene import Actor, Scene
-from uamp_data.synthetic.sensor import expose, make_sensor
+from uamp_data.synthetic.sensor import expose, make_sensor, meter
 from uamp_data.synthetic.textures import fur_texture, make_texture
 
-GENERATOR_VERSION = 2
+GENERATOR_VERSION = 3
 """Goes up whenever the same seed gives other pictures."""
 
 _FRAME_RATE = 24.0
@@ -116,6 +116,8 @@ def _draw(scene: Scene, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]
         frame = _draw_backdrop(scene, layers, t)
         for actor, skins in zip(actors, tiles, strict=True):
             _draw_actor(scene, actor, skins, frame, masks[t], t)
+        if t == 0:
+            meter(sensor, frame)
         frames[t] = expose(sensor, frame, t)
     return frames, masks
 

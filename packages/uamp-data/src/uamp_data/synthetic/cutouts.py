@@ -81,7 +81,7 @@ def make_cutout(rng: np.random.Generator) -> Creature | None:
         return recolour(rng, _square(name, centre, half, side), rng.uniform(0, 0.5))
 
     # The cat's head and the cup turn like things; people, the motorcycle and the horse stay upright.
-    walks = name in ("motorcycle_left.png", _HORSE)
+    walks = name in ("motorcycle_left.png", "camera.png", _HORSE)
     free = name in ("chelsea.png", "coffee.png") and rng.random() < 0.5
     return Creature(
         "cutout",

@@ -49,14 +49,14 @@ def _starts(rng: np.random.Generator, count: int, height: int, width: int) -> li
 def draft(rng: np.random.Generator, family: str, frames: int, size: tuple[int, int], num_objects: int) -> Scene:
     """Draw one plan; it may turn out not to show what it should."""
     height, width = size
-    energy = rng.uniform(0, 0.3) if family in ("calm", "reentry") else rng.uniform(0, 1.0)
+    energy = rng.uniform(0, 0.3) if family in ("calm", "reentry") else rng.uniform(0.1, 1.0)
     stage = make_stage(rng, frames, height, width, energy)
-    low, high = _SPEED.get(family, (0.002, 0.03))
+    low, high = _SPEED.get(family, (0.002, 0.02))
     extra = int(rng.choice([0, 1, 2, 3], p=[0.4, 0.3, 0.2, 0.1])) if family != "calm" else int(rng.integers(0, 2))
     actors: list[Actor] = []
     for k, start in enumerate(_starts(rng, num_objects + extra, height, width)):
         tracked = k < num_objects
-        area = float(np.exp(rng.uniform(np.log(0.012), np.log(0.25)))) * (num_objects**-0.5 if tracked else 0.5)
+        area = float(np.exp(rng.uniform(np.log(0.014), np.log(0.3)))) * (num_objects**-0.5 if tracked else 0.5)
         speed = rng.uniform(low, high) * width
         actor = cast_actor(rng, stage, make_creature(rng), k + 1 if tracked else 0, start, area, speed)
         if k and rng.random() < 0.2:  # a second one of the same kind, tracked or not

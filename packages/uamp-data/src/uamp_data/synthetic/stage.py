@@ -65,18 +65,18 @@ def make_light(rng: np.random.Generator) -> Light:
 
 def make_camera(rng: np.random.Generator, frames: int, width: int, energy: float) -> Camera:
     """Draw the camera's way; ``energy`` in [0, 1] scales pan, zoom, roll and shake."""
-    shot = str(rng.choice(["still", "pan", "track"], p=[0.25, 0.4, 0.35]))
+    shot = str(rng.choice(["still", "pan", "track"], p=[0.2, 0.25, 0.55]))
     time = np.arange(frames)[:, None]
     shift = np.zeros((frames, 2))
     if shot != "still":
-        fastest = 0.035 if shot == "track" else 0.012
+        fastest = 0.05 if shot == "track" else 0.014
         drift = rng.choice([-1.0, 1.0]) * rng.uniform(0.1, 1.0) * fastest * width * energy
-        pan = np.stack([wander(rng, frames, 0.06 * width * energy, rng.uniform(25, 80)) for _ in range(2)], 1)
+        pan = np.stack([wander(rng, frames, 0.08 * width * energy, rng.uniform(20, 70)) for _ in range(2)], 1)
         # What was filmed for longer does not go farther than a few frame widths.
         shift = drift * (time * (1.0, 0.1)) * min(1.0, 40 / frames) + pan * (1, 0.5)
     zoom = np.exp(wander(rng, frames, 0.12 * energy * (rng.random() < 0.4), 60.0))
     roll = wander(rng, frames, 0.05 * energy * (rng.random() < 0.35), 50.0)
-    shake = rng.normal(0, 1, (frames, 2)) * 0.004 * width * energy * (rng.random() < 0.4)
+    shake = rng.normal(0, 1, (frames, 2)) * 0.006 * width * energy * (rng.random() < 0.5)
     shake = (shake + np.roll(shake, 1, 0)) / 2
     return Camera(shot, shift, np.clip(zoom, 0.75, 1.5), roll, shake - shake[0])
 

@@ -309,7 +309,7 @@ def make_texture(rng: np.random.Generator, height: int, width: int) -> Image:
         first = recolour(rng, photo_crop(rng, height, width), 0.4)
         second = pattern_texture(rng, height, width) if rng.random() < 0.4 else photo_crop(rng, height, width)
         image = np.asarray(cv2.blendLinear(first, second, share, 1 - share), np.uint8)
-    return _lift(image)
+    return _lift(add_detail(rng, image, rng.uniform(0, 8)))
 
 
 def _lift(image: Image) -> Image:
