@@ -1,6 +1,7 @@
 """Sessions: objects come, are corrected and go; batching, order and other sessions change nothing."""
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 from uamp_model import InputError, Prompt, VideoTracker
@@ -12,7 +13,8 @@ from uamp_model.tracker import binary_entropy
 from uamp_model.unroll import unroll
 
 SIZE = 64
-Frames = list[np.ndarray]
+Frames = list[npt.NDArray[np.uint8]]
+Region = npt.NDArray[np.bool_]
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +23,7 @@ def tracker() -> VideoTracker:
     torch.manual_seed(3)
     model = build_model("nano", image_size=SIZE)
     with torch.no_grad():
-        model.sam_mask_decoder.pred_obj_score_head.layers[-1].bias.fill_(3.0)
+        model.get_parameter("sam_mask_decoder.pred_obj_score_head.layers.2.bias").fill_(3.0)
     return VideoTracker(model, name="nano")
 
 
@@ -32,7 +34,7 @@ def frames() -> Frames:
 
 
 @pytest.fixture(scope="module")
-def region() -> np.ndarray:
+def region() -> Region:
     region = np.zeros((48, 80), bool)
     region[10:30, 20:50] = True
     return region
@@ -43,7 +45,7 @@ def track(tracker: VideoTracker, frames: Frames, prompts: dict[int, Prompt]) -> 
     return [session.step(frames[0], prompts).logits, *(session.step(f).logits for f in frames[1:])]
 
 
-def test_a_result_has_the_shapes_and_ranges_it_promises(tracker, frames, region):
+def test_a_result_has_the_shapes_and_ranges_it_promises(tracker: VideoTracker, frames: Frames, region: Region) -> None:
     session = tracker.start()
     session.step(frames[0], {5: Prompt.mask(region), 2: Prompt.box(3, 4, 40, 30)})
     result = session.step(frames[1])
@@ -57,12 +59,14 @@ def test_a_result_has_the_shapes_and_ranges_it_promises(tracker, frames, region)
     assert ((result.scores >= 0) & (result.scores <= 1)).all()
 
 
-def test_a_prompt_mask_comes_back_as_the_mask_of_its_frame(tracker, frames, region):
+def test_a_prompt_mask_comes_back_as_the_mask_of_its_frame(
+    tracker: VideoTracker, frames: Frames, region: Region
+) -> None:
     mask = tracker.start().step(frames[0], {1: Prompt.mask(region)}).masks[0].numpy()
     assert (mask & region).sum() / (mask | region).sum() > 0.85
 
 
-def test_objects_in_one_batch_equal_objects_alone(tracker, frames, region):
+def test_objects_in_one_batch_equal_objects_alone(tracker: VideoTracker, frames: Frames, region: Region) -> None:
     prompts = {1: Prompt.mask(region), 2: Prompt.mask(region[::-1, ::-1]), 3: Prompt.box(1, 1, 30, 30)}
     together = track(tracker, frames[:6], prompts)
     for row, (object_id, prompt) in enumerate(prompts.items()):
@@ -71,7 +75,9 @@ def test_objects_in_one_batch_equal_objects_alone(tracker, frames, region):
             torch.testing.assert_close(both[row], one[0], atol=1e-3, rtol=1e-3)
 
 
-def test_interleaved_sessions_equal_sessions_alone_bit_for_bit(tracker, frames, region):
+def test_interleaved_sessions_equal_sessions_alone_bit_for_bit(
+    tracker: VideoTracker, frames: Frames, region: Region
+) -> None:
     first, second = {1: Prompt.mask(region)}, {1: Prompt.box(30, 5, 70, 40)}
     alone = [track(tracker, frames, first), track(tracker, frames[::-1], second)]
     sessions = [tracker.start(), tracker.start()]
@@ -83,7 +89,7 @@ def test_interleaved_sessions_equal_sessions_alone_bit_for_bit(tracker, frames, 
             assert torch.equal(result.logits, alone[number][t])
 
 
-def test_objects_are_added_and_removed_at_any_frame(tracker, frames, region):
+def test_objects_are_added_and_removed_at_any_frame(tracker: VideoTracker, frames: Frames, region: Region) -> None:
     session = tracker.start()
     assert session.step(frames[0]).object_ids == ()
     assert session.step(frames[1], {1: Prompt.mask(region)}).object_ids == (1,)
@@ -95,7 +101,9 @@ def test_objects_are_added_and_removed_at_any_frame(tracker, frames, region):
         session.remove(1)
 
 
-def test_an_object_added_later_does_not_change_the_others(tracker, frames, region):
+def test_an_object_added_later_does_not_change_the_others(
+    tracker: VideoTracker, frames: Frames, region: Region
+) -> None:
     alone = track(tracker, frames[:6], {1: Prompt.mask(region)})
     session = tracker.start()
     session.step(frames[0], {1: Prompt.mask(region)})
@@ -104,7 +112,7 @@ def test_an_object_added_later_does_not_change_the_others(tracker, frames, regio
         torch.testing.assert_close(result.logits[0], alone[t][0], atol=1e-3, rtol=1e-3)
 
 
-def test_a_correction_changes_the_mask_and_what_follows(tracker, frames, region):
+def test_a_correction_changes_the_mask_and_what_follows(tracker: VideoTracker, frames: Frames, region: Region) -> None:
     plain = track(tracker, frames[:4], {1: Prompt.mask(region)})
     session = tracker.start()
     session.step(frames[0], {1: Prompt.mask(region)})
@@ -117,12 +125,12 @@ def test_a_correction_changes_the_mask_and_what_follows(tracker, frames, region)
     assert not torch.equal(after.logits, plain[2])
 
 
-def test_there_is_nothing_to_correct_before_the_first_frame(tracker):
+def test_there_is_nothing_to_correct_before_the_first_frame(tracker: VideoTracker) -> None:
     with pytest.raises(InputError, match="no frame to correct"):
         tracker.start().correct({1: Prompt.box(0, 0, 4, 4)})
 
 
-def test_a_rejected_prompt_leaves_the_session_as_it_was(tracker, frames, region):
+def test_a_rejected_prompt_leaves_the_session_as_it_was(tracker: VideoTracker, frames: Frames, region: Region) -> None:
     alone = track(tracker, frames[:3], {1: Prompt.mask(region)})
     session = tracker.start()
     session.step(frames[0], {1: Prompt.mask(region)})
@@ -131,7 +139,7 @@ def test_a_rejected_prompt_leaves_the_session_as_it_was(tracker, frames, region)
     assert torch.equal(session.step(frames[1]).logits, alone[1])
 
 
-def test_propagate_covers_the_video_in_both_directions(tracker, frames, region):
+def test_propagate_covers_the_video_in_both_directions(tracker: VideoTracker, frames: Frames, region: Region) -> None:
     prompts = {1: Prompt.mask(region)}
     results = dict(tracker.start().propagate(frames[:7], prompts, start=3))
     assert list(results) == [3, 4, 5, 6, 2, 1, 0]
@@ -144,7 +152,7 @@ def test_propagate_covers_the_video_in_both_directions(tracker, frames, region):
         next(tracker.start().propagate(frames[:7], prompts, start=7))
 
 
-def test_memory_does_not_grow_with_the_video(tracker, frames, region):
+def test_memory_does_not_grow_with_the_video(tracker: VideoTracker, frames: Frames, region: Region) -> None:
     session = tracker.start()
     for t in range(60):
         session.step(frames[t % 12], {1: Prompt.mask(region)} if t % 2 == 0 else None)
@@ -155,7 +163,7 @@ def test_memory_does_not_grow_with_the_video(tracker, frames, region):
     assert sum(e.features is not None for e in bank.recent.values()) <= tracker.model.num_maskmem
 
 
-def test_training_and_sessions_share_one_core(tracker, frames, region):
+def test_training_and_sessions_share_one_core(tracker: VideoTracker, frames: Frames, region: Region) -> None:
     images = torch.stack([prepare_frame(f, SIZE)[0] for f in frames[:5]]).unsqueeze(0)
     masks = prepare_mask(region, 48, 80, SIZE)
     outputs = unroll(tracker.model, images, torch.zeros(1, dtype=torch.long), PromptBatch(masks=masks))
@@ -168,7 +176,7 @@ def test_training_and_sessions_share_one_core(tracker, frames, region):
         torch.testing.assert_close(mine, output.logits, atol=0.05, rtol=0.02)
 
 
-def test_gradients_reach_every_part_through_the_memory(tracker, frames, region):
+def test_gradients_reach_every_part_through_the_memory(tracker: VideoTracker, frames: Frames, region: Region) -> None:
     model = build_model("nano", image_size=SIZE)
     images = torch.stack([prepare_frame(f, SIZE)[0] for f in frames[:3]]).unsqueeze(0)
     prompts = PromptBatch(masks=prepare_mask(region, 48, 80, SIZE))
@@ -190,19 +198,19 @@ def test_gradients_reach_every_part_through_the_memory(tracker, frames, region):
         "x",
     ],
 )
-def test_wrong_frames_are_named(tracker, frame):
+def test_wrong_frames_are_named(tracker: VideoTracker, frame: object) -> None:
     with pytest.raises(InputError, match="frame"):
-        tracker.start().step(frame)
+        tracker.start().step(frame)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 300), (17, 4000), (2, 2)])
-def test_odd_frame_sizes_work(tracker, size):
+def test_odd_frame_sizes_work(tracker: VideoTracker, size: tuple[int, int]) -> None:
     frame = np.full((*size, 3), 90, np.uint8)
     session = tracker.start()
     session.step(frame, {1: Prompt.mask(np.ones(size, bool))})
     assert session.step(frame).masks.shape == (1, *size)
 
 
-def test_binary_entropy_is_one_bit_in_doubt_and_none_when_sure():
+def test_binary_entropy_is_one_bit_in_doubt_and_none_when_sure() -> None:
     entropy = binary_entropy(torch.tensor([0.0, 20.0, -20.0, -1024.0, 1024.0]))
     torch.testing.assert_close(entropy, torch.tensor([1.0, 0.0, 0.0, 0.0, 0.0]), atol=1e-5, rtol=0)

@@ -90,18 +90,20 @@ def download_checkpoint(spec: ModelSpec, folder: Path | None = None, *, progress
     folder = checkpoint_folder() if folder is None else folder
     final = folder / spec.checkpoint
     part = final.with_name(final.name + ".part")
+    if final.is_file():
+        _check_size(spec, final)
+        return final
     try:
-        if final.is_file():
-            _check_size(spec, final)
-            return final
         folder.mkdir(parents=True, exist_ok=True)
         _fetch_all(spec.url, spec, part, progress)
         _verify(spec, part)
         part.replace(final)
-    except OSError as error:
-        # urllib's own errors are OSErrors too, and are dealt with where they arise
+    except (OSError, CheckpointError) as error:
         if final.is_file():  # another process fetched it at the same time and was first
             return final
+        if isinstance(error, CheckpointError):
+            raise
+        # urllib's own errors are OSErrors too, and are dealt with where they arise
         raise CheckpointError(f"The weights of {spec.name} cannot be written to {folder}: {_reason(error)}.") from error
     logger.info("downloaded %s to %s", spec.name, final)
     return final
@@ -179,6 +181,8 @@ def _write_blocks(answer: HTTPResponse, part: Path, start: int, total: int | Non
     # bytes go to their own place, so that two processes that fetch the same file do each other no harm
     part.touch()
     with part.open("r+b") as file:
+        if file.seek(0, os.SEEK_END) < start:  # another process has finished the file and taken it away
+            return False
         file.seek(start)
         done = start
         while True:

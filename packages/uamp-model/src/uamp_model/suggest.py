@@ -69,7 +69,7 @@ def _stability(logits: Tensor) -> Tensor:
 
 def _prominence(masks: Tensor) -> Tensor:
     """M values in [0, 1] for M×4h×4w masks: high for objects of middling size near the picture's centre."""
-    m, height, width = masks.shape
+    height, width = masks.shape[-2:]
     area = masks.flatten(1).float().mean(dim=1)
     y = torch.linspace(-1, 1, height, device=masks.device).view(1, -1, 1)
     x = torch.linspace(-1, 1, width, device=masks.device).view(1, 1, -1)
