@@ -68,7 +68,7 @@ def test_bfloat16_gives_nearly_the_masks_of_float32() -> None:
     region[20:60, 20:60] = True
     masks = []
     for precision in ("fp32", "bf16"):
-        session = load_tracker("nano", device="cpu", precision=precision).start()  # type: ignore[arg-type]
+        session = load_tracker("nano", device="cpu", precision=precision).start()
         session.step(frames[0], {1: Prompt.mask(region)})
         masks.append(session.step(frames[1]).logits)
     agreement = ((masks[0] > 0) == (masks[1] > 0)).float().mean()

@@ -31,7 +31,7 @@ def read(selection: Selection) -> tuple[list[tuple[int, int]], list[tuple[int, i
 
 @pytest.mark.parametrize("direction", [1, -1])
 def test_a_frame_reads_its_prompt_six_memories_and_fifteen_pointers(model: Sam2, direction: int) -> None:
-    frames = range(0, 30) if direction == 1 else range(59, 29, -1)
+    frames = range(30) if direction == 1 else range(59, 29, -1)
     bank = filled(frames, model, prompted=frames[0])
     now = frames[-1] + direction
     spatial, pointers = read(select_recent(model, bank, now, direction))
@@ -42,14 +42,14 @@ def test_a_frame_reads_its_prompt_six_memories_and_fifteen_pointers(model: Sam2,
 
 
 def test_a_young_track_reads_what_there_is(model: Sam2) -> None:
-    bank = filled(range(0, 3), model, prompted=0)
+    bank = filled(range(3), model, prompted=0)
     spatial, pointers = read(select_recent(model, bank, 3, 1))
     assert spatial == [(0, 0), (5, 1), (6, 2)]
     assert pointers == [(3, 0), (1, 2), (2, 1)]
 
 
 def test_pointers_from_the_future_of_the_direction_are_left_out(model: Sam2) -> None:
-    bank = filled(range(0, 3), model, prompted=0)
+    bank = filled(range(3), model, prompted=0)
     bank.remember_prompted(entry(9))
     spatial, pointers = read(select_recent(model, bank, 3, 1))
     assert (0, 9) in spatial
@@ -57,7 +57,7 @@ def test_pointers_from_the_future_of_the_direction_are_left_out(model: Sam2) -> 
 
 
 def test_a_bank_forgets_what_no_frame_can_read(model: Sam2) -> None:
-    bank = filled(range(0, 200), model, prompted=0)
+    bank = filled(range(200), model, prompted=0)
     assert list(bank.conditioning) == [0]
     assert min(bank.recent) >= 199 - model.max_obj_ptrs_in_encoder
     assert sum(e.features is not None for e in bank.recent.values()) <= model.num_maskmem
@@ -71,7 +71,7 @@ def test_the_first_prompt_is_kept_and_old_ones_go() -> None:
 
 
 def test_gathered_objects_keep_their_own_values_and_times(model: Sam2) -> None:
-    early, late = filled(range(0, 4), model, prompted=0), filled(range(10, 14), model, prompted=10)
+    early, late = filled(range(4), model, prompted=0), filled(range(10, 14), model, prompted=10)
     selections = [select_recent(model, early, 4, 1), select_recent(model, late, 14, 1)]
     assert selections[0].layout == selections[1].layout
     tokens = gather(selections, age_span=15)
