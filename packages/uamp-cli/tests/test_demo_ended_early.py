@@ -45,7 +45,7 @@ main()
 
 def _run(code: str, *arguments: object, folder: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", code, *map(str, arguments)]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=120)
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=250)
 
 
 def test_ctrl_c_keeps_what_was_written(make_video: Make, checkpoint: Path, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Ids = npt.NDArray[np.uint8]
 
-CLIP_SEED = 7
+CLIP_SEED = 5
 CLIP_FRAMES = 72
 CLIP_SIZE = (432, 768)
 """The generated clip: seed, frames, and height and width in pixels."""
