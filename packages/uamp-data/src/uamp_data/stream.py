@@ -71,7 +71,9 @@ class StreamReader(VideoReader):
         if self._first is None:
             self.close()
             raise DataError(f"No frame of {source} can be decoded: the file is damaged, so get it or export it again.")
-        self.height, self.width = _upright(self._first).shape[:2]
+        # Read once: asking a frame for its side data ties it into a cycle that only the garbage collector undoes.
+        self._display_matrix = _display_matrix(self._first)
+        self.height, self.width = _upright(self._first, self._display_matrix).shape[:2]
         self.frame_rate = _plausible_rate(self._stream)
         if self._stream.time_base is not None:
             self.time_base = Fraction(self._stream.time_base)
@@ -103,7 +105,7 @@ class StreamReader(VideoReader):
         index, now = 0, 0.0
         try:
             while frame is not None:
-                yield Frame(index, now, _fitted(_upright(frame), self.width, self.height))
+                yield Frame(index, now, _fitted(_upright(frame, self._display_matrix), self.width, self.height))
                 index += 1
                 frame = next(decoder, None)
                 if frame is not None:
@@ -268,12 +270,19 @@ def _announced_seconds(container: InputContainer, stream: VideoStream) -> float 
         return container.duration / av.time_base if alone and container.duration is not None else None
 
 
-def _upright(frame: VideoFrame) -> Image:
-    """The frame as H×W×3 RGB, turned and mirrored as its display matrix says."""
-    image: npt.NDArray[np.uint8] = frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False)
+def _display_matrix(frame: VideoFrame) -> npt.NDArray[np.int32] | None:
+    """The nine numbers that say how the video is to be turned and mirrored, if there are any."""
     side_data = cast("Mapping[str, Buffer]", frame.side_data)
-    if "DISPLAYMATRIX" in side_data:
-        image = _apply_display_matrix(image, np.frombuffer(bytes(side_data["DISPLAYMATRIX"]), dtype=np.int32))
+    if "DISPLAYMATRIX" not in side_data:
+        return None
+    return np.frombuffer(bytes(side_data["DISPLAYMATRIX"]), dtype=np.int32)
+
+
+def _upright(frame: VideoFrame, display_matrix: npt.NDArray[np.int32] | None) -> Image:
+    """The frame as H×W×3 RGB, turned and mirrored as the display matrix says."""
+    image: npt.NDArray[np.uint8] = frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False)
+    if display_matrix is not None:
+        image = _apply_display_matrix(image, display_matrix)
     return np.ascontiguousarray(image)
 
 
