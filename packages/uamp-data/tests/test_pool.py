@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from uamp_data.errors import DataError
 from uamp_data.pool import ClipPool, build_pool
 
-RECIPE = {"clips": 3, "num_frames": 9, "size": 64, "seed": 5}
+RECIPE: dict[str, Any] = {"clips": 3, "num_frames": 9, "size": 64, "seed": 5}
 
 
 @pytest.fixture(scope="module")

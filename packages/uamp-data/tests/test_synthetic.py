@@ -72,7 +72,7 @@ def test_objects_differ_from_what_is_behind_them() -> None:
 
 def areas(family: str, seed: int, frames: int = 24) -> np.ndarray:
     clip = generate_clip(seed, num_frames=frames, size=SMALL, family=family)
-    return (clip.masks == 1).sum((1, 2)) / (clip.masks[0] == 1).sum()
+    return np.asarray((clip.masks == 1).sum((1, 2)) / (clip.masks[0] == 1).sum())
 
 
 @pytest.mark.parametrize("seed", range(2))
