@@ -1,9 +1,9 @@
 """The tracker in its `sam2` setting gives the masks of the sam2 package's own `SAM2VideoPredictor`.
 
 Both are told the same story: the frames, the prompts and corrections of several objects, and the direction. One object
-goes through the same arithmetic and comes out equal to the last bit. Several objects go through in one batch, where
-torch rounds some matrix products differently; their memories, stored in bfloat16, carry that on, so a pixel whose logit
-is as good as 0 may fall on the other side.
+goes through the same arithmetic and comes out equal to the last bit. Several objects read their memories in one batch:
+where a CPU's kernels round that differently, memories, stored in bfloat16, carry it on, and a pixel whose logit is as
+good as 0 may fall on the other side.
 """
 
 import contextlib

@@ -4,6 +4,7 @@ Training unrolls it over a clip (`unroll.py`), a session wraps it in inference m
 code path. The N objects may belong to one image or to many; their features come already lined up. Shapes: `types.py`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -66,6 +67,7 @@ def track_frame(
     *,
     previous: Tensor | None = None,
     present: Tensor | None = None,
+    separately: bool = False,
 ) -> FrameOutput:
     """Find N objects on one frame.
 
@@ -76,21 +78,35 @@ def track_frame(
         prompt: points or masks of this frame, if there are any.
         previous: N×1×4h×4w mask logits that the points correct, if there are any.
         present: N booleans that overrule the predicted presence (training from scratch knows the truth).
+        separately: decode the objects one after the other. The decoder has matrix products of one row per object,
+            which torch rounds otherwise for one row than for several; with this, an object's masks do not depend on
+            what others are tracked beside it.
     """
+    rows = _rows(len(features.stride16), separately=separately)
     if prompt is not None and prompt.masks is not None:
-        return _adopt_masks(model, features, prompt.masks)
+        return _join([_adopt_masks(model, features.pick(row), prompt.masks[row]) for row in rows])
     conditioned = (
         sam2.without_memory(model, features) if memory is None else sam2.attend_memory(model, features, memory)
     )
-    points = None
-    if prompt is not None and prompt.points is not None and prompt.labels is not None:
-        points = (prompt.points, prompt.labels)
+    points, labels = (None, None) if prompt is None else (prompt.points, prompt.labels)
     if previous is not None:
         previous = previous.clamp(-PREVIOUS_LOGIT_LIMIT, PREVIOUS_LOGIT_LIMIT)
-    count = 0 if points is None else points[1].shape[1]
+    count = 0 if labels is None else labels.shape[1]
     multimask = _gives_hypotheses(model, count, tracking=memory is not None)
-    decoded = sam2.decode_masks(model, conditioned, features, points, previous, multimask=multimask)
-    return _choose(model, decoded, present)
+    outputs = []
+    for row in rows:
+        clicks = None if points is None or labels is None else (points[row], labels[row])
+        start = None if previous is None else previous[row]
+        decoded = sam2.decode_masks(model, conditioned[row], features.pick(row), clicks, start, multimask=multimask)
+        outputs.append(_choose(model, decoded, None if present is None else present[row]))
+    return _join(outputs)
+
+
+def _join(outputs: Sequence[FrameOutput]) -> FrameOutput:
+    """Outputs of several groups of objects as one."""
+    if len(outputs) == 1:
+        return outputs[0]
+    return FrameOutput(*(torch.cat([getattr(output, name) for output in outputs]) for name in FrameOutput.__slots__))
 
 
 def _gives_hypotheses(model: Sam2, point_count: int, *, tracking: bool) -> bool:
@@ -140,8 +156,17 @@ def _adopt_masks(model: Sam2, features: ImageFeatures, masks: Tensor) -> FrameOu
 
 
 def write_memory(
-    model: Sam2, features: ImageFeatures, output: FrameOutput, frame: int, *, prompted: bool
+    model: Sam2, features: ImageFeatures, output: FrameOutput, frame: int, *, prompted: bool, separately: bool = False
 ) -> MemoryEntry:
-    """Turn a frame's result into what the objects remember of it."""
-    encoded = sam2.encode_memory(model, features, output.logits, output.present, prompted=prompted)
-    return MemoryEntry(frame, encoded, output.pointer)
+    """Turn a frame's result into what the objects remember of it; `separately` as for `track_frame`."""
+    rows = _rows(len(output.logits), separately=separately)
+    encoded = [
+        sam2.encode_memory(model, features.pick(row), output.logits[row], output.present[row], prompted=prompted)
+        for row in rows
+    ]
+    return MemoryEntry(frame, torch.cat(encoded) if len(encoded) > 1 else encoded[0], output.pointer)
+
+
+def _rows(count: int, *, separately: bool) -> list[slice]:
+    """The objects to take together: each alone, or all."""
+    return [slice(i, i + 1) for i in range(count)] if separately else [slice(None)]

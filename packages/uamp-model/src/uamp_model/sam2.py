@@ -42,8 +42,8 @@ class ImageFeatures:
     stride4: Tensor
     position: Tensor
 
-    def pick(self, index: Tensor) -> "ImageFeatures":
-        """The features of the images `index` (N integers), one row per entry."""
+    def pick(self, index: Tensor | slice) -> "ImageFeatures":
+        """The features of the images `index` (N integers, or a range of rows), one row per entry."""
         return ImageFeatures(self.stride16[index], self.stride8[index], self.stride4[index], self.position)
 
     def expand(self, count: int) -> "ImageFeatures":

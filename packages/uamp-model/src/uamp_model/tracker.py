@@ -45,6 +45,14 @@ class VideoTracker:
         return next(self.model.parameters()).device
 
     @property
+    def exact(self) -> bool:
+        """Whether an object's masks do not depend in the least on what else is tracked: float32 on a CPU.
+
+        Elsewhere, batches of objects are worth more than the last bits.
+        """
+        return self.dtype == torch.float32 and self.device.type == "cpu"
+
+    @property
     def image_size(self) -> int:
         """Side S of the square that frames are resized to."""
         return int(self.model.image_size)
@@ -229,7 +237,7 @@ class TrackingSession:
         for group in _group(ids, lambda i: selections[i].layout):
             features = self._features(len(group))
             tokens = gather([selections[i] for i in group], age_span=self.age_span)
-            output = track_frame(self.tracker.model, features, tokens)
+            output = track_frame(self.tracker.model, features, tokens, separately=self.tracker.exact)
             self._remember(group, features, output, index)
 
     def _condition(self, ids: Sequence[int], batch: PromptBatch, index: int) -> None:
@@ -238,7 +246,9 @@ class TrackingSession:
         previous = None
         if batch.masks is None and all(index in self.objects[i].bank.conditioning for i in ids):
             previous = torch.cat([logits for i in ids if (logits := self.objects[i].logits) is not None])
-        output = track_frame(self.tracker.model, features, None, batch, previous=previous)
+        output = track_frame(
+            self.tracker.model, features, None, batch, previous=previous, separately=self.tracker.exact
+        )
         self._remember(ids, features, output, index, prompted=True, conditioning=True)
 
     def _correct_tracked(self, object_id: int, batch: PromptBatch, index: int) -> None:
@@ -268,7 +278,7 @@ class TrackingSession:
     ) -> None:
         """Write a batch's result into its objects' memories."""
         model = self.tracker.model
-        entry = write_memory(model, features, output, index, prompted=prompted)
+        entry = write_memory(model, features, output, index, prompted=prompted, separately=self.tracker.exact)
         scores = output.ious.gather(1, output.best[:, None]) * output.presence.sigmoid()
         for row, object_id in enumerate(ids):
             tracked = self.objects[object_id]
