@@ -10,16 +10,17 @@ from uamp_model.devices import choose_device, choose_dtype
 
 
 def test_nano_comes_with_the_package_and_follows_a_disc() -> None:
-    """The bundled weights are trained: a disc that moves over a textured ground is kept."""
+    """The bundled weights are trained: a striped disc that moves over a textured ground is kept."""
     tracker = load_tracker("nano", device="cpu")
     rng = np.random.default_rng(1)
     ground = rng.integers(60, 120, (24, 24, 3), dtype=np.uint8).repeat(8, axis=0).repeat(8, axis=1)
     y, x = np.mgrid[:192, :192]
     session, overlaps = tracker.start(), []
     for t in range(8):
-        disc = (y - 90) ** 2 + (x - 60 - 5 * t) ** 2 < 30**2
+        disc = (y - 90) ** 2 + (x - 60 - 4 * t) ** 2 < 40**2
         frame = ground.copy()
         frame[disc] = (230, 60, 40)
+        frame[disc & ((x - 4 * t) // 10 % 2 == 0)] = (240, 200, 60)
         result = session.step(frame, {1: Prompt.mask(disc)} if t == 0 else None)
         mask = result.masks[0].numpy()
         overlaps.append((mask & disc).sum() / (mask | disc).sum())
