@@ -109,7 +109,7 @@ def make_accelerator(config: TrainConfig) -> Accelerator:
     if config.device == "cuda" and not torch.cuda.is_available():
         raise DeviceError("This machine has no CUDA device that torch can use: set device to auto or cpu.")
     return Accelerator(
-        cpu=config.device == "cpu",
+        cpu=config.device == "cpu" or (config.device == "auto" and not _has_accelerator()),
         mixed_precision="bf16" if config.precision == "bf16" else "no",
         gradient_accumulation_steps=config.gradient_accumulation,
         log_with=chosen_trackers(config) or None,
@@ -117,6 +117,11 @@ def make_accelerator(config: TrainConfig) -> Accelerator:
         # Each kind of prompt uses other parts of the decoder.
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
     )
+
+
+def _has_accelerator() -> bool:
+    """Without one, accelerate must be told so, or the processes of a launcher each train alone."""
+    return torch.cuda.is_available() or torch.backends.mps.is_available()
 
 
 def first_state(config: TrainConfig) -> TrainingState:
