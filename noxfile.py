@@ -46,10 +46,16 @@ def uv_run(session: nox.Session, *command: str) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Test all packages on CPU. Further arguments go to pytest: `nox -s tests -- -k memory`."""
+    """Test all packages on CPU but for what is slow. Further arguments go to pytest: `nox -s tests -- -k memory`."""
     # Models this small run faster on one thread than on threads that wait for each other.
     session.env.setdefault("OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", "1"))
-    uv_run(session, "pytest", *session.posargs)
+    uv_run(session, "pytest", "-m", "not slow", *session.posargs)
+
+
+@nox.session
+def slow(session: nox.Session) -> None:
+    """Run the slow tests: parity at 1024 px, a session of 2,000 frames. Further arguments go to pytest."""
+    uv_run(session, "pytest", "-m", "slow", *session.posargs)
 
 
 @nox.session
