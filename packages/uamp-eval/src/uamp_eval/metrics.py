@@ -9,7 +9,7 @@ Shapes: T frames, H×W pixels. Nothing here needs torch.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -17,6 +17,8 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from uamp_eval.sequences import Ids
 
 Mask = NDArray[np.bool_]
 Scores = NDArray[np.float64]
@@ -138,6 +140,30 @@ def boundary_f(prediction: Mask, truth: Mask, void: Mask | None = None, bound: f
     precision = np.count_nonzero(predicted_edges & _dilated(true_edges, radius)) / predicted_count
     recall = np.count_nonzero(true_edges & _dilated(predicted_edges, radius)) / true_count
     return 0.0 if precision + recall == 0 else float(2 * precision * recall / (precision + recall))
+
+
+def score_frame(
+    prediction: Ids, truth: Ids, object_ids: Sequence[int], void: Mask | None = None
+) -> tuple[Scores, Scores]:
+    """Measure J and F of several objects in one frame.
+
+    Args:
+        prediction: H×W object ids, 0 for background.
+        truth: H×W object ids, 0 for background.
+        object_ids: Which objects; one that neither map shows scores 1 in both measures.
+        void: H×W bool; pixels that do not count. An id of 255 in the maps is an id like any other.
+
+    Returns:
+        J and F, one value per object in the order of `object_ids`, each in [0, 1].
+
+    Raises:
+        ValueError: The shapes differ or are not H×W.
+    """
+    masks = [(prediction == i, truth == i) for i in object_ids]
+    return (
+        np.array([jaccard(predicted, true, void) for predicted, true in masks], dtype=np.float64),
+        np.array([boundary_f(predicted, true, void) for predicted, true in masks], dtype=np.float64),
+    )
 
 
 def sequence_scores(prediction: Mask, truth: Mask, void: Mask | None = None, *, trim: bool = True) -> SequenceScores:
