@@ -188,6 +188,29 @@ def test_gradients_reach_every_part_through_the_memory(tracker: VideoTracker, fr
         assert any(bool(g.abs().sum() > 0) for g in gradients), part
 
 
+def test_features_encoded_before_give_the_same_masks(tracker: VideoTracker, frames: Frames, region: Region) -> None:
+    plain = track(tracker, frames[:4], {1: Prompt.mask(region)})
+    twin = tracker.with_memory("sam2")
+    assert twin.model is tracker.model
+    assert (twin.name, twin.memory, twin.dtype) == (tracker.name, "sam2", tracker.dtype)
+    sessions = tracker.start(), twin.start()
+    for t in range(4):
+        features = tracker.encode(frames[t])
+        for session in sessions:
+            result = session.step(frames[t], {1: Prompt.mask(region)} if t == 0 else None, features=features)
+            assert torch.equal(result.logits, plain[t])
+
+
+def test_features_and_memory_settings_that_do_not_fit_are_refused(tracker: VideoTracker, frames: Frames) -> None:
+    features = tracker.encode(frames[0])
+    with pytest.raises(InputError, match="image features"):
+        tracker.start().step(frames[0], features=features.expand(2))
+    with pytest.raises(InputError, match="image features"):
+        VideoTracker(build_model("nano", image_size=2 * SIZE), name="nano").start().step(frames[0], features=features)
+    with pytest.raises(InputError, match="Unknown memory setting"):
+        tracker.with_memory("elephant")
+
+
 @pytest.mark.parametrize(
     "frame",
     [

@@ -16,6 +16,7 @@ from uamp_model.devices import autocast
 from uamp_model.errors import InputError
 from uamp_model.memory import MemoryBank, MemoryEntry, Selection, gather, select_recent
 from uamp_model.preprocess import check_frame, prepare_frame, prepare_mask, prepare_points
+from uamp_model.presets import check_memory
 from uamp_model.sam2 import ImageFeatures, Sam2, encode_image
 from uamp_model.types import FrameResult, Prompt, Suggestion
 
@@ -74,8 +75,21 @@ class VideoTracker:
             age_span=min(span, self.model.max_obj_ptrs_in_encoder) - 1,
         )
 
+    def with_memory(self, memory: str) -> "VideoTracker":
+        """The same network under another memory setting; the two share image features (see `TrackingSession.step`).
+
+        Raises:
+            InputError: if there is no such setting.
+        """
+        return VideoTracker(self.model, name=self.name, memory=check_memory(memory), dtype=self.dtype)
+
     def encode(self, frame: Frame) -> ImageFeatures:
-        """Image features of one H×W×3 uint8 RGB frame."""
+        """Image features of one H×W×3 uint8 RGB frame.
+
+        Raises:
+            InputError: if it is not such an array.
+        """
+        check_frame(frame)
         with torch.inference_mode(), autocast(self.device, self.dtype):
             return encode_image(self.model, prepare_frame(frame, self.image_size).to(self.device))
 
@@ -121,19 +135,25 @@ class TrackingSession:
         """Number of the frame that was given last."""
         return self.next_frame - self.direction
 
-    def step(self, frame: Frame, prompts: Mapping[int, Prompt] | None = None) -> FrameResult:
+    def step(
+        self, frame: Frame, prompts: Mapping[int, Prompt] | None = None, *, features: ImageFeatures | None = None
+    ) -> FrameResult:
         """Give the next frame, and prompts for objects that appear on it or are to be pinned down anew.
 
         Args:
             frame: H×W×3 uint8 RGB.
             prompts: by object id. A new id adds an object; a known one makes this a further conditioning frame of it.
+            features: what `encode` of this tracker, or of another one of the same network, says about this very
+                frame, if it was asked already; trackers that differ in memory alone then share the image encoder's work.
 
         Raises:
-            InputError: if the frame or a prompt is wrong; the session is then as it was before the call.
+            InputError: if the frame, its features or a prompt is wrong; the session is then as it was before the call.
         """
         check_frame(frame)
+        if features is not None:
+            _check_features(features, self.tracker)
         batches = self._prepare(prompts or {}, frame.shape[0], frame.shape[1])
-        self.features = self.tracker.encode(frame)
+        self.features = self.tracker.encode(frame) if features is None else features
         self.size = (frame.shape[0], frame.shape[1])
         index = self.next_frame
         self.next_frame += self.direction
@@ -314,6 +334,15 @@ def binary_entropy(logits: Tensor) -> Tensor:
     probability = logits.sigmoid()
     nats = F.softplus(logits) - logits * probability
     return (nats / float(np.log(2))).clamp(0, 1)
+
+
+def _check_features(features: ImageFeatures, tracker: VideoTracker) -> None:
+    cells = tracker.image_size // int(tracker.model.backbone_stride)
+    fits = features.stride16.shape[0] == 1 and features.stride16.shape[-2:] == (cells, cells)
+    if not fits or features.stride16.device != tracker.device:
+        raise InputError(
+            "The image features are of another model, device or number of images: encode one frame with this tracker."
+        )
 
 
 def _entry_of(entry: MemoryEntry, row: int) -> MemoryEntry:
