@@ -143,8 +143,8 @@ class TrackingSession:
         Args:
             frame: H×W×3 uint8 RGB.
             prompts: by object id. A new id adds an object; a known one makes this a further conditioning frame of it.
-            features: what `encode` of this tracker, or of another one of the same network, says about this very
-                frame, if it was asked already; trackers that differ in memory alone then share the image encoder's work.
+            features: what `encode` of this tracker, or of another one of the same network, says about this very frame,
+                if it was asked already: trackers that differ in memory alone then share the image encoder's work.
 
         Raises:
             InputError: if the frame, its features or a prompt is wrong; the session is then as it was before the call.

@@ -1,0 +1,139 @@
+"""What results were made from and with, so that those of other settings are never taken for one's own."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from uamp_eval.sequences import VideoSequence
+
+if TYPE_CHECKING:
+    from torch import nn
+    from uamp_model import VideoTracker
+
+FORMAT = 1
+"""Of the fingerprint as it is stored; raised when its fields change their meaning."""
+
+_SPOKEN = {
+    "model": "the model",
+    "weights": "the weights",
+    "memory": "the memory setting",
+    "memory_settings": "the settings of the memory",
+    "precision": "the precision",
+    "image_size": "the model's input size",
+    "protocol": "the protocol",
+    "sequences": "the data",
+    "versions": "the version of uamp",
+    "format": "the version of uamp",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """Everything that decides what the results of a run are. Paths and the device are not among it.
+
+    Attributes:
+        model: name in the catalog.
+        weights: digest of the network's parameters and buffers, see `weights_digest`.
+        memory: name of the memory setting.
+        memory_settings: its values.
+        precision: what the network computes in, "float32" or "bfloat16".
+        image_size: side of the network's input in pixels.
+        protocol: how the videos are tracked and from which split, in the words of the command.
+        sequences: by name: numbers of frames and of listed frames, and a digest of their names and prompts.
+        versions: of the packages that made the results.
+        format: of this record.
+    """
+
+    model: str
+    weights: str
+    memory: str
+    memory_settings: Mapping[str, Any]
+    precision: str
+    image_size: int
+    protocol: str
+    sequences: Mapping[str, Mapping[str, Any]]
+    versions: Mapping[str, str]
+    format: int = field(default=FORMAT)
+
+    def as_json(self) -> str:
+        """The record as it is stored beside the results."""
+        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+
+
+def take_fingerprint(
+    tracker: "VideoTracker",
+    sequences: Sequence[VideoSequence],
+    protocol: str,
+    *,
+    weights: str | None = None,
+    memory_settings: Mapping[str, Any] | None = None,
+) -> Fingerprint:
+    """Describe a run of one tracker over some videos.
+
+    Args:
+        tracker: its network, memory setting and precision.
+        sequences: the videos; none of their pictures is read for this.
+        protocol: such as "DAVIS 2017 val".
+        weights: the network's `weights_digest`, if it is known already.
+        memory_settings: JSON values of the memory setting.
+    """
+    return Fingerprint(
+        model=tracker.name,
+        weights=weights_digest(tracker.model) if weights is None else weights,
+        memory=tracker.memory,
+        memory_settings=dict(memory_settings or {}),
+        precision=str(tracker.dtype).removeprefix("torch."),
+        image_size=tracker.image_size,
+        protocol=protocol,
+        sequences={sequence.name: _describe(sequence) for sequence in sequences},
+        versions={name: version(name) for name in ("uamp-eval", "uamp-model")},
+    )
+
+
+def weights_digest(*modules: "nn.Module") -> str:
+    """SHA-256 of what was really loaded: name, type, shape and bytes of every parameter and buffer, by rising name.
+
+    It is the same for one set of weights on every device and from every file format.
+    """
+    import torch
+
+    digest = hashlib.sha256()
+    for module in modules:
+        for name, tensor in sorted(module.state_dict().items()):
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def differences(stored: Mapping[str, Any], wanted: Fingerprint) -> list[str]:
+    """What differs between the record of earlier results and a fingerprint, in words; empty if nothing does."""
+    now: dict[str, Any] = json.loads(wanted.as_json())
+    if stored.get("format") != now["format"]:
+        return [_SPOKEN["format"]]
+    return [_put(name, stored.get(name), now[name]) for name in _SPOKEN if stored.get(name) != now[name]]
+
+
+def _put(name: str, then: Any, now: Any) -> str:
+    spoken = _SPOKEN[name]
+    if isinstance(then, str) and isinstance(now, str) and name != "weights":
+        return f"{spoken} ({then} then, {now} now)"
+    if name == "sequences" and isinstance(then, dict) and len(then) != len(now):
+        return f"{spoken} ({len(then)} sequences then, {len(now)} now)"
+    if name == "sequences" and isinstance(then, dict):
+        changed = next((one for one in now if then.get(one) != now[one]), "their order")
+        return f"{spoken} ({changed})"
+    return spoken
+
+
+def _describe(sequence: VideoSequence) -> dict[str, Any]:
+    names = list(sequence.frame_names)
+    prompts = {str(frame): sorted(ids) for frame, ids in sorted(sequence.prompts.items())}
+    record = json.dumps([names, list(sequence.listed), prompts])
+    return {
+        "frames": len(names),
+        "listed": len(sequence.listed),
+        "digest": hashlib.sha256(record.encode()).hexdigest()[:16],
+    }

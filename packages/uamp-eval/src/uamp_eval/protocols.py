@@ -1,0 +1,136 @@
+"""Semi-supervised tracking of a benchmark's video: objects are given by a mask on one frame and followed from there.
+
+Objects may enter at any frame. Every frame is processed; a frame's image features are computed once for all memory
+settings. What several objects say about a pixel is merged in the outputs alone, never in memory.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+from torch import Tensor
+from uamp_model import InputError, Prompt, VideoTracker
+
+from uamp_eval.sequences import Ids, Image, VideoSequence
+
+LARGEST_ID = 254
+"""255 is void."""
+
+
+def run_sequence(trackers: Mapping[str, VideoTracker], sequence: VideoSequence) -> Iterator[tuple[int, dict[str, Ids]]]:
+    """Track a video's objects with one or more memory settings at once.
+
+    Args:
+        trackers: by a name of the caller's choice, usually the memory setting. All must share one network, as those
+            made by `VideoTracker.with_memory` do.
+        sequence: the video; frame f's prompts are the masks of the objects `sequence.prompts[f]` in its annotation.
+
+    Yields:
+        (frame number, label map H×W by name of the tracker), for every frame in order. Before the first prompt the
+        maps are empty.
+
+    Raises:
+        InputError: if the trackers have different networks, or a prompt is missing, empty or of another size than
+            its frame. What reading the data raises is passed on.
+    """
+    first = _shared_tracker(trackers)
+    check_prompts(sequence)
+    total = len(sequence.frame_names)
+    sessions = {name: tracker.start(num_frames=total) for name, tracker in trackers.items()}
+    for frame, image in enumerate(_read_ahead(sequence)):
+        prompts = _prompts_at(sequence, frame, image)
+        features = first.encode(image)
+        maps = {}
+        for name, session in sessions.items():
+            result = session.step(image, prompts, features=features)
+            maps[name] = merge_logits(result.logits, result.object_ids).cpu().numpy()
+        yield frame, maps
+
+
+def merge_logits(logits: Tensor, object_ids: Sequence[int]) -> Tensor:
+    """One label map of what N objects claim: each pixel goes to the object that is surest of it.
+
+    Args:
+        logits: N×H×W, above 0 where an object claims a pixel.
+        object_ids: N different ids from 1 to 254, in the order of the first axis.
+
+    Returns:
+        H×W uint8 on the device of the logits: 0 where no object claims the pixel; the lowest id wins a tie.
+    """
+    if len(object_ids) == 0:
+        return torch.zeros(logits.shape[-2:], dtype=torch.uint8, device=logits.device)
+    order = sorted(range(len(object_ids)), key=object_ids.__getitem__)
+    ids = torch.tensor([object_ids[row] for row in order], dtype=torch.uint8, device=logits.device)
+    highest, winner = logits[order].max(dim=0)  # of equal maxima torch takes the first, here the lowest id
+    return ids[winner] * (highest > 0)
+
+
+def check_prompts(sequence: VideoSequence) -> None:
+    """Make sure, without reading a picture, that there is something to track and every prompt has an annotation.
+
+    Raises:
+        InputError: if not.
+    """
+    if not any(sequence.prompts.values()):
+        raise InputError(
+            f"The sequence {sequence.name} has no object to track: its first annotation must mark at least one."
+        )
+    annotated = set(sequence.annotated)
+    for frame, ids in sequence.prompts.items():
+        where = f"frame {_name(sequence, frame)} of {sequence.name}"
+        if not 0 <= frame < len(sequence.frame_names):
+            raise InputError(f"The sequence {sequence.name} has no frame number {frame} to take a prompt from.")
+        if ids and frame not in annotated:
+            raise InputError(f"The mask of object {min(ids)} is to be taken from {where}, which has no annotation.")
+        if ids and not (min(ids) >= 1 and max(ids) <= LARGEST_ID):
+            raise InputError(f"The object ids of {where} must be from 1 to {LARGEST_ID}.")
+
+
+def _shared_tracker(trackers: Mapping[str, VideoTracker]) -> VideoTracker:
+    """The tracker that encodes the frames for all."""
+    if not trackers:
+        raise InputError("There is no memory setting to evaluate: name at least one.")
+    first = next(iter(trackers.values()))
+    if any(other.model is not first.model or other.dtype != first.dtype for other in trackers.values()):
+        raise InputError("Trackers run side by side must share one network: make them with VideoTracker.with_memory.")
+    return first
+
+
+def _read_ahead(sequence: VideoSequence) -> Iterator[Image]:
+    """The frames in order; the next one is read while the caller works on the last."""
+    total = len(sequence.frame_names)
+    with ThreadPoolExecutor(1, thread_name_prefix="uamp-read") as reader:
+        coming = reader.submit(sequence.image, 0)
+        for frame in range(total):
+            image = coming.result()
+            if frame + 1 < total:
+                coming = reader.submit(sequence.image, frame + 1)
+            yield image
+
+
+def _prompts_at(sequence: VideoSequence, frame: int, image: Image) -> dict[int, Prompt]:
+    """The masks given on a frame, by id."""
+    wanted = sequence.prompts.get(frame, ())
+    if not wanted:
+        return {}
+    where = f"frame {_name(sequence, frame)} of {sequence.name}"
+    ids = sequence.annotation(frame)
+    if ids.shape != image.shape[:2]:
+        raise InputError(
+            f"The annotation of {where} is {ids.shape[1]}×{ids.shape[0]} pixels but the picture is "
+            f"{image.shape[1]}×{image.shape[0]}: both must have one size."
+        )
+    prompts = {}
+    for object_id in sorted(wanted):
+        region = ids == object_id
+        if not region.any():
+            raise InputError(
+                f"Object {object_id} is to be tracked from {where}, but that frame's annotation does not show it: "
+                "correct the annotation or the list of objects."
+            )
+        prompts[object_id] = Prompt.mask(region)
+    return prompts
+
+
+def _name(sequence: VideoSequence, frame: int) -> str:
+    return sequence.frame_names[frame] if 0 <= frame < len(sequence.frame_names) else str(frame)

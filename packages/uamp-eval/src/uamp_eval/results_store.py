@@ -1,0 +1,155 @@
+"""Results on disk: a sequence's folder is whole or it is not there, and a record says what all of them were made with.
+
+OUTPUT/<memory>/run.json                     the fingerprint
+OUTPUT/<memory>/<sequence>/<frame>.png       object ids of the frames that the benchmark lists
+OUTPUT/<memory>/.uamp-<sequence>.part/       a sequence in the making; leftovers of a killed run are removed
+"""
+
+import errno
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from uamp_model.errors import InputError
+
+from uamp_eval.fingerprint import Fingerprint, differences
+
+RECORD = "run.json"
+_PREFIX, _SUFFIX = ".uamp-", ".part"
+
+
+@dataclass(frozen=True, slots=True)
+class ResultFolder:
+    """The results of one memory setting.
+
+    Attributes:
+        path: OUTPUT/<memory>.
+    """
+
+    path: Path
+
+    def prepare(self, fingerprint: Fingerprint, *, overwrite: bool = False) -> None:
+        """Make the folder ready for the results of a run, or for the rest of them.
+
+        Args:
+            fingerprint: of the run.
+            overwrite: remove results that are there, whatever they were made with.
+
+        Raises:
+            InputError: if it holds results of other settings or files of another origin, or cannot be written.
+        """
+        with _written(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            for leftover in self.path.glob(f"{_PREFIX}*{_SUFFIX}"):
+                shutil.rmtree(leftover, ignore_errors=True)
+                leftover.unlink(missing_ok=True)
+            stored = self._stored()
+            if overwrite:
+                # the results go before the record: a run killed here leaves none that the new record vouches for
+                for name in {*fingerprint.sequences, *(stored or {}).get("sequences", {})}:
+                    self._discard(name)
+            elif stored is not None:
+                self._compare(stored, fingerprint)
+            elif any(self.path.iterdir()):
+                raise InputError(
+                    f"{self.path} holds files but no {RECORD} that says which settings they were made with: "
+                    "choose another --output, or --overwrite."
+                )
+            if overwrite or stored is None:
+                partial = self.path / f"{_PREFIX}{RECORD}{_SUFFIX}"
+                partial.write_text(fingerprint.as_json(), encoding="utf-8")
+                partial.replace(self.path / RECORD)
+
+    def is_whole(self, sequence: str, frame_names: Sequence[str]) -> bool:
+        """Whether a sequence has a mask for each of these frames and no other mask."""
+        try:
+            with os.scandir(self.path / sequence) as entries:
+                found = {entry.name for entry in entries if entry.name.endswith(".png") and entry.stat().st_size > 0}
+        except OSError:
+            return False
+        return found == {f"{name}.png" for name in frame_names}
+
+    @contextmanager
+    def new_sequence(self, sequence: str, frame_names: Sequence[str]) -> Iterator[Path]:
+        """A folder to write a sequence's masks into, as <frame>.png.
+
+        It gets its final name when the block ends; if the block fails, or the masks of some frames are missing at the
+        end, nothing of it stays.
+
+        Raises:
+            InputError: if the folder cannot be written, or another process has meddled with it.
+        """
+        name = f"{_PREFIX}{sequence}{_SUFFIX}"
+        partial = self.path / name
+        try:
+            with _written(partial):
+                shutil.rmtree(partial, ignore_errors=True)
+                partial.mkdir()
+            yield partial
+            if not self.is_whole(name, frame_names):
+                raise InputError(
+                    f"Masks of {sequence} vanished from {partial} while they were written: "
+                    "let only one run at a time write to a folder."
+                )
+            with _written(self.path / sequence):
+                self._discard(sequence)
+                partial.rename(self.path / sequence)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+    def _stored(self) -> dict[str, Any] | None:
+        """The record beside the results, None if there is none that can be read."""
+        try:
+            stored = json.loads((self.path / RECORD).read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):
+            return None
+        return stored if isinstance(stored, dict) else None
+
+    def _compare(self, stored: dict[str, Any], fingerprint: Fingerprint) -> None:
+        different = differences(stored, fingerprint)
+        if different:
+            raise InputError(
+                f"The results in {self.path} were made with other settings, namely {' and '.join(different)}: "
+                "choose another --output, or --overwrite to replace them."
+            )
+
+    def _discard(self, sequence: str) -> None:
+        """Remove a sequence's results, and nothing that is none."""
+        folder = self.path / sequence
+        if Path(sequence).name != sequence or not folder.exists():
+            return
+        strange = folder if not folder.is_dir() else next((f for f in folder.iterdir() if not _is_ours(f)), None)
+        if strange is not None:
+            raise InputError(f"{strange} is not a result of uamp: move it away or choose another --output.")
+        # it must not be seen half-empty under its name
+        doomed = self.path / f"{_PREFIX}old-{sequence}{_SUFFIX}"
+        shutil.rmtree(doomed, ignore_errors=True)
+        folder.rename(doomed)
+        shutil.rmtree(doomed)
+
+
+def _is_ours(path: Path) -> bool:
+    """Masks, and hidden files that file managers leave."""
+    return not path.is_dir() and (path.suffix == ".png" or path.name.startswith("."))
+
+
+@contextmanager
+def _written(path: Path) -> Iterator[None]:
+    """Say in one sentence why something cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise unwritable(path, error) from error
+
+
+def unwritable(path: Path, error: OSError, advice: str = "choose another --output") -> InputError:
+    """The sentence for a file or folder that cannot be written."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return InputError(f"The disk is full, so {path} could not be written: free some space or {advice}.")
+    reason = (error.strerror or type(error).__name__).lower()
+    return InputError(f"{path} cannot be written ({reason}): {advice}.")

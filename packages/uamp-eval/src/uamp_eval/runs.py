@@ -1,0 +1,260 @@
+"""Run trackers over a benchmark's videos and write what they say, by as many processes as there are."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from uamp_model import DeviceError, InputError, VideoTracker
+
+from uamp_eval.distributed import Alone, Team, share_out
+from uamp_eval.fingerprint import Fingerprint, take_fingerprint, weights_digest
+from uamp_eval.protocols import check_prompts, run_sequence
+from uamp_eval.results_store import ResultFolder
+from uamp_eval.sequences import Ids, VideoSequence
+
+_FILE_SYSTEM_SECONDS = 60
+"""For how long a file system of several machines may hide what another one wrote."""
+
+WriteMask = Callable[[Path, Ids], None]
+"""Writes object ids as a PNG; raises an error with one sentence, which is passed on."""
+
+
+class RunProgress(Protocol):
+    """Hears how far this process is."""
+
+    def run_started(self, frames: int, kept: int) -> None:
+        """This process has `frames` frames to do; the results of `kept` sequences were there already."""
+
+    def sequence_started(self, name: str, frames: int) -> None:
+        """A sequence begins."""
+
+    def frame_done(self) -> None:
+        """One more frame is done, for all memory settings."""
+
+    def sequence_finished(self, name: str) -> None:
+        """A sequence's results have their final name."""
+
+
+class Silence:
+    """Tells nobody."""
+
+    def run_started(self, frames: int, kept: int) -> None:
+        """See `RunProgress`."""
+
+    def sequence_started(self, name: str, frames: int) -> None:
+        """See `RunProgress`."""
+
+    def frame_done(self) -> None:
+        """See `RunProgress`."""
+
+    def sequence_finished(self, name: str) -> None:
+        """See `RunProgress`."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """What a run did, all processes together; the same on each.
+
+    Attributes:
+        folders: by memory setting, where its results are.
+        fingerprints: by memory setting.
+        sequences: how many were tracked now.
+        kept: how many were whole before.
+        frames: how many were tracked now.
+        seconds: how long the slowest process tracked.
+        processes: how many there were.
+    """
+
+    folders: Mapping[str, Path]
+    fingerprints: Mapping[str, Fingerprint]
+    sequences: int
+    kept: int
+    frames: int
+    seconds: float
+    processes: int
+
+    @property
+    def frames_per_second(self) -> float:
+        """Frames tracked in a second, each for all memory settings; 0 if there was nothing to do."""
+        return self.frames / self.seconds if self.seconds > 0 else 0.0
+
+
+@dataclass(slots=True)
+class _Run:
+    """What the steps of a run share."""
+
+    trackers: Mapping[str, VideoTracker]
+    folders: Mapping[str, ResultFolder]
+    write: WriteMask
+    team: Team
+    progress: RunProgress
+
+
+def run_benchmark(
+    trackers: Mapping[str, VideoTracker],
+    sequences: Sequence[VideoSequence],
+    output: Path,
+    *,
+    write: WriteMask,
+    protocol: str,
+    overwrite: bool = False,
+    progress: RunProgress | None = None,
+    team: Team | None = None,
+) -> RunSummary:
+    """Track all sequences that have no results yet and write their listed frames to OUTPUT/<memory>/<sequence>/.
+
+    A sequence's folder appears when it is whole. What a killed run has finished is kept by the next one with the same
+    settings. Several processes need to see the same output folder.
+
+    Args:
+        trackers: by memory setting, all of one network.
+        sequences: the videos; each needs a name of its own.
+        output: folder of all results.
+        write: writes one mask.
+        protocol: what is run, such as "DAVIS 2017 val"; results of another protocol are not taken over.
+        overwrite: remove results that are there first.
+        progress: hears about this process's share.
+        team: the processes that share the work, see `distributed.join_team`; without it this one does it all.
+
+    Raises:
+        InputError: if results of other settings are in the way, a prompt is wrong, or the output cannot be written.
+        DeviceError: if the device runs out of memory.
+        OtherProcessError: if another process failed.
+        What reading pictures and `write` raise.
+    """
+    team = Alone() if team is None else team
+    folders = {memory: ResultFolder(output / memory) for memory in trackers}
+    run = _Run(trackers, folders, write, team, Silence() if progress is None else progress)
+
+    def describe() -> dict[str, Fingerprint]:
+        _check_sequences(sequences)
+        return _fingerprints(trackers, sequences, protocol)
+
+    def prepare() -> tuple[dict[str, Fingerprint], dict[str, list[str]]]:
+        fingerprints = describe()
+        for memory, folder in folders.items():
+            folder.prepare(fingerprints[memory], overwrite=overwrite)
+        return fingerprints, _missing(folders, sequences)
+
+    fingerprints, missing = team.agree(prepare)
+    team.together(lambda: team.rank == 0 or _check_same(team, fingerprints, describe()))
+    by_name = {sequence.name: sequence for sequence in sequences}
+    costs = {name: len(by_name[name].frame_names) * len(missing[name]) for name in missing}
+    own = [by_name[name] for name in share_out(costs, team.size)[team.rank]]
+    run.progress.run_started(sum(len(s.frame_names) for s in own), len(sequences) - len(missing))
+    seconds = team.together(lambda: _track_all(run, own, missing))
+    _check_complete(team, folders, sequences)
+    return RunSummary(
+        folders={memory: folder.path for memory, folder in folders.items()},
+        fingerprints=fingerprints,
+        sequences=len(missing),
+        kept=len(sequences) - len(missing),
+        frames=sum(len(by_name[name].frame_names) for name in missing),
+        seconds=max(seconds),
+        processes=team.size,
+    )
+
+
+def _check_sequences(sequences: Sequence[VideoSequence]) -> None:
+    """Raise `InputError` unless all can be run and their results be told apart."""
+    by_name: dict[str, VideoSequence] = {}
+    for sequence in sequences:
+        name, frames = sequence.name, list(sequence.frame_names)
+        for part in (name, *frames):
+            if Path(part).name != part or part.startswith("."):
+                raise InputError(f"{part!r} of the sequence {name!r} cannot be the name of a result: rename it.")
+        if by_name.setdefault(name, sequence) is not sequence:
+            raise InputError(f"The sequence {name} is named twice: name it once.")
+        if not frames:
+            raise InputError(f"The sequence {name} has no frames: remove it from the list.")
+        if len(set(frames)) != len(frames):
+            double = next(frame for frame in frames if frames.count(frame) > 1)
+            raise InputError(f"The sequence {name} has two frames named {double}: remove one.")
+        check_prompts(sequence)
+    if not by_name:
+        raise InputError("There is no sequence to run: name at least one.")
+
+
+def _fingerprints(
+    trackers: Mapping[str, VideoTracker], sequences: Sequence[VideoSequence], protocol: str
+) -> dict[str, Fingerprint]:
+    digests = {id(tracker.model): tracker.model for tracker in trackers.values()}
+    weights = {key: weights_digest(model) for key, model in digests.items()}
+    return {
+        memory: take_fingerprint(tracker, sequences, protocol, weights=weights[id(tracker.model)])
+        for memory, tracker in trackers.items()
+    }
+
+
+def _check_same(team: Team, first: Mapping[str, Fingerprint], own: Mapping[str, Fingerprint]) -> bool:
+    """A process on another machine may have another file under the same name."""
+    if own != first:
+        raise InputError(f"Process {team.rank} has other weights, data or settings than process 0: make them the same.")
+    return True
+
+
+def _missing(folders: Mapping[str, ResultFolder], sequences: Sequence[VideoSequence]) -> dict[str, list[str]]:
+    """By sequence that is not whole everywhere: the memory settings that lack it."""
+    missing = {}
+    for sequence in sequences:
+        listed = _listed(sequence)
+        lacking = [memory for memory, folder in folders.items() if not folder.is_whole(sequence.name, listed)]
+        if lacking:
+            missing[sequence.name] = lacking
+    return missing
+
+
+def _track_all(run: _Run, own: Sequence[VideoSequence], missing: Mapping[str, Sequence[str]]) -> float:
+    """Do one process's share; returns how many seconds it took."""
+    started = time.perf_counter()
+    run.team.beat()
+    for sequence in own:
+        run.progress.sequence_started(sequence.name, len(sequence.frame_names))
+        with _enough_memory(sequence):
+            _track(run, sequence, missing[sequence.name])
+        run.progress.sequence_finished(sequence.name)
+    return time.perf_counter() - started
+
+
+def _track(run: _Run, sequence: VideoSequence, memories: Sequence[str]) -> None:
+    listed, names = set(sequence.listed), sequence.frame_names
+    with ExitStack() as stack:
+        places = {
+            m: stack.enter_context(run.folders[m].new_sequence(sequence.name, _listed(sequence))) for m in memories
+        }
+        for frame, maps in run_sequence({m: run.trackers[m] for m in memories}, sequence):
+            if frame in listed:
+                for memory, place in places.items():
+                    run.write(place / f"{names[frame]}.png", maps[memory])
+            run.progress.frame_done()
+            run.team.beat()
+
+
+def _check_complete(team: Team, folders: Mapping[str, ResultFolder], sequences: Sequence[VideoSequence]) -> None:
+    """What the other processes wrote must be seen by process 0; a network's file system may take its time."""
+    deadline = time.monotonic() + (0 if team.size == 1 else _FILE_SYSTEM_SECONDS)
+    while team.rank == 0 and (missing := _missing(folders, sequences)):
+        if time.monotonic() >= deadline:
+            raise InputError(
+                f"The results of {next(iter(missing))} are not in {next(iter(folders.values())).path.parent}: "
+                "all processes must see one output folder, and nobody may remove results during a run."
+            )
+        time.sleep(1)
+
+
+def _listed(sequence: VideoSequence) -> list[str]:
+    return [sequence.frame_names[frame] for frame in sequence.listed]
+
+
+@contextmanager
+def _enough_memory(sequence: VideoSequence) -> Iterator[None]:
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise DeviceError(
+            f"The device ran out of memory on the sequence {sequence.name}: use a smaller model or --device cpu."
+        ) from error
