@@ -131,8 +131,6 @@ def report(console: Console, followed: list[Followed]) -> dict[str, dict[str, fl
     rows: dict[str, dict[str, float]] = {}
     pairs = sorted({(f.family, f.prompt) for f in followed}) + [("all", p) for p in ("mask", "box", "point")]
     for family, prompt in pairs:
-        ("all", p) for p in ("mask", "box", "point")
-    ]:
         group = [f for f in followed if f.prompt == prompt and family in (f.family, "all")]
         if not group:
             continue
