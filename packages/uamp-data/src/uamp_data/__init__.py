@@ -4,19 +4,24 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from uamp_data.davis import DavisDataset
     from uamp_data.errors import DataError
     from uamp_data.frames import Frame, VideoReader
-    from uamp_data.masks import davis_palette, read_mask, write_mask
+    from uamp_data.masks import davis_palette, read_annotation, read_mask, write_mask
     from uamp_data.reader import open_video
+    from uamp_data.sequence import DiskSequence
     from uamp_data.writer import VideoWriter
 
 __all__ = [
     "DataError",
+    "DavisDataset",
+    "DiskSequence",
     "Frame",
     "VideoReader",
     "VideoWriter",
     "davis_palette",
     "open_video",
+    "read_annotation",
     "read_mask",
     "write_mask",
 ]
@@ -25,11 +30,14 @@ __all__ = [
 # that only generates clips or reports an error needs neither.
 _HOMES = {
     "DataError": "uamp_data.errors",
+    "DavisDataset": "uamp_data.davis",
+    "DiskSequence": "uamp_data.sequence",
     "Frame": "uamp_data.frames",
     "VideoReader": "uamp_data.frames",
     "VideoWriter": "uamp_data.writer",
     "davis_palette": "uamp_data.masks",
     "open_video": "uamp_data.reader",
+    "read_annotation": "uamp_data.masks",
     "read_mask": "uamp_data.masks",
     "write_mask": "uamp_data.masks",
 }

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ from PIL import Image as Pictures
 
 from uamp_data.atomic import create_temporary, replace, unwritable
 from uamp_data.errors import DataError
+from uamp_data.png import GREY, PALETTE, is_png, parse_png
 
 Ids = npt.NDArray[np.uint8]
 """Object ids, H×W: 0 is background, 1 to 254 are objects, 255 is void."""
@@ -18,6 +20,7 @@ VOID = 255
 _LARGEST_GREY_ID = 127
 _HALF = 128
 _LOSSY = ("JPEG", "MPO")
+_REFUSED_COLOUR_TYPES = {2: "RGB colours", 4: "grey with transparency", 6: "RGB colours with transparency"}
 
 
 def davis_palette() -> npt.NDArray[np.uint8]:
@@ -66,14 +69,51 @@ def read_mask(path: str | Path) -> Ids:
         with Pictures.open(path) as picture:
             picture.load()
             return _to_ids(picture, path)
-    except FileNotFoundError as error:
-        raise DataError(f"The mask {path} does not exist: check the path.") from error
-    except IsADirectoryError as error:
-        raise DataError(f"The mask {path} is a folder: name a picture in it.") from error
-    except PermissionError as error:
-        raise DataError(f"The mask {path} cannot be read (permission denied): change its permissions.") from error
     except (OSError, ValueError, SyntaxError, Pictures.DecompressionBombError) as error:
-        raise DataError(f"The mask {path} is damaged or not a picture: save it again as PNG.") from error
+        raise _unreadable(path, error) from error
+
+
+def read_annotation(path: str | Path) -> Ids:
+    """Reads a mask of a benchmark, where a guess would change the scores: only PNG, ids as they are stored.
+
+    | the file | is read as |
+    |---|---|
+    | palette PNG | its indices, 255 is void |
+    | grey PNG of up to 8 bits | its values, 255 is void |
+    | either, showing only black and white (0 and 255), as DAVIS 2016 does | background and object 1 |
+    | 16 bits, RGB, transparency, any other format, damaged or cut off | refused |
+
+    A palette says black and white if all its colours are greys and the used ones are 0 and 255.
+
+    Args:
+        path: The file.
+
+    Returns:
+        H×W uint8: 0 background, 1 to 254 objects, 255 void.
+
+    Raises:
+        DataError: The file is missing or refused; the sentence names it and says what to do.
+    """
+    path = Path(path)
+    try:
+        data = path.read_bytes()
+        if not data:
+            raise DataError(f"The mask {path} is empty: replace it.")
+        if not is_png(data):
+            raise DataError(f"The mask {path} is not a PNG: save it as a palette or 8-bit grey PNG.")
+        header = parse_png(data)
+        if header is None:
+            raise DataError(f"The mask {path} is damaged or cut off: replace it.")
+        if header.bit_depth == 16:
+            raise DataError(f"The mask {path} has 16 bits: save it as a palette or 8-bit grey PNG.")
+        if header.colour_type not in (GREY, PALETTE):
+            kind = _REFUSED_COLOUR_TYPES.get(header.colour_type, "an unknown colour type")
+            raise DataError(f"The mask {path} has {kind}: save it as a palette or 8-bit grey PNG.")
+        with Pictures.open(io.BytesIO(data), formats=("PNG",)) as picture:
+            picture.load()
+            return _stored_ids(picture, header.bit_depth)
+    except (OSError, ValueError, SyntaxError, Pictures.DecompressionBombError) as error:
+        raise _unreadable(path, error) from error
 
 
 def write_mask(path: str | Path, ids: npt.NDArray[np.integer] | npt.NDArray[np.bool_]) -> None:
@@ -106,6 +146,34 @@ def write_mask(path: str | Path, ids: npt.NDArray[np.integer] | npt.NDArray[np.b
         temporary.unlink(missing_ok=True)
         raise
     replace(temporary, target)
+
+
+def _unreadable(path: Path, error: Exception) -> DataError:
+    if isinstance(error, FileNotFoundError):
+        return DataError(f"The mask {path} does not exist: check the path.")
+    if isinstance(error, IsADirectoryError):
+        return DataError(f"The mask {path} is a folder: name a picture in it.")
+    if isinstance(error, PermissionError):
+        return DataError(f"The mask {path} cannot be read (permission denied): change its permissions.")
+    return DataError(f"The mask {path} is damaged or not a picture: save it again as PNG.")
+
+
+def _stored_ids(picture: Pictures.Image, bit_depth: int) -> Ids:
+    """The samples of a decoded palette or grey PNG; black and white alone become 0 and 1."""
+    values = np.array(picture, dtype=np.uint8)
+    shown = values
+    if picture.mode == "P":
+        greys = _grey_palette(picture)
+        if greys is None:
+            return values
+        shown = greys[values]
+    elif bit_depth < 8 and picture.mode == "L":
+        values //= np.uint8(255 // ((1 << bit_depth) - 1))  # Pillow spreads 2 and 4 bits over 0 to 255
+        return values
+    black, white = np.count_nonzero(shown == 0), np.count_nonzero(shown == VOID)
+    if white and black + white == shown.size:
+        return (shown == VOID).astype(np.uint8)
+    return values
 
 
 def _to_ids(picture: Pictures.Image, path: Path) -> Ids:

@@ -14,6 +14,9 @@ from uamp_data.frames import DEFAULT_RATE, Frame, Image, VideoReader
 
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm"})
 
+NaturalName = tuple[tuple[int, int | str], ...]
+"""A name as numbers (0, n) and text (1, s), so that it sorts by number."""
+
 _ORIENTATION_TAG = 0x0112
 _SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 
@@ -94,8 +97,12 @@ def sorted_pictures(paths: Iterator[Path]) -> list[Path]:
     return sorted(kept, key=_natural_key)
 
 
-def read_picture(path: Path) -> Image:
-    """Reads a picture upright, as 8-bit RGB; what is transparent shows black, 16 bits are reduced to 8.
+def read_picture(path: Path, *, upright: bool = True) -> Image:
+    """Reads a picture as 8-bit RGB; what is transparent shows black, 16 bits are reduced to 8.
+
+    Args:
+        path: The file.
+        upright: Whether to turn it as its EXIF orientation says.
 
     Returns:
         H×W×3 uint8.
@@ -105,7 +112,7 @@ def read_picture(path: Path) -> Image:
     """
     try:
         with Pictures.open(path) as opened:
-            picture = ImageOps.exif_transpose(opened)
+            picture = ImageOps.exif_transpose(opened) if upright else opened
             if picture.mode.startswith("I"):
                 wide = np.asarray(picture)
                 # Pillow gives a 16-bit picture as I;16 or, for some files, as I with the same values
@@ -116,7 +123,7 @@ def read_picture(path: Path) -> Image:
                 picture = Pictures.alpha_composite(Pictures.new("RGBA", picture.size, (0, 0, 0, 255)), picture)
             return np.ascontiguousarray(np.asarray(picture.convert("RGB")))
     except (OSError, ValueError, SyntaxError, Pictures.DecompressionBombError) as error:
-        raise _unreadable(path, error) from error
+        raise unreadable_picture(path, error) from error
 
 
 def _upright_size(path: Path) -> tuple[int, int]:
@@ -126,11 +133,12 @@ def _upright_size(path: Path) -> tuple[int, int]:
             width, height = opened.size
             sideways = opened.getexif().get(_ORIENTATION_TAG) in _SIDEWAYS
     except (OSError, ValueError, SyntaxError, Pictures.DecompressionBombError) as error:
-        raise _unreadable(path, error) from error
+        raise unreadable_picture(path, error) from error
     return (height, width) if sideways else (width, height)
 
 
-def _unreadable(path: Path, error: Exception) -> DataError:
+def unreadable_picture(path: Path, error: Exception) -> DataError:
+    """Says in one sentence why a picture could not be read and what to do."""
     if isinstance(error, FileNotFoundError):
         return DataError(f"{path} does not exist: check the path.")
     if isinstance(error, PermissionError):
@@ -140,9 +148,12 @@ def _unreadable(path: Path, error: Exception) -> DataError:
     return DataError(f"{path} is damaged or not a picture: replace it or leave it out.")
 
 
-def _natural_key(path: Path) -> tuple[list[tuple[int, int | str]], str]:
+def _natural_key(path: Path) -> tuple[NaturalName, str]:
     """Sorts digits as numbers; the plain name settles ties such as 1.png and 01.png."""
-    parts: list[tuple[int, int | str]] = []
-    for text in re.split(r"(\d+)", str(path)):
-        parts.append((0, int(text)) if text.isdecimal() else (1, text.casefold()))
-    return parts, str(path)
+    return natural_name(str(path)), str(path)
+
+
+def natural_name(text: str) -> NaturalName:
+    """Splits a name into its numbers and what stands between; 1 and 00001 come to the same."""
+    parts = re.split(r"(\d+)", text)
+    return tuple((0, int(part)) if part.isdecimal() else (1, part.casefold()) for part in parts)
