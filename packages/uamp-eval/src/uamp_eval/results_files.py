@@ -10,7 +10,9 @@ from pathlib import Path
 from uamp_eval.atomic import write_atomically
 from uamp_eval.scores import (
     FIGURES,
+    LOWER_IS_BETTER,
     ObjectResult,
+    mean_figures,
     object_figures,
     seen_unseen_figures,
     sequence_figures,
@@ -28,7 +30,7 @@ class Evaluation:
         results: The folder that holds `<sequence>/<frame>.png`.
         settings: What the run was asked for; values that JSON can hold.
         versions: Package or program → version.
-        fingerprint: Stands for model, weights, settings and data; None where nobody knows how the masks were made.
+        fingerprint: The record of model, weights, settings and data; None where nobody knows how the masks were made.
         seen: By object name, whether its category is in the training set (YouTube-VOS); empty where unknown.
     """
 
@@ -37,8 +39,13 @@ class Evaluation:
     results: Path
     settings: Mapping[str, object] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
-    fingerprint: str | None = None
+    fingerprint: Mapping[str, object] | None = None
     seen: Mapping[str, bool | None] = field(default_factory=dict)
+
+    def figures(self) -> dict[str, float]:
+        """Return the seven global figures, and G and its parts where categories are known, as fractions."""
+        means = mean_figures(map(object_figures, self.objects))
+        return {**means, **seen_unseen_figures(self.objects, self.seen)}
 
     def document(self, *, per_frame: bool = False) -> dict[str, object]:
         """Return the scores as JSON holds them: fractions in full precision.
@@ -56,7 +63,7 @@ class Evaluation:
         document |= {
             "settings": dict(self.settings),
             "versions": dict(self.versions),
-            "fingerprint": self.fingerprint,
+            "fingerprint": None if self.fingerprint is None else dict(self.fingerprint),
         }
         if per_frame:
             document["frames"] = {
@@ -103,3 +110,12 @@ def write_per_sequence_csv(path: Path, evaluations: Sequence[Evaluation]) -> Non
             row = [evaluation.name, result.sequence, result.object_id, len(result.frames)]
             table.writerow([*row, *(repr(figures[figure]) for figure in FIGURES)])
     write_atomically(path, text.getvalue())
+
+
+def best_values(figures: Sequence[Mapping[str, float]]) -> dict[str, float | None]:
+    """Return the best value of each figure over the settings; None where there is nothing to tell apart."""
+    best: dict[str, float | None] = {}
+    for name in figures[0]:
+        values = [column[name] for column in figures]
+        best[name] = None if len(set(values)) == 1 else min(values) if name in LOWER_IS_BETTER else max(values)
+    return best

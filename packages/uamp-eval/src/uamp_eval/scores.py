@@ -13,6 +13,8 @@ from uamp_eval.metrics import ObjectScores, Scores, object_scores
 FIGURES = ("J&F-Mean", "J-Mean", "J-Recall", "J-Decay", "F-Mean", "F-Recall", "F-Decay")
 """The seven figures of an object or of a whole benchmark, as fractions, in the order in which they are reported."""
 
+LOWER_IS_BETTER = frozenset({"J-Decay", "F-Decay"})
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ObjectResult:

@@ -6,13 +6,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from uamp_eval.results_files import Evaluation
-from uamp_eval.scores import FIGURES, mean_figures, object_figures, seen_unseen_figures, sequence_figures
+from uamp_eval.results_files import Evaluation, best_values
+from uamp_eval.scores import FIGURES, sequence_figures
 
 MOST_SEQUENCES = 60
 """So many rows fit a terminal's memory; of a larger benchmark the worst are shown."""
-
-_LOWER_IS_BETTER = ("J-Decay", "F-Decay")
 
 
 def results_tables(evaluations: Sequence[Evaluation]) -> RenderableType:
@@ -35,16 +33,9 @@ def _global_table(evaluations: Sequence[Evaluation]) -> Table:
     table.add_column("", no_wrap=True)
     for evaluation in evaluations:
         table.add_column(Text(evaluation.name), justify="right", no_wrap=True)
-    columns = []
-    for evaluation in evaluations:
-        figures = mean_figures(map(object_figures, evaluation.objects))
-        columns.append({**figures, **seen_unseen_figures(evaluation.objects, evaluation.seen)})
-    for figure in columns[0]:
-        table.add_row(
-            figure,
-            *_cells([column[figure] for column in columns], lower_is_better=figure in _LOWER_IS_BETTER),
-            end_section=figure == FIGURES[-1],
-        )
+    columns = [evaluation.figures() for evaluation in evaluations]
+    for figure, best in best_values(columns).items():
+        table.add_row(figure, *(_cell(column[figure], best) for column in columns), end_section=figure == FIGURES[-1])
     return table
 
 
@@ -64,8 +55,9 @@ def _sequence_table(evaluations: Sequence[Evaluation]) -> Table:
     for heading in shown if len(evaluations) == 1 else [evaluation.name for evaluation in evaluations]:
         table.add_column(Text(heading), justify="right", no_wrap=True)
     for name in names:
-        values = [figures[name][figure] for figures in per_setting for figure in shown]
-        cells = [_percent(value) for value in values] if len(evaluations) == 1 else _cells(values)
+        rows = [{figure: figures[name][figure] for figure in shown} for figures in per_setting]
+        best = best_values(rows)
+        cells = [_cell(row[figure], best[figure]) for row in rows for figure in shown]
         table.add_row(Text(name), str(counts[name]), *cells)
     return table
 
@@ -74,15 +66,8 @@ def _table(title: str) -> Table:
     return Table(title=title, title_justify="left", title_style="dim", box=None, pad_edge=False, header_style="bold")
 
 
-def _cells(values: Sequence[float], *, lower_is_better: bool = False) -> list[Text]:
-    """Format a row; where there is something to compare, the best is bold."""
-    best = min(values) if lower_is_better else max(values)
-    compared = len(values) > 1 and len(set(values)) > 1
-    return [Text(_percent(value), style="bold" if compared and value == best else "") for value in values]
-
-
-def _percent(value: float) -> str:
-    return f"{100 * value:.1f}"
+def _cell(value: float, best: float | None) -> Text:
+    return Text(f"{100 * value:.1f}", style="bold" if value == best else "")
 
 
 def _count(number: int, what: str) -> str:

@@ -1,0 +1,160 @@
+"""Finds the frames where tracking failed and draws them: the picture with the contours of truth and prediction."""
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from uamp_eval.metrics import Mask
+from uamp_eval.results_files import Evaluation
+from uamp_eval.scoring import ReadMask
+from uamp_eval.sequences import Ids, Image, VideoSequence
+
+TRUTH_COLOUR = (38, 208, 255)
+PREDICTION_COLOUR = (255, 128, 24)
+"""RGB. Blue and orange stay apart for every kind of colour vision."""
+
+_WIDTH, _JPEG_QUALITY, _SUBPIXEL_BITS = 480, 78, 4
+
+
+@dataclass(frozen=True, slots=True)
+class FrameScore:
+    """What a setting reached on one object in one frame: J and F, each in [0, 1]."""
+
+    setting: str
+    j: float
+    f: float
+
+
+@dataclass(frozen=True, slots=True)
+class WorstFrame:
+    """A frame in which a setting failed on an object, and what all settings reached there."""
+
+    sequence: str
+    object_id: int
+    frame: str
+    scores: tuple[FrameScore, ...]
+
+    @property
+    def lowest(self) -> float:
+        """J of the setting that failed most."""
+        return min(score.j for score in self.scores)
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnFrame:
+    """A worst frame under one setting.
+
+    Attributes:
+        score: What the setting reached.
+        picture: JPEG as a data address.
+        width: Pixels.
+        height: Pixels.
+        found_nothing: The setting shows no pixel of the object.
+        truth_empty: The object is out of sight.
+    """
+
+    score: FrameScore
+    picture: str
+    width: int
+    height: int
+    found_nothing: bool
+    truth_empty: bool
+
+
+def find_worst_frames(evaluations: Sequence[Evaluation], most: int) -> list[WorstFrame]:
+    """Return each object's frame of lowest J under any setting, lowest first, `most` at the most.
+
+    One frame for each object, or a single lost object would fill the list. Frames that all settings got perfectly
+    right are not among them.
+    """
+    scores: dict[tuple[str, int, str], list[FrameScore]] = {}
+    for evaluation in evaluations:
+        for result in evaluation.objects:
+            for frame, j, f in zip(result.frames, result.jaccard, result.boundary, strict=True):
+                key = (result.sequence, result.object_id, frame)
+                scores.setdefault(key, []).append(FrameScore(evaluation.name, float(j), float(f)))
+    worst: dict[tuple[str, int], WorstFrame] = {}
+    for (sequence, object_id, frame), reached in scores.items():
+        candidate = WorstFrame(sequence, object_id, frame, tuple(reached))
+        known = worst.setdefault((sequence, object_id), candidate)
+        if candidate.lowest < known.lowest:
+            worst[sequence, object_id] = candidate
+    return [found for found in sorted(worst.values(), key=lambda found: found.lowest) if found.lowest < 1][:most]
+
+
+def draw_worst_frame(
+    worst: WorstFrame, sequence: VideoSequence, evaluations: Mapping[str, Evaluation], read: ReadMask
+) -> list[DrawnFrame]:
+    """Draw a frame once for each setting.
+
+    Args:
+        worst: Which frame.
+        sequence: Its video.
+        evaluations: By name of the setting.
+        read: Reads a mask.
+
+    Raises:
+        Exception: What `read` and the video raise where a file cannot be read.
+    """
+    number = list(sequence.frame_names).index(worst.frame)
+    image = sequence.image(number)
+    truth = sequence.annotation(number) == worst.object_id
+    drawn = []
+    for score in worst.scores:
+        folder = evaluations[score.setting].results / worst.sequence
+        prediction: Ids = read(folder / f"{worst.frame}.png")
+        mask = prediction == worst.object_id
+        picture = draw_contours(image, truth, mask)
+        height, width = picture.shape[:2]
+        drawn.append(DrawnFrame(score, _jpeg_address(picture), width, height, not mask.any(), not truth.any()))
+    return drawn
+
+
+def draw_contours(image: Image, truth: Mask, prediction: Mask) -> Image:
+    """Draw the outlines of two masks on a frame, reduced to the width of a report's picture.
+
+    Args:
+        image: H×W×3 uint8, RGB.
+        truth: H×W bool, outlined in `TRUTH_COLOUR`.
+        prediction: H×W bool, outlined in `PREDICTION_COLOUR`.
+
+    Returns:
+        h×w×3 uint8, RGB, at most 480 pixels wide.
+    """
+    height, width = image.shape[:2]
+    scale = min(1.0, _WIDTH / width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    canvas = cv2.resize(image, size, interpolation=cv2.INTER_AREA) if scale < 1 else image.copy()
+    outlines = [(_outlines(truth, scale), TRUTH_COLOUR), (_outlines(prediction, scale), PREDICTION_COLOUR)]
+    # A dark rim below both keeps them visible on bright ground.
+    for thickness, dark in ((4, True), (2, False)):
+        for lines, colour in outlines:
+            cv2.polylines(
+                canvas,
+                lines,
+                isClosed=True,
+                color=(16, 16, 16) if dark else colour,
+                thickness=thickness,
+                lineType=cv2.LINE_AA,
+                shift=_SUBPIXEL_BITS,
+            )
+    return canvas.astype(np.uint8, copy=False)
+
+
+def _outlines(mask: Mask, scale: float) -> list[NDArray[np.int32]]:
+    """Trace a mask at full resolution; the points are scaled and in fractions of a pixel as cv2 wants them."""
+    contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    factor = scale * (1 << _SUBPIXEL_BITS)
+    centre = (scale - 1) / 2 * (1 << _SUBPIXEL_BITS)
+    return [np.round(contour * factor + centre).astype(np.int32) for contour in contours]
+
+
+def _jpeg_address(picture: Image) -> str:
+    written, data = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+    if not written:
+        raise RuntimeError("cv2 could not encode a picture as JPEG.")
+    return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode("ascii")
