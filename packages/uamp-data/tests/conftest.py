@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -12,6 +13,9 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 MakeVideo = Callable[..., Path]
+
+# in importlib mode the tests' folder is not on the path, and several test files share data_trees.py
+sys.path.insert(0, str(Path(__file__).parent))
 
 
 def numbered_frames(count: int, height: int, width: int) -> list[npt.NDArray[np.uint8]]:

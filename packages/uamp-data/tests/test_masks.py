@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from PIL import Image
-from uamp_data import DataError, davis_palette, read_mask, write_mask
+from uamp_data import DataError, davis_palette, read_annotation, read_mask, write_mask
 
 
 def saved(tmp_path: Path, picture: Image.Image, name: str = "mask.png") -> Path:
@@ -167,3 +169,83 @@ def test_what_cannot_be_written_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="is not a folder"):
         write_mask(path / "0.png", np.zeros((2, 2), dtype=np.uint8))
     assert [file.name for file in tmp_path.iterdir()] == ["mask.png"]
+
+
+WHITE = grey([0, 255, 255])
+
+STRICT = {
+    "palette": (with_palette([[0, 3, 255]], DAVIS), [[0, 3, 255]]),
+    "palette, one grey colour": (with_palette([[0, 7, 7]], DAVIS), [[0, 7, 7]]),
+    "palette of greys, black and white": (with_palette([[0, 255, 255]], GREYS), [[0, 1, 1]]),
+    "palette of greys, ids": (with_palette([[0, 2, 255]], GREYS), [[0, 2, 255]]),
+    "palette of white and black": (with_palette([[0, 1, 1]], bytes([255, 255, 255, 0, 0, 0])), [[1, 0, 0]]),
+    "grey, black and white": (WHITE, [[0, 1, 1]]),
+    "grey, white alone": (grey([255, 255]), [[1, 1]]),
+    "grey, black alone": (grey([0, 0]), [[0, 0]]),
+    "grey, ids as stored": (grey([0, 1, 130]), [[0, 1, 130]]),
+    "grey, ids and void": (grey([0, 1, 255]), [[0, 1, 255]]),
+    "1 bit": (WHITE.convert("1"), [[0, 1, 1]]),
+}
+
+
+@pytest.mark.parametrize("name", STRICT)
+def test_a_benchmark_s_mask_is_read_as_stored(tmp_path: Path, name: str) -> None:
+    picture, expected = STRICT[name]
+    ids = read_annotation(saved(tmp_path, picture))
+    assert ids.dtype == np.uint8
+    assert ids.tolist() == expected
+
+
+@pytest.mark.parametrize("bits", [2, 4])
+def test_few_bits_are_not_spread(tmp_path: Path, bits: int) -> None:
+    samples = {2: 0b00_01_10_11, 4: 0x03}[bits]
+    width = 8 // bits
+    chunks = [
+        (b"IHDR", struct.pack(">IIBBBBB", width, 1, bits, 0, 0, 0, 0)),
+        (b"IDAT", zlib.compress(bytes([0, samples]))),
+        (b"IEND", b""),
+    ]
+    path = tmp_path / "few.png"
+    packed = [
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in chunks
+    ]
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(packed))
+    assert read_annotation(path).tolist() == [{2: [0, 1, 2, 3], 4: [0, 3]}[bits]]
+
+
+@pytest.mark.parametrize(
+    ("picture", "name", "words"),
+    [
+        (grey([0, 1], dtype=np.uint16), "mask.png", "16 bits"),
+        (WHITE.convert("RGB"), "mask.png", "RGB colours"),
+        (WHITE.convert("RGBA"), "mask.png", "transparency"),
+        (WHITE.convert("LA"), "mask.png", "transparency"),
+        (WHITE, "mask.jpg", "not a PNG"),
+        (WHITE, "mask.tif", "not a PNG"),
+    ],
+)
+def test_what_could_be_misread_is_refused(tmp_path: Path, picture: Image.Image, name: str, words: str) -> None:
+    path = saved(tmp_path, picture, name)
+    with pytest.raises(DataError, match=words) as caught:
+        read_annotation(path)
+    assert str(path) in str(caught.value)
+
+
+def test_every_cut_and_every_changed_byte_is_noticed(tmp_path: Path) -> None:
+    whole = saved(tmp_path, with_palette([[0, 1, 2, 3]] * 3, DAVIS[:12])).read_bytes()
+    path = tmp_path / "damaged.png"
+    for length in range(len(whole)):
+        path.write_bytes(whole[:length])
+        with pytest.raises(DataError, match=r"damaged.png .*replace|damaged.png is not a PNG"):
+            read_annotation(path)
+    for place in range(len(whole)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        with pytest.raises(DataError, match=r"damaged.png"):
+            read_annotation(path)
+
+
+def test_a_missing_mask_and_a_folder_are_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="does not exist"):
+        read_annotation(tmp_path / "none.png")
+    with pytest.raises(DataError, match="is a folder"):
+        read_annotation(tmp_path)

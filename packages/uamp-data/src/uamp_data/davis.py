@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from pathlib import Path
-from typing import overload
 
 from uamp_data.errors import DataError
 from uamp_data.layout import FRAMES_FOLDER, LISTS_FOLDER, MASKS_FOLDER, Layout, choose, require_root, wrong_layout
 from uamp_data.numbering import list_folders, match_masks, numbered_pictures
-from uamp_data.sequence import DiskSequence
+from uamp_data.sequence import DiskSequence, SequenceList
 
 YEARS = (2016, 2017)
 RESOLUTION = "480p"
 
 
-class DavisDataset(Sequence[DiskSequence]):
+class DavisDataset(SequenceList):
     """The sequences of one split.
 
     All frames of train and val must have a mask, of the test splits only the first. Folders are listed at once, so
@@ -55,25 +54,7 @@ class DavisDataset(Sequence[DiskSequence]):
         if not names:
             raise DataError(f"The list {self.list_path} is empty: write one sequence name on each line.")
         chosen = choose(names, sequences, f"DAVIS {year} {split}")
-        self._sequences = [self._load(name) for name in chosen]
-
-    @overload
-    def __getitem__(self, index: int) -> DiskSequence: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[DiskSequence]: ...
-
-    def __getitem__(self, index: int | slice) -> DiskSequence | list[DiskSequence]:
-        """A sequence by its place in the list."""
-        return self._sequences[index]
-
-    def __len__(self) -> int:
-        """The number of sequences."""
-        return len(self._sequences)
-
-    def __iter__(self) -> Iterator[DiskSequence]:
-        """Yields the sequences in the list's order."""
-        return iter(self._sequences)
+        super().__init__([self._load(name) for name in chosen])
 
     def _load(self, name: str) -> DiskSequence:
         frames = numbered_pictures(self.root / FRAMES_FOLDER / self.resolution / name)

@@ -160,7 +160,7 @@ def _unreadable(path: Path, error: Exception) -> DataError:
 
 def _stored_ids(picture: Pictures.Image, bit_depth: int) -> Ids:
     """The samples of a decoded palette or grey PNG; black and white alone become 0 and 1."""
-    values = np.array(picture, dtype=np.uint8)
+    values: Ids = np.array(picture, dtype=np.uint8)
     shown = values
     if picture.mode == "P":
         greys = _grey_palette(picture)
@@ -172,7 +172,7 @@ def _stored_ids(picture: Pictures.Image, bit_depth: int) -> Ids:
         return values
     black, white = np.count_nonzero(shown == 0), np.count_nonzero(shown == VOID)
     if white and black + white == shown.size:
-        return (shown == VOID).astype(np.uint8)
+        values = (shown == VOID).astype(np.uint8)
     return values
 
 

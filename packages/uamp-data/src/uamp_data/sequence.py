@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 from PIL import Image as Pictures
@@ -145,6 +146,32 @@ class DiskSequence:
             folder = self.annotation_paths[self.annotated[0]].parent
             raise DataError(f"No mask in {folder} shows an object: replace them or leave {self.name} out.")
         return prompts
+
+
+class SequenceList(Sequence[DiskSequence]):
+    """The sequences of a data set, in order."""
+
+    def __init__(self, sequences: Iterable[DiskSequence]) -> None:
+        """Keeps the sequences."""
+        self._sequences = list(sequences)
+
+    @overload
+    def __getitem__(self, index: int) -> DiskSequence: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[DiskSequence]: ...
+
+    def __getitem__(self, index: int | slice) -> DiskSequence | list[DiskSequence]:
+        """A sequence by its place."""
+        return self._sequences[index]
+
+    def __len__(self) -> int:
+        """The number of sequences."""
+        return len(self._sequences)
+
+    def __iter__(self) -> Iterator[DiskSequence]:
+        """Yields the sequences in order."""
+        return iter(self._sequences)
 
 
 def object_ids(ids: Ids) -> tuple[int, ...]:
