@@ -33,6 +33,7 @@ class _Entry:
 
 _COMMANDS = {
     "demo": _Entry("uamp_cli.demo", "demo", "Follow objects through a video and write it with the objects marked."),
+    "eval": _Entry("uamp_cli.evaluation", "app", "Measure trackers on DAVIS, YouTube-VOS and trees like them."),
     "train": _Entry("uamp_cli.train", "train", "Train a model as a YAML file says."),
     "models": _Entry("uamp_cli.models", "app", "List, describe and download models."),
     "data": _Entry("uamp_cli.data", "app", "Make data sets."),

@@ -18,8 +18,8 @@ class FrameProgress(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None: ...
 
-    def begin(self, what: str, total: int | None) -> None:
-        """Start a phase of `total` frames, None if nobody knows."""
+    def begin(self, what: str, total: int | None, unit: str = "frames") -> None:
+        """Start a phase of `total` frames or other things, None if nobody knows how many."""
 
     def advance(self) -> None:
         """One more frame is done."""
@@ -33,7 +33,7 @@ def frame_progress(console: Console) -> FrameProgress:
 class _RateColumn(ProgressColumn):
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
-        return Text("" if speed is None else f"{speed:.1f} frames/s")
+        return Text("" if speed is None else f"{speed:.1f} {task.fields['unit']}/s")
 
 
 class BarProgress:
@@ -60,11 +60,11 @@ class BarProgress:
     ) -> None:
         self._bar.stop()
 
-    def begin(self, what: str, total: int | None) -> None:
-        """Start a phase of `total` frames, None if nobody knows."""
+    def begin(self, what: str, total: int | None, unit: str = "frames") -> None:
+        """Start a phase of `total` frames or other things, None if nobody knows how many."""
         for task in self._bar.task_ids:
             self._bar.remove_task(task)
-        self._bar.add_task(what, total=total)
+        self._bar.add_task(what, total=total, unit=unit)
 
     def advance(self) -> None:
         """One more frame is done."""
@@ -77,6 +77,7 @@ class LineProgress:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._what = ""
+        self._unit = "frames"
         self._total: int | None = None
         self._done = 0
         self._next = 0
@@ -90,9 +91,10 @@ class LineProgress:
     ) -> None:
         return None
 
-    def begin(self, what: str, total: int | None) -> None:
-        """Start a phase of `total` frames, None if nobody knows."""
-        self._what, self._total, self._done, self._started = what, total, 0, time.monotonic()
+    def begin(self, what: str, total: int | None, unit: str = "frames") -> None:
+        """Start a phase of `total` frames or other things, None if nobody knows how many."""
+        self._what, self._total, self._unit = what, total, unit
+        self._done, self._started = 0, time.monotonic()
         self._next = 100 if total is None else max(1, -(-total // 4))
 
     def advance(self) -> None:
@@ -103,9 +105,10 @@ class LineProgress:
         rate = self._done / max(time.monotonic() - self._started, 1e-9)
         if self._total is None:
             self._next *= 2
-            text = f"{self._what}: {self._done} frames, {rate:.1f} frames/s"
+            text = f"{self._what}: {self._done} {self._unit}, {rate:.1f} {self._unit}/s"
         else:
             self._next += max(1, -(-self._total // 4))
             left = max(self._total - self._done, 0) / rate
-            text = f"{self._what}: {self._done} of {self._total} frames, {rate:.1f} frames/s, {left:.0f} s left"
+            done = f"{self._done} of {self._total} {self._unit}"
+            text = f"{self._what}: {done}, {rate:.1f} {self._unit}/s, {left:.0f} s left"
         self._console.print(text, highlight=False, soft_wrap=True)

@@ -1,0 +1,260 @@
+"""`uamp eval`: the options of its commands; `evaluation_run.py` and `evaluation_score.py` do the work."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from uamp_model.errors import InputError
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Measure trackers on benchmarks.")
+
+_DATA, _MODEL, _RESULTS = "Data", "Model", "Results"
+
+DatasetRoot = Annotated[
+    Path,
+    typer.Option("--dataset-root", metavar="DIR", help="Folder of the data set.", rich_help_panel=_DATA),
+]
+Sequences = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME,NAME", help="Take these sequences alone, whatever the split says.", rich_help_panel=_DATA
+    ),
+]
+Model = Annotated[
+    str, typer.Option("--model", "--sam2-model-type", help="A model of `uamp models list`.", rich_help_panel=_MODEL)
+]
+Memory = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="uamp|samurai|sam2",
+        help="How the tracker remembers. Give it again to compare settings side by side.",
+        rich_help_panel=_MODEL,
+        show_default="sam2",
+    ),
+]
+Checkpoint = Annotated[
+    Path | None,
+    typer.Option(
+        "--checkpoint",
+        "--sam2-checkpoint",
+        metavar="PT",
+        help="Weights of the model, instead of the bundled or downloaded ones.",
+        rich_help_panel=_MODEL,
+    ),
+]
+UampCheckpoint = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Fine-tuned UAMP layers.", rich_help_panel=_MODEL)
+]
+Device = Annotated[str, typer.Option(metavar="auto|cpu|cuda|mps", help="Where to compute.", rich_help_panel=_MODEL)]
+Precision = Annotated[str, typer.Option(metavar="auto|fp32|bf16", help="What to compute in.", rich_help_panel=_MODEL)]
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="Folder of the results; by default one in runs/eval, named after data and model. "
+        "A run that was stopped goes on there.",
+        rich_help_panel=_RESULTS,
+    ),
+]
+SaveResults = Annotated[
+    bool,
+    typer.Option(
+        "--save-results/--no-save-results",
+        help="Keep the masks, as DIR/<memory>/<sequence>/<frame>.png, once they are scored.",
+        rich_help_panel=_RESULTS,
+    ),
+]
+Overwrite = Annotated[
+    bool, typer.Option(help="Replace the results that the folder holds already.", rich_help_panel=_RESULTS)
+]
+Json = Annotated[
+    Path | None, typer.Option("--json", metavar="FILE", help="Write the scores here too.", rich_help_panel=_RESULTS)
+]
+Submission = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE.zip", help="Write what the benchmark's server takes.", rich_help_panel=_RESULTS),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="N", help="Processes that score; one for each processor.", rich_help_panel=_RESULTS),
+]
+Year = Annotated[int, typer.Option(metavar="2017|2016", help="Edition of DAVIS.", rich_help_panel=_DATA)]
+Split = Annotated[str, typer.Option(help="train, val, test-dev ...", rich_help_panel=_DATA)]
+Resolution = Annotated[str, typer.Option(metavar="480p|Full-Resolution", rich_help_panel=_DATA, help="Which pictures.")]
+
+
+@app.callback()
+def _eval() -> None:
+    """Measure trackers on benchmarks."""
+
+
+@app.command()
+def davis(
+    dataset_root: DatasetRoot,
+    year: Year = 2017,
+    split: Split = "val",
+    resolution: Resolution = "480p",
+    sequences: Sequences = None,
+    model: Model = "nano",
+    memory: Memory = None,
+    checkpoint: Checkpoint = None,
+    uamp_checkpoint: UampCheckpoint = None,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    output: Output = None,
+    save_results: SaveResults = True,
+    overwrite: Overwrite = False,
+    submission: Submission = None,
+    json: Json = None,
+    workers: Workers = None,
+) -> None:
+    """DAVIS, semi-supervised: the objects of the first mask are followed and scored by J and F.
+
+    Splits without truth (test-dev) are only tracked; --submission then writes the zip for the server.
+
+    Example: uamp eval davis --dataset-root DAVIS --model nano --memory sam2
+    """
+    from uamp_data.davis import DavisDataset
+    from uamp_eval.scoring import ScoringRule
+
+    data = DavisDataset(dataset_root, year=year, split=split, resolution=resolution, sequences=_names(sequences))
+    from uamp_cli.evaluation_run import RunOptions, TrackerOptions, evaluate
+
+    evaluate(
+        data,
+        RunOptions(
+            title=f"DAVIS {year} {split}",
+            protocol=f"DAVIS {year} {split} {resolution}",
+            slug=f"davis-{year}-{split}-{model}",
+            rule=ScoringRule.DAVIS,
+            submission_top="",
+            output=output,
+            save_results=save_results,
+            overwrite=overwrite,
+            submission=submission,
+            json=json,
+            workers=workers,
+        ),
+        TrackerOptions(model, tuple(memory or ("sam2",)), checkpoint, uamp_checkpoint, device, precision),
+    )
+
+
+@app.command("youtube-vos")
+def youtube_vos(
+    dataset_root: DatasetRoot,
+    year: Annotated[int, typer.Option(metavar="2019|2018", help="Edition.", rich_help_panel=_DATA)] = 2019,
+    split: Annotated[str, typer.Option(help="train or valid.", rich_help_panel=_DATA)] = "valid",
+    sequences: Sequences = None,
+    model: Model = "nano",
+    memory: Memory = None,
+    checkpoint: Checkpoint = None,
+    uamp_checkpoint: UampCheckpoint = None,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    output: Output = None,
+    save_results: SaveResults = True,
+    overwrite: Overwrite = False,
+    submission: Submission = None,
+    json: Json = None,
+    workers: Workers = None,
+) -> None:
+    """YouTube-VOS: objects are followed from the frame in which each is first annotated.
+
+    Every frame is processed (those of the all-frames download if it is there), the listed ones are written at their
+    own size. Scores are given where the truth is at hand, G where the categories are too.
+
+    Example: uamp eval youtube-vos --dataset-root YouTubeVOS --model nano --submission nano.zip
+    """
+    from uamp_data.youtube_vos import YoutubeVosDataset
+    from uamp_eval.scoring import ScoringRule
+
+    data = YoutubeVosDataset(dataset_root, year=year, split=split, sequences=_names(sequences))
+    from uamp_cli.evaluation_run import RunOptions, TrackerOptions, evaluate
+
+    evaluate(
+        data,
+        RunOptions(
+            title=f"YouTube-VOS {year} {split}",
+            protocol=f"YouTube-VOS {year} {split}",
+            slug=f"youtube-vos-{year}-{split}-{model}",
+            rule=ScoringRule.YOUTUBE_VOS,
+            submission_top="Annotations",
+            output=output,
+            save_results=save_results,
+            overwrite=overwrite,
+            submission=submission,
+            json=json,
+            workers=workers,
+            seen={
+                f"{video.name}_{number}": category in data.seen_categories if data.seen_categories else None
+                for video in data
+                for number, category in video.categories.items()
+            },
+        ),
+        TrackerOptions(model, tuple(memory or ("sam2",)), checkpoint, uamp_checkpoint, device, precision),
+    )
+
+
+@app.command()
+def folder(
+    frames: Annotated[Path, typer.Option(metavar="DIR", help="DIR/<sequence>/<frame>.jpg", rich_help_panel=_DATA)],
+    annotations: Annotated[Path, typer.Option(metavar="DIR", help="DIR/<sequence>/<frame>.png", rich_help_panel=_DATA)],
+    sequences: Sequences = None,
+    late_objects: Annotated[
+        bool,
+        typer.Option(
+            help="Follow each object from the first annotation that shows it, and score as YouTube-VOS does; "
+            "otherwise the first annotation names all objects, and DAVIS's rules hold.",
+            rich_help_panel=_DATA,
+        ),
+    ] = False,
+    model: Model = "nano",
+    memory: Memory = None,
+    checkpoint: Checkpoint = None,
+    uamp_checkpoint: UampCheckpoint = None,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    output: Output = None,
+    save_results: SaveResults = True,
+    overwrite: Overwrite = False,
+    submission: Submission = None,
+    json: Json = None,
+    workers: Workers = None,
+) -> None:
+    """Any tree in DAVIS's layout, such as MOSE and LVOS.
+
+    Example: uamp eval folder --frames MOSE/valid/JPEGImages --annotations MOSE/valid/Annotations
+    """
+    from uamp_data.folders import FolderDataset
+    from uamp_eval.scoring import ScoringRule
+
+    data = FolderDataset(frames, annotations, sequences=_names(sequences), late_objects=late_objects)
+    from uamp_cli.evaluation_run import RunOptions, TrackerOptions, evaluate
+
+    evaluate(
+        data,
+        RunOptions(
+            title=f"{frames}",
+            protocol="folder, late objects" if late_objects else "folder",
+            slug=f"folder-{frames.resolve().name}-{model}",
+            rule=ScoringRule.YOUTUBE_VOS if late_objects else ScoringRule.DAVIS,
+            submission_top="",
+            output=output,
+            save_results=save_results,
+            overwrite=overwrite,
+            submission=submission,
+            json=json,
+            workers=workers,
+        ),
+        TrackerOptions(model, tuple(memory or ("sam2",)), checkpoint, uamp_checkpoint, device, precision),
+    )
+
+
+def _names(text: str | None) -> list[str] | None:
+    """The names of `--sequences`."""
+    if text is None:
+        return None
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise InputError("--sequences names no sequence: give their folders' names, with commas between.")
+    return names

@@ -1,0 +1,224 @@
+"""Track a benchmark with one or more memory settings, score the masks, and show and save what came out."""
+
+import platform
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+
+from rich.console import Console
+from uamp_data.masks import read_annotation, write_mask
+from uamp_eval.distributed import device_of_process, join_team
+from uamp_eval.report import write_report
+from uamp_eval.results_files import Evaluation, write_json, write_per_sequence_csv, write_results_json
+from uamp_eval.runs import RunSummary, run_benchmark
+from uamp_eval.scoring import ScoringRule, score_results
+from uamp_eval.sequences import VideoSequence
+from uamp_eval.submission import write_submission
+from uamp_eval.tables import results_tables
+from uamp_model import InputError, VideoTracker, load_tracker
+
+from uamp_cli.progress import FrameProgress, frame_progress
+from uamp_cli.terminal import err_console, out_console
+
+RESULTS, PER_SEQUENCE, REPORT = "results.json", "per_sequence.csv", "report.html"
+_DEFAULT_FOLDER = Path("runs") / "eval"
+
+
+@dataclass(frozen=True, slots=True)
+class TrackerOptions:
+    """Which tracker, see `uamp eval davis --help`."""
+
+    model: str
+    memories: tuple[str, ...]
+    checkpoint: Path | None
+    uamp_checkpoint: Path | None
+    device: str
+    precision: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """What to do with a data set, see `uamp eval davis --help`.
+
+    Attributes:
+        title: the data, in words.
+        protocol: what decides the results besides model and memory.
+        slug: name of the default output folder.
+        rule: how to score.
+        submission_top: the folder within a submission's zip.
+        seen: by object name, whether its category is in the training set.
+    """
+
+    title: str
+    protocol: str
+    slug: str
+    rule: ScoringRule
+    submission_top: str
+    output: Path | None
+    save_results: bool
+    overwrite: bool
+    submission: Path | None
+    json: Path | None
+    workers: int | None
+    seen: Mapping[str, bool | None] = field(default_factory=dict)
+
+
+def evaluate(sequences: Sequence[VideoSequence], run: RunOptions, tracker: TrackerOptions) -> None:
+    """Run a benchmark from pictures to scores.
+
+    Raises:
+        InputError: a wrong option, or results of other settings in the way. Errors of data and model are passed on.
+    """
+    _check(run, tracker)
+    output = run.output or _DEFAULT_FOLDER / run.slug
+    out = out_console()
+    with join_team() as team, frame_progress(err_console()) as progress:
+        trackers = _load(tracker)
+        summary = run_benchmark(
+            trackers,
+            sequences,
+            output,
+            write=write_mask,
+            protocol=run.protocol,
+            overwrite=run.overwrite,
+            progress=_Telling(progress, err_console()),
+            team=team,
+        )
+        if team.rank > 0:
+            return
+        if run.submission is not None:
+            write_submission(summary.folders[tracker.memories[0]], sequences, run.submission, top=run.submission_top)
+        evaluations = _score_all(sequences, run, tracker, trackers, summary, progress) if has_truth(sequences) else []
+    if evaluations:
+        _save(evaluations, sequences, run, output, f"{run.title}, {tracker.model}")
+        out.print(results_tables(evaluations))
+    _tell(out, run, summary, output, scored=bool(evaluations))
+    if evaluations and not run.save_results:
+        for folder in summary.folders.values():
+            shutil.rmtree(folder)
+
+
+def has_truth(sequences: Sequence[VideoSequence]) -> bool:
+    """Whether the data has masks to compare with, beyond those that are given to the tracker."""
+    return any(set(sequence.annotated) - set(sequence.prompts) for sequence in sequences)
+
+
+def _check(run: RunOptions, tracker: TrackerOptions) -> None:
+    if len(set(tracker.memories)) < len(tracker.memories):
+        raise InputError("A --memory is given twice: name each setting once.")
+    if run.submission is not None and len(tracker.memories) > 1:
+        raise InputError("A submission holds the results of one setting: give --memory once with --submission.")
+
+
+def _load(options: TrackerOptions) -> dict[str, VideoTracker]:
+    """One network, and a tracker of it for each memory setting."""
+    first = load_tracker(
+        options.model,
+        checkpoint=options.checkpoint,
+        uamp_checkpoint=options.uamp_checkpoint,
+        memory=options.memories[0],
+        device=device_of_process(options.device),
+        precision=options.precision,  # type: ignore[arg-type] # checked there
+    )
+    return {memory: first.with_memory(memory) for memory in options.memories}
+
+
+def _score_all(
+    sequences: Sequence[VideoSequence],
+    run: RunOptions,
+    options: TrackerOptions,
+    trackers: Mapping[str, VideoTracker],
+    summary: RunSummary,
+    progress: FrameProgress,
+) -> list[Evaluation]:
+    evaluations = []
+    for memory, tracker in trackers.items():
+        progress.begin(f"Scoring {memory}", len(sequences), "sequences")
+        objects = score_results(
+            sequences,
+            summary.folders[memory],
+            read=read_annotation,
+            rule=run.rule,
+            workers=run.workers,
+            on_done=lambda _: progress.advance(),
+        )
+        settings = {
+            "data": run.title,
+            "protocol": run.protocol,
+            "model": tracker.name,
+            "memory": memory,
+            "checkpoint": None if options.checkpoint is None else options.checkpoint.name,
+            "device": str(tracker.device),
+            "precision": str(tracker.dtype).removeprefix("torch."),
+            "frames": summary.frames,
+            "frames_per_second": round(summary.frames_per_second, 2),
+            "processes": summary.processes,
+        }
+        fingerprint = summary.fingerprints[memory]
+        evaluations.append(
+            Evaluation(memory, objects, summary.folders[memory], settings, _versions(), asdict(fingerprint), run.seen)
+        )
+    return evaluations
+
+
+def _versions() -> dict[str, str]:
+    packages = ("uamp-cli", "uamp-eval", "uamp-model", "uamp-data", "sam2", "torch", "numpy", "opencv-python-headless")
+    return {"python": platform.python_version(), **{package: version(package) for package in packages}}
+
+
+def _save(
+    evaluations: Sequence[Evaluation], sequences: Sequence[VideoSequence], run: RunOptions, output: Path, about: str
+) -> None:
+    """Write every form of the scores, the one that was asked for by name last."""
+    write_results_json(output / RESULTS, evaluations)
+    write_per_sequence_csv(output / PER_SEQUENCE, evaluations)
+    write_report(output / REPORT, evaluations, sequences, read=read_annotation, about=about)
+    if run.json is not None:
+        write_json(run.json, {evaluation.name: evaluation.document() for evaluation in evaluations})
+
+
+def _tell(out: Console, run: RunOptions, summary: RunSummary, output: Path, *, scored: bool) -> None:
+    """Say what was done and where it is."""
+    lines = []
+    if summary.frames:
+        shared = f" by {summary.processes} processes" if summary.processes > 1 else ""
+        lines.append(f"{summary.frames} frames at {summary.frames_per_second:.1f} frames/s{shared}")
+    if summary.kept:
+        lines.append(f"{summary.kept} of {summary.kept + summary.sequences} sequences were tracked by an earlier run")
+    if not scored:
+        lines.append("there is no truth beyond the masks given, so nothing was scored")
+    if run.save_results or not scored:
+        lines += [f"masks of {memory}: {folder}" for memory, folder in summary.folders.items()]
+    if scored:
+        lines.append(f"report: {output / REPORT}")
+        lines.append(f"scores: {output / RESULTS}, {output / PER_SEQUENCE}")
+    if run.submission is not None:
+        lines.append(f"submission: {run.submission}")
+    for line in lines:
+        out.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+class _Telling:
+    """Puts a run's progress on a bar; see `uamp_eval.runs.RunProgress`."""
+
+    def __init__(self, progress: FrameProgress, console: Console) -> None:
+        self._progress = progress
+        self._console = console
+
+    def run_started(self, frames: int, kept: int) -> None:
+        """The bar counts the frames of this process."""
+        if kept:
+            self._console.print(f"{kept} sequences have results from an earlier run, which are kept.", highlight=False)
+        self._progress.begin("Tracking", frames)
+
+    def sequence_started(self, name: str, frames: int) -> None:
+        """The bar goes on: sequences are short."""
+
+    def frame_done(self) -> None:
+        """One step of the bar."""
+        self._progress.advance()
+
+    def sequence_finished(self, name: str) -> None:
+        """The bar goes on."""
