@@ -1,6 +1,5 @@
-"""The metrics beside a slow reference that spells the definitions out, pixel by pixel."""
+"""The metrics beside the plain reference, and by hand."""
 
-import math
 import subprocess
 import sys
 
@@ -9,60 +8,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
 from uamp_eval.metrics import (
     Mask,
     boundary_f,
-    boundary_map,
     clip_scores,
     jaccard,
+    matching_radius,
+    object_masks,
     object_scores,
+    score_frame,
     sequence_scores,
 )
+from uamp_eval.reference import reference_f, reference_jaccard, reference_score_frame
 
-Pixels = list[tuple[int, int]]
-
-
-def reference_jaccard(prediction: Mask, truth: Mask, void: Mask | None = None) -> float:
-    intersection = union = 0
-    for index in np.ndindex(truth.shape):
-        if void is not None and void[index]:
-            continue
-        intersection += int(prediction[index] and truth[index])
-        union += int(prediction[index] or truth[index])
-    return 1.0 if union == 0 else intersection / union
-
-
-def reference_boundary(mask: Mask) -> Pixels:
-    height, width = mask.shape
-    pixels = []
-    for y in range(height):
-        for x in range(width):
-            neighbours = [(y, x + 1), (y + 1, x), (y + 1, x + 1)]
-            if any(v < height and u < width and mask[v, u] != mask[y, x] for v, u in neighbours):
-                pixels.append((y, x))
-    return pixels
-
-
-def reference_f(prediction: Mask, truth: Mask, void: Mask | None = None, bound: float = 0.008) -> float:
-    height, width = truth.shape
-    radius = bound if bound >= 1 else math.ceil(bound * math.sqrt(height**2 + width**2))
-    if void is not None:
-        prediction, truth = np.where(void, False, prediction), np.where(void, False, truth)
-    predicted, true = reference_boundary(prediction), reference_boundary(truth)
-
-    def found_share(pixels: Pixels, others: Pixels) -> float:
-        near = [any((y - v) ** 2 + (x - u) ** 2 <= radius**2 for v, u in others) for y, x in pixels]
-        return sum(near) / len(near)
-
-    if not predicted and not true:
-        precision, recall = 1.0, 1.0
-    elif not predicted:
-        precision, recall = 1.0, 0.0
-    elif not true:
-        precision, recall = 0.0, 1.0
-    else:
-        precision, recall = found_share(predicted, true), found_share(true, predicted)
-    return 0.0 if precision + recall == 0 else 2 * precision * recall / (precision + recall)
+Ids = NDArray[np.uint8]
 
 
 def ellipse(shape: tuple[int, int], centre: tuple[float, float], radii: tuple[float, float]) -> Mask:
@@ -108,14 +68,6 @@ def test_jaccard_equals_the_reference(pair: tuple[Mask, Mask, Mask | None]) -> N
 
 
 @settings(max_examples=150, deadline=None)
-@given(mask_pairs())
-def test_boundary_map_equals_the_reference(pair: tuple[Mask, Mask, Mask | None]) -> None:
-    for mask in pair[:2]:
-        found = [(int(y), int(x)) for y, x in np.argwhere(boundary_map(mask))]
-        assert found == reference_boundary(mask)
-
-
-@settings(max_examples=150, deadline=None)
 @given(mask_pairs(), st.sampled_from([0.008, 0.08, 1, 3, 50]))
 def test_boundary_f_equals_the_reference(pair: tuple[Mask, Mask, Mask | None], bound: float) -> None:
     assert boundary_f(*pair, bound=bound) == pytest.approx(reference_f(*pair, bound=bound), abs=1e-12)
@@ -142,14 +94,91 @@ def test_a_frame_of_real_size_equals_the_reference() -> None:
     assert 0.1 < value < 0.9
 
 
+@st.composite
+def label_maps(draw: st.DrawFn) -> tuple[Ids, Ids, list[int], Mask | None]:
+    """Draw a truth, a prediction that is a moved, damaged copy or unrelated, ids of which some never show, and void."""
+    shape = draw(sides), draw(sides)
+    ids = draw(st.lists(st.integers(1, 255), min_size=1, max_size=12, unique=True))
+
+    def labels() -> Ids:
+        drawn = np.zeros(shape, np.uint8)
+        for object_id in draw(st.permutations(ids)):
+            drawn[draw(masks(shape))] = object_id
+        return drawn
+
+    truth = labels()
+    prediction = labels()
+    if draw(st.booleans()):
+        moved = np.roll(truth, (draw(st.integers(-2, 2)), draw(st.integers(-2, 2))), (0, 1))
+        prediction = np.where(draw(masks(shape)), prediction, moved)
+    asked = draw(st.lists(st.sampled_from(ids) | st.integers(1, 255), max_size=8))
+    return prediction, truth, asked, draw(st.none() | masks(shape))
+
+
+@settings(max_examples=200, deadline=None)
+@given(label_maps())
+def test_score_frame_equals_the_reference(frame: tuple[Ids, Ids, list[int], Mask | None]) -> None:
+    np.testing.assert_allclose(score_frame(*frame), reference_score_frame(*frame), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_score_frame_of_real_size_equals_the_reference(seed: int) -> None:
+    # 480p, with objects that overlap, leave the frame, are moved, lost, made up, or only a pixel large.
+    rng = np.random.default_rng(seed)
+    shape = 480, 854
+    truth, prediction = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
+    for object_id in range(1, 9):
+        centre, radii = rng.random(2) * shape, 5 + rng.random(2) * 150
+        truth[ellipse(shape, tuple(centre), tuple(radii))] = object_id
+        prediction[ellipse(shape, tuple(centre + rng.normal(0, 4, 2)), tuple(radii + rng.normal(0, 2, 2)))] = object_id
+    truth[tuple(rng.integers(shape))] = 9
+    prediction[prediction == 8] = 10
+    ids, void = list(range(1, 12)), rng.random(shape) < 0.001
+    for given_void in (None, void):
+        fast, plain = (
+            score_frame(prediction, truth, ids, given_void),
+            reference_score_frame(prediction, truth, ids, given_void),
+        )
+        np.testing.assert_allclose(fast, plain, rtol=0, atol=1e-12)
+
+
+def test_score_frame_gives_equal_and_missing_objects_1_and_lost_ones_0() -> None:
+    truth = np.zeros((20, 30), np.uint8)
+    truth[:, :10], truth[5:9, 15:20] = 3, 7
+    prediction = np.where(truth == 3, truth, 0).astype(np.uint8)
+    j, f = score_frame(prediction, truth, [7, 3, 5])
+    assert j.tolist() == f.tolist() == [0, 1, 1]
+    assert [len(values) for values in score_frame(prediction, truth, [])] == [0, 0]
+
+
+def test_score_frame_takes_any_integers() -> None:
+    rng = np.random.default_rng(0)
+    prediction, truth = rng.integers(0, 3, (2, 21, 17)).astype(np.uint8) * 100
+    expected = score_frame(prediction, truth, [100, 200])
+    for kind in (np.int16, np.int64):
+        wide = score_frame(prediction.astype(kind), truth.astype(kind), [100, 200])
+        np.testing.assert_array_equal(wide, expected)
+
+
+def test_object_masks_are_cut_to_the_box_of_everything() -> None:
+    truth, prediction = np.zeros((20, 30), np.uint8), np.zeros((20, 30), np.uint8)
+    truth[3:5, 10:14], prediction[18:, 12] = 1, 2
+    first, second = object_masks(prediction, truth, [1, 2])
+    assert first[0].shape == second[1].shape == (18, 6)
+    assert [int(mask.sum()) for pair in (first, second) for mask in pair] == [0, 8, 2, 0]
+
+
+@pytest.mark.parametrize(("shape", "radius"), [((480, 854), 8), ((1080, 1920), 18), ((3, 4), 1), ((75, 100), 1)])
+def test_matching_radius(shape: tuple[int, int], radius: int) -> None:
+    assert matching_radius(shape) == radius
+    assert (matching_radius(shape, 1), matching_radius(shape, 7)) == (1, 7)
+
+
 def test_values_by_hand() -> None:
     truth, prediction = np.zeros((6, 6), bool), np.zeros((6, 6), bool)
     truth[2:4, 2:4] = True
     prediction[2:4, 3:5] = True
     assert jaccard(prediction, truth) == pytest.approx(2 / 6)
-    # The boundary of a 2×2 square is the 3×3 pixels from its upper left neighbour on, less the one pixel that equals
-    # its right, lower and lower-right neighbours.
-    assert np.argwhere(boundary_map(truth)).tolist() == [[1, 1], [1, 2], [1, 3], [2, 1], [2, 3], [3, 1], [3, 2], [3, 3]]
     assert boundary_f(prediction, truth) == 1  # one pixel off is within the disk
 
     far = np.zeros((6, 6), bool)
@@ -245,6 +274,10 @@ def test_wrong_shapes_are_refused() -> None:
         sequence_scores(mask, mask)
     with pytest.raises(ValueError, match="leaves none"):
         sequence_scores(mask[None], mask[None])
+    with pytest.raises(ValueError, match="both be H×W"):
+        score_frame(mask.astype(np.uint8), mask[:3].astype(np.uint8), [1])
+    with pytest.raises(ValueError, match="ids from 1"):
+        score_frame(mask.astype(np.uint8), mask.astype(np.uint8), [1, 0])
     with pytest.raises(ValueError, match="no object"):
         clip_scores(mask[None].astype(int), mask[None].astype(int))
 

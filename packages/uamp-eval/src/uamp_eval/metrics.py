@@ -9,15 +9,14 @@ Shapes: T frames, H×W pixels. Nothing here needs torch.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from uamp_eval.boundaries import box_of, pair_boundaries
 from uamp_eval.sequences import Ids
 
 Mask = NDArray[np.bool_]
@@ -88,26 +87,6 @@ def jaccard(prediction: Mask, truth: Mask, void: Mask | None = None) -> float:
     return 1.0 if union == 0 else float(np.count_nonzero(prediction & truth) / union)
 
 
-def boundary_map(mask: Mask) -> Mask:
-    """Mark the pixels of a mask's boundary, one pixel wide.
-
-    The boundary runs between pixels, half a pixel to the right and below: a pixel is marked if it differs from its
-    right, lower or lower-right neighbour. The last row looks only right, the last column only down, and the last
-    corner is never marked.
-
-    Args:
-        mask: H×W bool.
-
-    Returns:
-        H×W bool.
-    """
-    edges = np.zeros_like(mask, dtype=np.bool_)
-    edges[:, :-1] |= mask[:, :-1] != mask[:, 1:]
-    edges[:-1, :] |= mask[:-1, :] != mask[1:, :]
-    edges[:-1, :-1] |= mask[:-1, :-1] != mask[1:, 1:]
-    return edges
-
-
 def boundary_f(prediction: Mask, truth: Mask, void: Mask | None = None, bound: float = BOUNDARY_TOLERANCE) -> float:
     """Measure how well the boundaries of two masks agree.
 
@@ -125,21 +104,7 @@ def boundary_f(prediction: Mask, truth: Mask, void: Mask | None = None, bound: f
         ValueError: The shapes differ or are not H×W.
     """
     prediction, truth = _without_void(prediction, truth, void)
-    height, width = truth.shape
-    radius = math.floor(bound) if bound >= 1 else math.ceil(bound * math.hypot(height, width))
-
-    # Outside the masks' common box there are no boundaries; one more pixel on each side holds those half a pixel out.
-    rows, columns = _box_of(prediction | truth)
-    predicted_edges = boundary_map(prediction[rows, columns])
-    true_edges = boundary_map(truth[rows, columns])
-    predicted_count, true_count = np.count_nonzero(predicted_edges), np.count_nonzero(true_edges)
-    if predicted_count == 0 or true_count == 0:
-        # Precision 1 and recall 0, or the reverse, give 0; two masks without boundary agree.
-        return 1.0 if predicted_count == true_count else 0.0
-
-    precision = np.count_nonzero(predicted_edges & _dilated(true_edges, radius)) / predicted_count
-    recall = np.count_nonzero(true_edges & _dilated(predicted_edges, radius)) / true_count
-    return 0.0 if precision + recall == 0 else float(2 * precision * recall / (precision + recall))
+    return _boundary_f(prediction, truth, box_of(prediction | truth), matching_radius(truth.shape, bound))
 
 
 def score_frame(
@@ -150,20 +115,60 @@ def score_frame(
     Args:
         prediction: H×W object ids, 0 for background.
         truth: H×W object ids, 0 for background.
-        object_ids: Which objects; one that neither map shows scores 1 in both measures.
+        object_ids: Which objects, from 1; one that neither map shows scores 1 in both measures.
         void: H×W bool; pixels that do not count. An id of 255 in the maps is an id like any other.
 
     Returns:
         J and F, one value per object in the order of `object_ids`, each in [0, 1].
 
     Raises:
-        ValueError: The shapes differ or are not H×W.
+        ValueError: The shapes differ or are not H×W, or an id is below 1.
     """
-    masks = [(prediction == i, truth == i) for i in object_ids]
-    return (
-        np.array([jaccard(predicted, true, void) for predicted, true in masks], dtype=np.float64),
-        np.array([boundary_f(predicted, true, void) for predicted, true in masks], dtype=np.float64),
-    )
+    jaccards, boundaries = np.ones(len(object_ids)), np.ones(len(object_ids))
+    radius = matching_radius(truth.shape)
+    for n, masks in enumerate(object_masks(prediction, truth, object_ids, void)):
+        predicted, true = masks
+        either = predicted | true
+        union, intersection = np.count_nonzero(either), np.count_nonzero(predicted & true)
+        if intersection < union:  # equal masks, also empty ones, score 1
+            jaccards[n] = intersection / union
+            # The masks of a single object fill the crop as it is.
+            box = box_of(either) if len(object_ids) > 1 else (slice(None), slice(None))
+            boundaries[n] = _boundary_f(predicted, true, box, radius)
+    return jaccards, boundaries
+
+
+def object_masks(
+    prediction: Ids, truth: Ids, object_ids: Sequence[int], void: Mask | None = None
+) -> Iterator[tuple[Mask, Mask]]:
+    """Tell objects apart in the part of a frame that shows any.
+
+    Args:
+        prediction: H×W object ids, 0 for background.
+        truth: H×W object ids, 0 for background.
+        object_ids: Which objects, from 1.
+        void: H×W bool; pixels to take out of all masks.
+
+    Yields:
+        Predicted and true mask of each object, bool, cut to the box of everything in either map, and one pixel more on
+        each side where the frame has one.
+
+    Raises:
+        ValueError: The shapes differ or are not H×W, or an id is below 1.
+    """
+    _check_shapes(prediction, truth, void)
+    if any(object_id < 1 for object_id in object_ids):
+        raise ValueError(f"Objects have ids from 1, 0 is background; to be scored are {list(object_ids)}.")
+    anything = prediction | truth
+    box = box_of(anything if anything.dtype == np.uint8 else anything != 0)
+    prediction, truth = prediction[box], truth[box]
+    counted = None if void is None else ~void[box]
+    for object_id in object_ids:
+        predicted, true = prediction == object_id, truth == object_id
+        if counted is not None:
+            predicted &= counted
+            true &= counted
+        yield predicted, true
 
 
 def sequence_scores(prediction: Mask, truth: Mask, void: Mask | None = None, *, trim: bool = True) -> SequenceScores:
@@ -242,35 +247,35 @@ def clip_scores(
     return {"J-Mean": j, "F-Mean": f, "J&F-Mean": (j + f) / 2}
 
 
-def _without_void(prediction: Mask, truth: Mask, void: Mask | None) -> tuple[Mask, Mask]:
-    """Check shapes, and empty the void pixels of both masks."""
+def matching_radius(shape: tuple[int, ...], bound: float = BOUNDARY_TOLERANCE) -> int:
+    """Return the radius, in pixels, of the disk in which boundaries match in a frame of that shape (H, W)."""
+    return math.floor(bound) if bound >= 1 else math.ceil(bound * math.hypot(*shape))
+
+
+def _boundary_f(prediction: Mask, truth: Mask, box: tuple[slice, slice], radius: int) -> float:
+    """Measure F of two masks; outside the box, which is one pixel wider than both, there are no boundaries."""
+    prediction, truth = prediction[box], truth[box]
+    if not truth.size:
+        return 1.0
+    boundaries = pair_boundaries(prediction, truth, radius)
+    predicted_count, true_count = boundaries.count()
+    if predicted_count == 0 or true_count == 0:
+        # Precision 1 and recall 0, or the reverse, give 0; two masks without boundary agree.
+        return 1.0 if predicted_count == true_count else 0.0
+    predicted_matched, true_matched = boundaries.count_matched()
+    precision, recall = predicted_matched / predicted_count, true_matched / true_count
+    return 0.0 if precision + recall == 0 else 2 * precision * recall / (precision + recall)
+
+
+def _check_shapes(prediction: Ids | Mask, truth: Ids | Mask, void: Mask | None) -> None:
     if prediction.shape != truth.shape or truth.ndim != 2:
         raise ValueError(f"Prediction and truth must both be H×W; they are {prediction.shape} and {truth.shape}.")
-    prediction, truth = prediction.astype(np.bool_, copy=False), truth.astype(np.bool_, copy=False)
-    if void is None:
-        return prediction, truth
-    if void.shape != truth.shape:
+    if void is not None and void.shape != truth.shape:
         raise ValueError(f"Void pixels must be given as {truth.shape}, like the masks; they are {void.shape}.")
-    return prediction & ~void, truth & ~void
 
 
-def _box_of(mask: Mask) -> tuple[slice, slice]:
-    """Return rows and columns of a mask's box, one pixel wider on each side where the frame has one."""
-
-    def extent(axis: int) -> slice:
-        indices = np.flatnonzero(mask.any(axis=axis))
-        return slice(0, 0) if len(indices) == 0 else slice(max(int(indices[0]) - 1, 0), int(indices[-1]) + 2)
-
-    return extent(axis=1), extent(axis=0)
-
-
-@lru_cache(maxsize=32)
-def _disk(radius: int) -> NDArray[np.uint8]:
-    """Draw the disk of all offsets not longer than `radius`."""
-    offsets = np.arange(-radius, radius + 1)
-    return (offsets[:, None] ** 2 + offsets[None, :] ** 2 <= radius**2).astype(np.uint8)
-
-
-def _dilated(edges: Mask, radius: int) -> Mask:
-    """Mark every pixel within `radius` of a marked one; nothing comes in from outside the frame."""
-    return cv2.dilate(edges.view(np.uint8), _disk(radius)).astype(np.bool_)
+def _without_void(prediction: Mask, truth: Mask, void: Mask | None) -> tuple[Mask, Mask]:
+    """Check shapes, and empty the void pixels of both masks."""
+    _check_shapes(prediction, truth, void)
+    prediction, truth = prediction.astype(np.bool_, copy=False), truth.astype(np.bool_, copy=False)
+    return (prediction, truth) if void is None else (prediction & ~void, truth & ~void)
