@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from uamp_eval.atomic import write_atomically
 from uamp_eval.results_files import Evaluation, best_values
-from uamp_eval.scores import FIGURES, ObjectResult, sequence_figures
+from uamp_eval.scores import FIGURES, ObjectResult, in_percent, sequence_figures
 from uamp_eval.scoring import ReadMask
 from uamp_eval.sequences import VideoSequence
 from uamp_eval.worst_frames import DrawnFrame, WorstFrame, draw_worst_frame, find_worst_frames
@@ -114,6 +114,7 @@ def render_report(
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["percent"] = in_percent
     names = [evaluation.name for evaluation in evaluations]
     per_sequence = [sequence_figures(evaluation.objects) for evaluation in evaluations]
     figures, rows = _headline(evaluations)
@@ -139,7 +140,7 @@ def _headline(evaluations: Sequence[Evaluation]) -> tuple[list[str], list[list[_
     columns = [evaluation.figures() for evaluation in evaluations]
     best = best_values(columns)
     return list(best), [
-        [_Figure(_percent(column[name]), column[name] == best[name]) for name in best] for column in columns
+        [_Figure(in_percent(column[name]), column[name] == best[name]) for name in best] for column in columns
     ]
 
 
@@ -151,7 +152,7 @@ def _by_score(per_sequence: Sequence[Mapping[str, Mapping[str, float]]]) -> list
 
 def _bar(figures: Mapping[str, float]) -> _Bar:
     total, j, f = figures["J&F-Mean"], figures["J-Mean"], figures["F-Mean"]
-    return _Bar(_percent(total), f"{100 * total:.2f}", _percent(j), _percent(f))
+    return _Bar(in_percent(total), f"{100 * total:.2f}", in_percent(j), in_percent(f))
 
 
 def _panels(evaluations: Sequence[Evaluation], sequences: Mapping[str, VideoSequence]) -> Iterator[_Panel]:
@@ -166,7 +167,7 @@ def _panels(evaluations: Sequence[Evaluation], sequences: Mapping[str, VideoSequ
         position = {name: number for number, name in enumerate(sequences[first.sequence].frame_names)}
         times = [position[frame] - position[first.frames[0]] for frame in first.frames]
         lines = [
-            _Line(setting, _points(times, result.jaccard.tolist()), _percent(result.j.mean))
+            _Line(setting, _points(times, result.jaccard.tolist()), in_percent(result.j.mean))
             for setting, result in results
         ]
         yield _Panel(
@@ -188,7 +189,7 @@ def _points(times: Sequence[int], values: Sequence[float]) -> str:
 def _hints(times: Sequence[int], results: Sequence[tuple[str, ObjectResult]]) -> list[_Hint]:
     hints = []
     for index, time in enumerate(times):
-        values = ", ".join(f"{setting} {_percent(result.jaccard[index])}" for setting, result in results)
+        values = ", ".join(f"{setting} {in_percent(result.jaccard[index])}" for setting, result in results)
         hints.append(_Hint(f"{time - 0.5:g}", f"{results[0][1].frames[index]}: {values}"))
     return hints
 
@@ -225,10 +226,6 @@ def _flat(prefix: str, values: Mapping[str, object]) -> Iterator[tuple[str, str]
             yield spoken, ", ".join(map(str, value))
         else:
             yield spoken, "–" if value is None else str(value)
-
-
-def _percent(value: float) -> str:
-    return f"{100 * value:.1f}"
 
 
 def _count(number: int, what: str) -> str:

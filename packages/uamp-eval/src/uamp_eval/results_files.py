@@ -113,9 +113,9 @@ def write_per_sequence_csv(path: Path, evaluations: Sequence[Evaluation]) -> Non
 
 
 def best_values(figures: Sequence[Mapping[str, float]]) -> dict[str, float | None]:
-    """Return the best value of each figure over the settings; None where there is nothing to tell apart."""
+    """Return the best value of each figure that all settings have; None where there is nothing to tell apart."""
     best: dict[str, float | None] = {}
-    for name in figures[0]:
+    for name in (name for name in figures[0] if all(name in column for column in figures)):
         values = [column[name] for column in figures]
         best[name] = None if len(set(values)) == 1 else min(values) if name in LOWER_IS_BETTER else max(values)
     return best

@@ -122,3 +122,9 @@ def seen_unseen_figures(objects: Sequence[ObjectResult], seen: Mapping[str, bool
         for kind, known in (("Seen", True), ("Unseen", False))
     }
     return {"G": float(np.mean(list(parts.values()))), **parts}
+
+
+def in_percent(value: float) -> str:
+    """Write a fraction as tables show it: percent with one decimal."""
+    # Adding zero turns −0.0 into 0.0.
+    return f"{round(100 * value, 1) + 0.0:.1f}"

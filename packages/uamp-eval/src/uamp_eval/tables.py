@@ -1,13 +1,14 @@
 """The scores of an evaluation as tables for a terminal. Nothing here needs torch."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from uamp_eval.results_files import Evaluation, best_values
-from uamp_eval.scores import FIGURES, sequence_figures
+from uamp_eval.scores import FIGURES, in_percent, sequence_figures
 
 MOST_SEQUENCES = 60
 """So many rows fit a terminal's memory; of a larger benchmark the worst are shown."""
@@ -23,32 +24,38 @@ def results_tables(evaluations: Sequence[Evaluation]) -> RenderableType:
         Two tables: the figures of the benchmark with a column for each setting, the best in bold; and a row for each
         video, with J&F of each setting, or J&F, J and F where there is one setting alone.
     """
-    return Group(_global_table(evaluations), "", _sequence_table(evaluations))
+    objects = evaluations[0].objects
+    counts = Counter(result.sequence for result in objects)
+    caption = f"{_count(len(counts), 'sequence')}, {_count(len(objects), 'object')}; percent, mean over objects"
+    below = "By sequence" if len(evaluations) == 1 else "J&F by sequence"
+    if len(counts) > MOST_SEQUENCES:
+        below += f", the {MOST_SEQUENCES} lowest of {len(counts)}"
+    return Group(
+        Text(caption, style="dim"),
+        _global_table(evaluations),
+        "",
+        Text(below, style="dim"),
+        _sequence_table(evaluations, counts),
+    )
 
 
 def _global_table(evaluations: Sequence[Evaluation]) -> Table:
-    objects = evaluations[0].objects
-    videos = len({result.sequence for result in objects})
-    table = _table(f"{_count(videos, 'sequence')}, {_count(len(objects), 'object')}; percent, mean over objects")
+    table = _table()
     table.add_column("", no_wrap=True)
     for evaluation in evaluations:
         table.add_column(Text(evaluation.name), justify="right", no_wrap=True)
     columns = [evaluation.figures() for evaluation in evaluations]
     for figure, best in best_values(columns).items():
-        table.add_row(figure, *(_cell(column[figure], best) for column in columns), end_section=figure == FIGURES[-1])
+        table.add_row(figure, *(_cell(column[figure], best) for column in columns))
     return table
 
 
-def _sequence_table(evaluations: Sequence[Evaluation]) -> Table:
+def _sequence_table(evaluations: Sequence[Evaluation], counts: Mapping[str, int]) -> Table:
     per_setting = [sequence_figures(evaluation.objects) for evaluation in evaluations]
-    counts: dict[str, int] = {}
-    for result in evaluations[0].objects:
-        counts[result.sequence] = counts.get(result.sequence, 0) + 1
-    names, title = list(counts), "by sequence" if len(evaluations) == 1 else "J&F by sequence"
+    names = list(counts)
     if len(names) > MOST_SEQUENCES:
-        names = sorted(names, key=lambda name: per_setting[0][name]["J&F-Mean"])[:MOST_SEQUENCES]
-        title += f", the {MOST_SEQUENCES} lowest of {len(counts)}"
-    table = _table(title)
+        names = sorted(names, key=lambda name: per_setting[0][name][FIGURES[0]])[:MOST_SEQUENCES]
+    table = _table()
     table.add_column("", no_wrap=True)
     table.add_column("objects", justify="right")
     shown = ("J&F-Mean", "J-Mean", "F-Mean") if len(evaluations) == 1 else ("J&F-Mean",)
@@ -62,12 +69,12 @@ def _sequence_table(evaluations: Sequence[Evaluation]) -> Table:
     return table
 
 
-def _table(title: str) -> Table:
-    return Table(title=title, title_justify="left", title_style="dim", box=None, pad_edge=False, header_style="bold")
+def _table() -> Table:
+    return Table(box=None, pad_edge=False, header_style="bold")
 
 
 def _cell(value: float, best: float | None) -> Text:
-    return Text(f"{100 * value:.1f}", style="bold" if value == best else "")
+    return Text(in_percent(value), style="bold" if value == best else "")
 
 
 def _count(number: int, what: str) -> str:

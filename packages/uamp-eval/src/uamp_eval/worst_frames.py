@@ -11,13 +11,19 @@ from numpy.typing import NDArray
 from uamp_eval.metrics import Mask
 from uamp_eval.results_files import Evaluation
 from uamp_eval.scoring import ReadMask
-from uamp_eval.sequences import Ids, Image, VideoSequence
+from uamp_eval.sequences import Image, VideoSequence
 
 TRUTH_COLOUR = (38, 208, 255)
 PREDICTION_COLOUR = (255, 128, 24)
 """RGB. Blue and orange stay apart for every kind of colour vision."""
 
 _WIDTH, _JPEG_QUALITY, _SUBPIXEL_BITS = 480, 78, 4
+
+_SMALLEST_VIEW, _SURROUNDINGS = 0.4, 1.7
+"""A picture shows at least this share of the frame's sides, and so many times the sides of what is outlined."""
+
+Window = tuple[slice, slice]
+"""Rows and columns of a frame."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +95,7 @@ def find_worst_frames(evaluations: Sequence[Evaluation], most: int) -> list[Wors
 def draw_worst_frame(
     worst: WorstFrame, sequence: VideoSequence, evaluations: Mapping[str, Evaluation], read: ReadMask
 ) -> list[DrawnFrame]:
-    """Draw a frame once for each setting.
+    """Draw the part of a frame around an object, once for each setting.
 
     Args:
         worst: Which frame.
@@ -103,19 +109,38 @@ def draw_worst_frame(
     number = list(sequence.frame_names).index(worst.frame)
     image = sequence.image(number)
     truth = sequence.annotation(number) == worst.object_id
+    paths = {name: evaluations[name].results / worst.sequence / f"{worst.frame}.png" for name in evaluations}
+    masks = [read(paths[score.setting]) == worst.object_id for score in worst.scores]
+    window = view_of(np.logical_or.reduce([truth, *masks]))
     drawn = []
-    for score in worst.scores:
-        folder = evaluations[score.setting].results / worst.sequence
-        prediction: Ids = read(folder / f"{worst.frame}.png")
-        mask = prediction == worst.object_id
-        picture = draw_contours(image, truth, mask)
+    for score, mask in zip(worst.scores, masks, strict=True):
+        picture = draw_contours(image[window], truth[window], mask[window])
         height, width = picture.shape[:2]
         drawn.append(DrawnFrame(score, _jpeg_address(picture), width, height, not mask.any(), not truth.any()))
     return drawn
 
 
+def view_of(mask: Mask) -> Window:
+    """Choose the part of a frame that shows a mask and its surroundings, in the shape of the frame.
+
+    Args:
+        mask: H×W bool; an empty one gives the whole frame.
+    """
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if len(rows) == 0:
+        return slice(0, mask.shape[0]), slice(0, mask.shape[1])
+    extents = [(int(hit[0]), int(hit[-1]) + 1, side) for hit, side in zip((rows, columns), mask.shape, strict=True)]
+    share = max(_SMALLEST_VIEW, *(_SURROUNDINGS * (last - first) / side for first, last, side in extents))
+    window = []
+    for first, last, side in extents:
+        length = min(side, round(share * side))
+        start = min(max((first + last - length) // 2, 0), side - length)
+        window.append(slice(start, start + length))
+    return window[0], window[1]
+
+
 def draw_contours(image: Image, truth: Mask, prediction: Mask) -> Image:
-    """Draw the outlines of two masks on a frame, reduced to the width of a report's picture.
+    """Draw the outlines of two masks on a frame or a part of it, at the width of a report's picture.
 
     Args:
         image: H×W×3 uint8, RGB.
@@ -123,12 +148,12 @@ def draw_contours(image: Image, truth: Mask, prediction: Mask) -> Image:
         prediction: H×W bool, outlined in `PREDICTION_COLOUR`.
 
     Returns:
-        h×w×3 uint8, RGB, at most 480 pixels wide.
+        h×w×3 uint8, RGB, 480 pixels wide.
     """
     height, width = image.shape[:2]
-    scale = min(1.0, _WIDTH / width)
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    canvas = cv2.resize(image, size, interpolation=cv2.INTER_AREA) if scale < 1 else image.copy()
+    scale = _WIDTH / width
+    size = (_WIDTH, max(1, round(height * scale)))
+    canvas = cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
     outlines = [(_outlines(truth, scale), TRUTH_COLOUR), (_outlines(prediction, scale), PREDICTION_COLOUR)]
     # A dark rim below both keeps them visible on bright ground.
     for thickness, dark in ((4, True), (2, False)):
