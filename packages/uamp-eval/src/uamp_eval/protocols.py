@@ -4,7 +4,7 @@ Objects may enter at any frame. Every frame is processed; a frame's image featur
 settings. What several objects say about a pixel is merged in the outputs alone, never in memory.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
@@ -17,7 +17,9 @@ LARGEST_ID = 254
 """255 is void."""
 
 
-def run_sequence(trackers: Mapping[str, VideoTracker], sequence: VideoSequence) -> Iterator[tuple[int, dict[str, Ids]]]:
+def run_sequence(
+    trackers: Mapping[str, VideoTracker], sequence: VideoSequence
+) -> Generator[tuple[int, dict[str, Ids]], None, None]:
     """Track a video's objects with one or more memory settings at once.
 
     Args:

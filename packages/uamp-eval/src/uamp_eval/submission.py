@@ -5,6 +5,7 @@ import secrets
 import struct
 import zipfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from uamp_model.errors import InputError
@@ -60,7 +61,8 @@ def write_submission(
     except OSError as error:
         raise unwritable(target, error, "name another file") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
     return names
 
 

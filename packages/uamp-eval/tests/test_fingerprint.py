@@ -1,0 +1,65 @@
+"""What results were made with: what belongs to it, what does not, and how a difference is told."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from tiny_videos import MANY, TinyVideo
+from uamp_eval.fingerprint import Fingerprint, differences, take_fingerprint, weights_digest
+from uamp_model import VideoTracker, build_model, load_tracker
+
+
+@pytest.fixture(scope="module")
+def tracker() -> VideoTracker:
+    return load_tracker("nano", device="cpu", precision="fp32")
+
+
+@pytest.fixture(scope="module")
+def taken(tracker: VideoTracker) -> Fingerprint:
+    return take_fingerprint(tracker, MANY, "tiny")
+
+
+def test_it_names_everything_that_decides_the_results(taken: Fingerprint, tracker: VideoTracker) -> None:
+    record = json.loads(taken.as_json())
+    assert record["model"] == "nano"
+    assert record["weights"] == weights_digest(tracker.model)
+    assert (record["memory"], record["precision"], record["image_size"]) == ("sam2", "float32", 256)
+    assert record["sequences"]["cows"]["frames"] == 6
+    assert set(record["versions"]) == {"uamp-eval", "uamp-model"}
+    assert differences(record, take_fingerprint(tracker, MANY, "tiny")) == []
+
+
+def test_the_digest_follows_the_weights_and_nothing_else() -> None:
+    torch.manual_seed(0)
+    model = build_model("nano", image_size=64)
+    digest = weights_digest(model)
+    torch.manual_seed(0)
+    assert weights_digest(build_model("nano", image_size=64)) == digest
+    with torch.no_grad():
+        next(model.parameters()).view(-1)[3] += 1e-3
+    assert weights_digest(model) != digest
+    in_float32 = weights_digest(model)
+    assert weights_digest(model.to(torch.bfloat16)) != in_float32  # a type that numpy does not know
+
+
+def test_differences_are_told_in_words(taken: Fingerprint, tracker: VideoTracker) -> None:
+    stored = json.loads(taken.as_json())
+    bfloat = replace(taken, precision="bfloat16", weights="0")
+    assert differences(stored, bfloat) == ["the weights", "the precision (float32 then, bfloat16 now)"]
+    fewer = take_fingerprint(tracker, MANY[:1], "tiny", weights=taken.weights)
+    assert differences(stored, fewer) == ["the data (3 sequences then, 1 now)"]
+    longer = (MANY[0], replace(MANY[1], length=7), MANY[2])
+    assert differences(stored, take_fingerprint(tracker, longer, "tiny", weights=taken.weights)) == ["the data (cows)"]
+    assert differences({"format": 0}, taken) == ["the version of uamp"]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [TinyVideo("bear", length=4, listed_every=2), TinyVideo("bear", length=4, enters={2: 0}), TinyVideo("lion")],
+)
+def test_listed_frames_prompts_and_names_belong_to_the_data(
+    taken: Fingerprint, tracker: VideoTracker, changed: TinyVideo
+) -> None:
+    other = take_fingerprint(tracker, (changed, *MANY[1:]), "tiny", weights=taken.weights)
+    assert len(differences(json.loads(taken.as_json()), other)) == 1

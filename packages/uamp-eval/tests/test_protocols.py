@@ -1,0 +1,132 @@
+"""Tracking a benchmark's video: objects that enter late, merged outputs, shared image features."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+import torch
+from tiny_videos import TinyVideo
+from uamp_eval.protocols import merge_logits, run_sequence
+from uamp_eval.sequences import Ids, Image
+from uamp_model import InputError, Prompt, VideoTracker, load_tracker
+
+VIDEO = TinyVideo("two", length=5, enters={4: 1, 2: 3})
+
+
+@pytest.fixture(scope="module")
+def tracker() -> VideoTracker:
+    return load_tracker("nano", device="cpu", precision="fp32")
+
+
+def test_merging_gives_each_pixel_to_the_surest_object_and_ties_to_the_lowest_id() -> None:
+    logits = torch.tensor([[[1.0, 2.0, 3.0, -1.0, 0.0]], [[1.0, 1.0, 4.0, -2.0, -1.0]]])
+    assert merge_logits(logits, (7, 3)).tolist() == [[3, 7, 3, 0, 0]]
+    assert merge_logits(logits, (3, 7)).tolist() == [[3, 3, 7, 0, 0]]
+    assert merge_logits(torch.full((3, 2, 2), 5.0), (254, 9, 11)).tolist() == [[9, 9], [9, 9]]
+    nothing = merge_logits(torch.zeros(0, 2, 3), ())
+    assert nothing.dtype == torch.uint8
+    assert nothing.tolist() == [[0, 0, 0], [0, 0, 0]]
+
+
+def test_merging_agrees_with_a_plain_loop() -> None:
+    torch.manual_seed(0)
+    logits = torch.randint(-2, 3, (5, 9, 7)).float()  # few values, many ties
+    ids = [9, 1, 30, 2, 254]
+    merged = merge_logits(logits, ids)
+    for y in range(9):
+        for x in range(7):
+            claims = [(-float(logits[n, y, x]), object_id) for n, object_id in enumerate(ids) if logits[n, y, x] > 0]
+            assert int(merged[y, x]) == (min(claims)[1] if claims else 0)
+
+
+def alone(tracker: VideoTracker, video: TinyVideo, object_id: int) -> list[torch.Tensor]:
+    """One object's logits by its own session, −1 before it enters."""
+    session, logits = tracker.start(num_frames=video.length), []
+    for frame in range(video.length):
+        given = {}
+        if frame == video.enters[object_id]:
+            given[object_id] = Prompt.mask(video.annotation(frame) == object_id)
+        result = session.step(video.image(frame), given)
+        logits.append(result.logits[0] if result.object_ids else -torch.ones(video.size))
+    return logits
+
+
+def test_objects_enter_where_they_are_given_and_only_outputs_are_merged(tracker: VideoTracker) -> None:
+    two, four = alone(tracker, VIDEO, 2), alone(tracker, VIDEO, 4)
+    frames = list(run_sequence({"sam2": tracker}, VIDEO))
+    assert [frame for frame, _ in frames] == [0, 1, 2, 3, 4]
+    assert not frames[0][1]["sam2"].any()
+    for frame, maps in frames:
+        assert maps["sam2"].dtype == np.uint8
+        assert np.array_equal(maps["sam2"], merge_logits(torch.stack([two[frame], four[frame]]), (2, 4)).numpy())
+    assert set(np.unique(frames[1][1]["sam2"])) == {0, 4}
+    assert set(np.unique(frames[3][1]["sam2"])) == {0, 2, 4}
+
+
+def test_two_settings_share_the_image_features_and_do_not_disturb_each_other(tracker: VideoTracker) -> None:
+    lone = [maps["sam2"] for _, maps in run_sequence({"sam2": tracker}, VIDEO)]
+    encoded = 0
+
+    def count(*_: object) -> None:
+        nonlocal encoded
+        encoded += 1
+
+    hook = tracker.model.image_encoder.register_forward_hook(count)
+    both = list(run_sequence({"a": tracker, "b": tracker.with_memory("sam2")}, VIDEO))
+    hook.remove()
+    assert encoded == VIDEO.length
+    for (_, maps), expected in zip(both, lone, strict=True):
+        assert np.array_equal(maps["a"], expected)
+        assert np.array_equal(maps["b"], expected)
+
+
+@dataclass(frozen=True)
+class SpoiltVideo(TinyVideo):
+    """One whose annotations do not fit."""
+
+    shown: int = 1
+    grown: int = 0
+
+    def image(self, frame: int) -> Image:
+        return np.zeros((*self.size, 3), np.uint8)
+
+    def annotation(self, frame: int) -> Ids:
+        return np.pad(super().annotation(frame) * np.uint8(self.shown), (0, self.grown))
+
+
+@pytest.mark.parametrize(
+    ("video", "sentence"),
+    [
+        (SpoiltVideo("v", shown=2), "Object 1 is to be tracked from frame 00000 of v, but"),
+        (SpoiltVideo("v", grown=3), "frame 00000 of v is 67×51 pixels but the picture is 64×48"),
+        (TinyVideo("v", enters={}), "v has no object to track"),
+        (TinyVideo("v", enters={1: 9}), "v has no frame number 9"),
+        (TinyVideo("v", enters={255: 0}), "ids of frame 00000 of v must be from 1 to 254"),
+    ],
+)
+def test_wrong_prompts_are_named_with_their_frame(tracker: VideoTracker, video: TinyVideo, sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        list(run_sequence({"sam2": tracker}, video))
+
+
+def test_a_prompt_without_an_annotation_is_named(tracker: VideoTracker) -> None:
+    class Bare(TinyVideo):
+        annotated = ()
+
+    with pytest.raises(InputError, match="object 1 is to be taken from frame 00000 of v, which has no annotation"):
+        list(run_sequence({"sam2": tracker}, Bare("v")))
+
+
+def test_trackers_of_different_networks_are_refused(tracker: VideoTracker) -> None:
+    other = load_tracker("nano", device="cpu", precision="fp32")
+    with pytest.raises(InputError, match="with_memory"):
+        list(run_sequence({"a": tracker, "b": other}, VIDEO))
+    with pytest.raises(InputError, match="no memory setting"):
+        list(run_sequence({}, VIDEO))
+
+
+def test_a_video_abandoned_half_way_leaves_no_thread_and_no_state(tracker: VideoTracker) -> None:
+    run = run_sequence({"sam2": tracker}, replace(VIDEO, length=50))
+    first = next(run)
+    run.close()
+    assert np.array_equal(first[1]["sam2"], next(run_sequence({"sam2": tracker}, replace(VIDEO, length=50)))[1]["sam2"])

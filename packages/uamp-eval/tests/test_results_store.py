@@ -1,0 +1,125 @@
+"""Folders of results: whole or not there, of one kind of run, and never at the cost of somebody's files."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tiny_videos import contents
+from uamp_eval.fingerprint import Fingerprint
+from uamp_eval.results_store import RECORD, ResultFolder
+from uamp_model.errors import InputError
+
+SEQUENCES: Mapping[str, Mapping[str, object]] = {"bear": {"frames": 2}}
+FINGERPRINT = Fingerprint("nano", "w", "sam2", {}, "float32", 256, "tiny", SEQUENCES, {"uamp-eval": "1"})
+FRAMES = ("0", "1")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> ResultFolder:
+    folder = ResultFolder(tmp_path / "out" / "sam2")
+    folder.prepare(FINGERPRINT)
+    return folder
+
+
+def fill(folder: ResultFolder, text: str = "x", sequence: str = "bear") -> None:
+    with folder.new_sequence(sequence, FRAMES) as place:
+        for frame in FRAMES:
+            (place / f"{frame}.png").write_text(text)
+
+
+def test_a_sequence_gets_its_name_when_it_is_whole(folder: ResultFolder) -> None:
+    with folder.new_sequence("bear", FRAMES) as place:
+        (place / "0.png").write_text("x")
+        assert not (folder.path / "bear").exists()
+        (place / "1.png").write_text("x")
+    assert list(contents(folder.path)) == ["bear/0.png", "bear/1.png", RECORD]
+    assert folder.is_whole("bear", FRAMES)
+    assert not folder.is_whole("bear", ("0",))
+    assert not folder.is_whole("bear", ("0", "1", "2"))
+    assert not folder.is_whole("wolf", FRAMES)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), ValueError("The disk is full.")])
+def test_nothing_stays_of_a_sequence_that_fails(folder: ResultFolder, error: BaseException) -> None:
+    def fail() -> None:
+        with folder.new_sequence("bear", FRAMES) as place:
+            (place / "0.png").write_text("x")
+            raise error
+
+    with pytest.raises((KeyboardInterrupt, ValueError)):
+        fail()
+    assert list(contents(folder.path)) == [RECORD]
+    assert [path.name for path in folder.path.iterdir()] == [RECORD]
+
+
+def test_a_sequence_that_lost_masks_while_it_was_written_is_not_kept(folder: ResultFolder) -> None:
+    with pytest.raises(InputError, match="one run at a time"), folder.new_sequence("bear", FRAMES) as place:
+        (place / "0.png").write_text("x")
+    assert list(contents(folder.path)) == [RECORD]
+
+
+def test_what_a_killed_run_left_half_done_is_removed(folder: ResultFolder) -> None:
+    fill(folder)
+    (folder.path / "bear" / "1.png").write_text("")  # an empty file is no mask
+    (folder.path / ".uamp-cows.part").mkdir()
+    (folder.path / ".uamp-cows.part" / "0.png").write_text("x")
+    folder.prepare(FINGERPRINT)
+    assert not (folder.path / ".uamp-cows.part").exists()
+    assert not folder.is_whole("bear", FRAMES)
+    fill(folder, "new")
+    assert contents(folder.path)["bear/1.png"] == b"new"
+
+
+def test_results_of_other_settings_are_refused_and_say_what_differs(folder: ResultFolder) -> None:
+    fill(folder)
+    folder.prepare(FINGERPRINT)
+    other = replace(FINGERPRINT, model="sam2.1-hiera-tiny", protocol="else")
+    with pytest.raises(InputError, match=r"the model \(nano then, sam2.1-hiera-tiny now\) and the protocol") as caught:
+        folder.prepare(other)
+    assert "choose another --output, or --overwrite" in str(caught.value)
+    assert folder.is_whole("bear", FRAMES)
+    folder.prepare(other, overwrite=True)
+    assert not (folder.path / "bear").exists()
+    folder.prepare(other)
+
+
+def test_overwriting_removes_the_sequences_of_the_earlier_run_too(folder: ResultFolder) -> None:
+    fill(folder)
+    folder.prepare(replace(FINGERPRINT, sequences={"wolf": {"frames": 1}}), overwrite=True)
+    assert [path.name for path in folder.path.iterdir()] == [RECORD]
+
+
+def test_files_of_another_origin_are_never_removed(tmp_path: Path) -> None:
+    folder = ResultFolder(tmp_path / "sam2")
+    (tmp_path / "sam2" / "bear").mkdir(parents=True)
+    (tmp_path / "sam2" / "bear" / "thesis.tex").write_text("x")
+    with pytest.raises(InputError, match=r"no run\.json"):
+        folder.prepare(FINGERPRINT)
+    with pytest.raises(InputError, match=r"thesis\.tex is not a result"):
+        folder.prepare(FINGERPRINT, overwrite=True)
+    assert list(contents(tmp_path)) == ["sam2/bear/thesis.tex"]
+
+
+def test_a_record_that_names_folders_elsewhere_removes_nothing_there(folder: ResultFolder) -> None:
+    elsewhere = folder.path.parent / "photos"
+    elsewhere.mkdir()
+    (elsewhere / "me.png").write_text("x")
+    strange = replace(FINGERPRINT, sequences={"../photos": {}})
+    (folder.path / RECORD).write_text(strange.as_json())
+    folder.prepare(FINGERPRINT, overwrite=True)
+    assert (elsewhere / "me.png").exists()
+
+
+def test_a_damaged_record_vouches_for_nothing(folder: ResultFolder) -> None:
+    (folder.path / RECORD).write_text("{")
+    with pytest.raises(InputError, match=r"no run\.json"):
+        folder.prepare(FINGERPRINT)
+    folder.prepare(FINGERPRINT, overwrite=True)
+    folder.prepare(FINGERPRINT)
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(InputError, match=r"file.* cannot be written \(not a directory\): choose another --output"):
+        ResultFolder(tmp_path / "file" / "sam2").prepare(FINGERPRINT)

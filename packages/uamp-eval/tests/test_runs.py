@@ -1,0 +1,148 @@
+"""Whole runs with the bundled model: what is written, what is kept, and what a killed run leaves."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_videos import MANY, TinyVideo, contents, read_mask, write_mask
+from uamp_eval.results_store import RECORD
+from uamp_eval.runs import run_benchmark
+from uamp_eval.sequences import Ids
+from uamp_model import InputError, VideoTracker, load_tracker
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+SCRIPT = Path(__file__).with_name("run_tiny.py")
+
+
+@pytest.fixture(scope="module")
+def tracker() -> VideoTracker:
+    return load_tracker("nano", device="cpu", precision="fp32")
+
+
+class Diary:
+    """A progress display that remembers."""
+
+    def __init__(self) -> None:
+        self.pages: list[tuple[object, ...]] = []
+        self.frames = 0
+
+    def run_started(self, frames: int, kept: int) -> None:
+        self.pages.append(("run", frames, kept))
+
+    def sequence_started(self, name: str, frames: int) -> None:
+        self.pages.append(("start", name, frames))
+
+    def frame_done(self) -> None:
+        self.frames += 1
+
+    def sequence_finished(self, name: str) -> None:
+        self.pages.append(("end", name, self.frames))
+
+
+def test_listed_frames_are_written_for_every_setting_and_progress_is_told(
+    tracker: VideoTracker, tmp_path: Path
+) -> None:
+    videos = (TinyVideo("a", length=7, listed_every=3, enters={1: 1}, size=(30, 44)), TinyVideo("b", length=2))
+    trackers, diary = {"sam2": tracker, "twin": tracker.with_memory("sam2")}, Diary()
+    summary = run_benchmark(trackers, videos, tmp_path, write=write_mask, protocol="tiny", progress=diary)
+    frames = ["a/00000.png", "a/00001.png", "a/00003.png", "a/00006.png", "b/00000.png", "b/00001.png"]
+    assert list(contents(tmp_path)) == [f"{m}/{f}" for m in ("sam2", "twin") for f in (*frames, RECORD)]
+    assert read_mask(tmp_path / "sam2/a/00003.png").shape == (30, 44)
+    assert not read_mask(tmp_path / "sam2/a/00000.png").any()
+    assert np.unique(read_mask(tmp_path / "twin/a/00001.png")).tolist() == [0, 1]
+    assert diary.pages == [("run", 9, 0), ("start", "a", 7), ("end", "a", 7), ("start", "b", 2), ("end", "b", 9)]
+    assert (summary.sequences, summary.kept, summary.frames, summary.processes) == (2, 0, 9, 1)
+    assert summary.folders == {"sam2": tmp_path / "sam2", "twin": tmp_path / "twin"}
+    assert summary.frames_per_second > 0
+
+
+def test_whole_sequences_are_kept_and_others_done_again(tracker: VideoTracker, tmp_path: Path) -> None:
+    trackers = {"sam2": tracker, "twin": tracker.with_memory("sam2")}
+    run_benchmark(trackers, MANY, tmp_path, write=write_mask, protocol="tiny")
+    before = contents(tmp_path)
+    kept = (tmp_path / "sam2/bear/00000.png").stat().st_mtime_ns
+    (tmp_path / "twin/cows/00002.png").unlink()
+    again = []
+
+    def write(path: Path, ids: Ids) -> None:
+        again.append(path.name)
+        write_mask(path, ids)
+
+    summary = run_benchmark(trackers, MANY, tmp_path, write=write, protocol="tiny")
+    assert (summary.sequences, summary.kept, summary.frames) == (1, 2, 6)
+    assert len(again) == 6  # one setting lacked the sequence
+    assert (tmp_path / "sam2/bear/00000.png").stat().st_mtime_ns == kept
+    assert contents(tmp_path) == before
+    nothing = run_benchmark(trackers, MANY, tmp_path, write=write, protocol="tiny")
+    assert (nothing.sequences, nothing.kept, nothing.frames) == (0, 3, 0)
+
+
+def test_a_killed_run_goes_on_and_ends_with_the_same_files(tracker: VideoTracker, tmp_path: Path) -> None:
+    # cows has 6 frames and is done first, then dogs with 5: the third mask of dogs is the ninth
+    killed = subprocess.run(
+        [sys.executable, str(SCRIPT), str(tmp_path), "--kill-at", "9"],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    left = tmp_path / "many" / "sam2"
+    assert sorted(path.name for path in left.iterdir()) == [".uamp-dogs.part", "cows", RECORD]
+    assert len(list((left / "cows").iterdir())) == 6
+    summary = run_benchmark({"sam2": tracker}, MANY, tmp_path / "many", write=write_mask, protocol="tiny")
+    assert (summary.sequences, summary.kept) == (2, 1)
+    run_benchmark({"sam2": tracker}, MANY, tmp_path / "whole", write=write_mask, protocol="tiny")
+    assert contents(tmp_path / "many") == contents(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError("The disk is full: free some space.")])
+def test_an_interrupt_or_a_full_disk_leaves_whole_sequences_only(
+    tracker: VideoTracker, tmp_path: Path, error: BaseException
+) -> None:
+    written = 0
+
+    def write(path: Path, ids: Ids) -> None:
+        nonlocal written
+        written += 1
+        if written == 8:
+            raise error
+        write_mask(path, ids)
+
+    with pytest.raises(type(error)) as caught:
+        run_benchmark({"sam2": tracker}, MANY, tmp_path, write=write, protocol="tiny")
+    assert caught.value is error
+    assert sorted(path.name for path in (tmp_path / "sam2").iterdir()) == ["cows", RECORD]
+
+
+def test_results_of_another_run_are_not_taken_for_ones_own(tracker: VideoTracker, tmp_path: Path) -> None:
+    run_benchmark({"sam2": tracker}, MANY[:1], tmp_path, write=write_mask, protocol="tiny")
+    with pytest.raises(InputError, match=r"the data \(1 sequences then, 2 now\): choose another --output"):
+        run_benchmark({"sam2": tracker}, MANY[:2], tmp_path, write=write_mask, protocol="tiny")
+    with pytest.raises(InputError, match=r"the protocol \(tiny then, other now\)"):
+        run_benchmark({"sam2": tracker}, MANY[:1], tmp_path, write=write_mask, protocol="other")
+    summary = run_benchmark({"sam2": tracker}, MANY[:1], tmp_path, write=write_mask, protocol="other", overwrite=True)
+    assert (summary.sequences, summary.kept) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("videos", "sentence"),
+    [
+        ((), "no sequence to run"),
+        ((MANY[0], TinyVideo("bear", length=2)), "bear is named twice"),
+        ((TinyVideo("none", length=0),), "none has no frames"),
+        ((TinyVideo("../up"),), "cannot be the name"),
+        ((TinyVideo("v", enters={}),), "v has no object to track"),
+    ],
+)
+def test_lists_that_cannot_be_run_are_refused_before_anything_is_written(
+    tracker: VideoTracker, tmp_path: Path, videos: tuple[TinyVideo, ...], sentence: str
+) -> None:
+    with pytest.raises(InputError, match=sentence):
+        run_benchmark({"sam2": tracker}, videos, tmp_path / "out", write=write_mask, protocol="tiny")
+    assert not (tmp_path / "out").exists()
