@@ -160,12 +160,12 @@ def test_score_frame_takes_any_integers() -> None:
         np.testing.assert_array_equal(wide, expected)
 
 
-def test_object_masks_are_cut_to_the_box_of_everything() -> None:
+def test_object_masks_are_cut_to_boxes() -> None:
     truth, prediction = np.zeros((20, 30), np.uint8), np.zeros((20, 30), np.uint8)
     truth[3:5, 10:14], prediction[18:, 12] = 1, 2
-    first, second = object_masks(prediction, truth, [1, 2])
-    assert first[0].shape == second[1].shape == (18, 6)
-    assert [int(mask.sum()) for pair in (first, second) for mask in pair] == [0, 8, 2, 0]
+    pairs = list(object_masks(prediction, truth, [1, 2, 3]))
+    assert [masks[0].shape for masks in pairs] == [(4, 6), (3, 3), (0, 0)]
+    assert [int(mask.sum()) for masks in pairs for mask in masks] == [0, 8, 2, 0, 0, 0]
 
 
 @pytest.mark.parametrize(("shape", "radius"), [((480, 854), 8), ((1080, 1920), 18), ((3, 4), 1), ((75, 100), 1)])

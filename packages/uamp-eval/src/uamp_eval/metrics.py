@@ -104,7 +104,8 @@ def boundary_f(prediction: Mask, truth: Mask, void: Mask | None = None, bound: f
         ValueError: The shapes differ or are not H×W.
     """
     prediction, truth = _without_void(prediction, truth, void)
-    return _boundary_f(prediction, truth, box_of(prediction | truth), matching_radius(truth.shape, bound))
+    box = box_of(prediction | truth)
+    return _boundary_f(prediction[box], truth[box], matching_radius(truth.shape, bound))
 
 
 def score_frame(
@@ -126,22 +127,18 @@ def score_frame(
     """
     jaccards, boundaries = np.ones(len(object_ids)), np.ones(len(object_ids))
     radius = matching_radius(truth.shape)
-    for n, masks in enumerate(object_masks(prediction, truth, object_ids, void)):
-        predicted, true = masks
-        either = predicted | true
-        union, intersection = np.count_nonzero(either), np.count_nonzero(predicted & true)
+    for n, (predicted, true) in enumerate(object_masks(prediction, truth, object_ids, void)):
+        union, intersection = np.count_nonzero(predicted | true), np.count_nonzero(predicted & true)
         if intersection < union:  # equal masks, also empty ones, score 1
             jaccards[n] = intersection / union
-            # The masks of a single object fill the crop as it is.
-            box = box_of(either) if len(object_ids) > 1 else (slice(None), slice(None))
-            boundaries[n] = _boundary_f(predicted, true, box, radius)
+            boundaries[n] = _boundary_f(predicted, true, radius)
     return jaccards, boundaries
 
 
 def object_masks(
     prediction: Ids, truth: Ids, object_ids: Sequence[int], void: Mask | None = None
 ) -> Iterator[tuple[Mask, Mask]]:
-    """Tell objects apart in the part of a frame that shows any.
+    """Tell the objects of a frame apart.
 
     Args:
         prediction: H×W object ids, 0 for background.
@@ -150,8 +147,8 @@ def object_masks(
         void: H×W bool; pixels to take out of all masks.
 
     Yields:
-        Predicted and true mask of each object, bool, cut to the box of everything in either map, and one pixel more on
-        each side where the frame has one.
+        Predicted and true mask of each object, bool, cut to a box that holds both, and one pixel more on each side
+        where the frame has one.
 
     Raises:
         ValueError: The shapes differ or are not H×W, or an id is below 1.
@@ -168,6 +165,9 @@ def object_masks(
         if counted is not None:
             predicted &= counted
             true &= counted
+        if len(object_ids) > 1:  # the box of a single object is mostly that of everything
+            box = box_of(predicted | true)
+            predicted, true = predicted[box], true[box]
         yield predicted, true
 
 
@@ -252,9 +252,8 @@ def matching_radius(shape: tuple[int, ...], bound: float = BOUNDARY_TOLERANCE) -
     return math.floor(bound) if bound >= 1 else math.ceil(bound * math.hypot(*shape))
 
 
-def _boundary_f(prediction: Mask, truth: Mask, box: tuple[slice, slice], radius: int) -> float:
-    """Measure F of two masks; outside the box, which is one pixel wider than both, there are no boundaries."""
-    prediction, truth = prediction[box], truth[box]
+def _boundary_f(prediction: Mask, truth: Mask, radius: int) -> float:
+    """Measure F of two masks that are cut to their box, which is one pixel wider than both where the frame is."""
     if not truth.size:
         return 1.0
     boundaries = pair_boundaries(prediction, truth, radius)
