@@ -35,7 +35,7 @@ class ScoringRule(Enum):
     | | `DAVIS`, semi-supervised | `YOUTUBE_VOS` |
     |---|---|---|
     | objects | 1 to the highest id of the first annotation, used or not | those given as prompts |
-    | frames | all but the first and the last | an object's annotated frames after the one in which it is given |
+    | annotated frames | all but the first and the last | those after the one in which an object is given |
     | 255 in the truth | background | does not count |
     """
 
@@ -162,24 +162,17 @@ def _plan(sequence: VideoSequence, rule: ScoringRule) -> _Plan:
             raise InputError(f"{sequence.name} gives no object to track, so it has nothing to score: leave it out.")
         first = min(objects.values())
         return _Plan(objects, tuple(frame for frame in sequence.annotated if frame >= first))
-    count = len(sequence.frame_names)
+    count = len(sequence.annotated)
     if count < 3:
         raise InputError(
-            f"{sequence.name} has {count} frame{'s' if count != 1 else ''}, but the first and the last do not count, "
-            "so it has nothing to score: leave it out."
+            f"{sequence.name} has {count} annotated frame{'s' if count != 1 else ''}, but the first and the last do not "
+            "count, so it has nothing to score: leave it out."
         )
-    unknown = sorted(set(range(count - 1)) - set(sequence.annotated))
-    if unknown:
-        others = f" ({len(unknown)} are missing)" if len(unknown) > 1 else ""
-        raise InputError(
-            f"{sequence.name} has no annotation for frame {sequence.frame_names[unknown[0]]}{others}, so it cannot be "
-            "scored: add it, or score sparse annotations by the YouTube-VOS rule."
-        )
-    first_truth = sequence.annotation(0)
+    first_truth = sequence.annotation(sequence.annotated[0])
     highest = int(np.max(first_truth, where=first_truth != VOID_ID, initial=0))
     if highest == 0:
-        raise InputError(f"{sequence.name} shows no object in its first annotation, so it has nothing to score.")
-    return _Plan(dict.fromkeys(range(1, highest + 1), 1), tuple(range(1, count - 1)))
+        raise InputError(f"{sequence.name} shows no object in its first annotation: leave it out.")
+    return _Plan(dict.fromkeys(range(1, highest + 1), 0), tuple(sequence.annotated[1:-1]))
 
 
 def _check_folders(sequences: Sequence[VideoSequence], results: Path) -> None:
