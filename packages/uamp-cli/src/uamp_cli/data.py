@@ -1,4 +1,4 @@
-"""`uamp data`: make data sets."""
+"""`uamp data`: fetch, check and make data sets."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from uamp_model.errors import InputError
 
+from uamp_cli.data_check import check
 from uamp_cli.terminal import err_console, out_console
 
 if TYPE_CHECKING:
     from uamp_data.synthetic import SyntheticClip
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, help="Make data sets.")
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Fetch, check and make data sets.")
 
 _RESOLUTION = "480p"
 """DAVIS calls its folder of pictures so, and readers of the layout look there whatever the size is."""
@@ -21,7 +22,10 @@ _SMALLEST_SIDE, _MOST_OBJECTS, _JPEG_QUALITY = 32, 8, 95
 
 @app.callback()
 def _data() -> None:
-    """Make data sets."""
+    """Fetch, check and make data sets."""
+
+
+app.command()(check)
 
 
 @app.command()

@@ -36,7 +36,7 @@ _COMMANDS = {
     "eval": _Entry("uamp_cli.evaluation", "app", "Measure trackers on DAVIS, YouTube-VOS and trees like them."),
     "train": _Entry("uamp_cli.train", "train", "Train a model as a YAML file says."),
     "models": _Entry("uamp_cli.models", "app", "List, describe and download models."),
-    "data": _Entry("uamp_cli.data", "app", "Make data sets."),
+    "data": _Entry("uamp_cli.data", "app", "Fetch, check and make data sets."),
     "info": _Entry("uamp_cli.info", "info", "Show versions, devices and threads, for a bug report."),
 }
 

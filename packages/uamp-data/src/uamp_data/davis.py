@@ -6,12 +6,20 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from uamp_data.errors import DataError
-from uamp_data.layout import FRAMES_FOLDER, LISTS_FOLDER, MASKS_FOLDER, Layout, choose, require_root, wrong_layout
+from uamp_data.layout import (
+    FRAMES_FOLDER,
+    LISTS_FOLDER,
+    MASKS_FOLDER,
+    RESOLUTIONS,
+    Layout,
+    choose,
+    require_root,
+    wrong_layout,
+)
 from uamp_data.numbering import list_folders, match_masks, numbered_pictures
 from uamp_data.sequence import DiskSequence, SequenceList
 
 YEARS = (2016, 2017)
-RESOLUTION = "480p"
 
 
 class DavisDataset(SequenceList):
@@ -26,7 +34,7 @@ class DavisDataset(SequenceList):
         root: str | Path,
         year: int = 2017,
         split: str = "val",
-        resolution: str = RESOLUTION,
+        resolution: str = RESOLUTIONS[0],
         sequences: Iterable[str] | None = None,
     ) -> None:
         """Lists the split.
@@ -45,7 +53,7 @@ class DavisDataset(SequenceList):
         self.root, self.year, self.split, self.resolution = Path(root), year, split, resolution
         require_root(self.root)
         if year not in YEARS:
-            raise DataError(f"There is no DAVIS of {year} for one given mask per object: use 2016 or 2017.")
+            raise DataError(f"There is no DAVIS of {year} whose first masks are given: use 2016 or 2017.")
         if not all((self.root / folder).is_dir() for folder in (LISTS_FOLDER, FRAMES_FOLDER, MASKS_FOLDER)):
             raise wrong_layout(self.root, Layout.DAVIS)
         _require_resolution(self.root, resolution)
@@ -93,7 +101,7 @@ def split_lists(root: Path, year: int) -> dict[str, Path]:
     return found
 
 
-def find_list(root: Path, year: int, split: str, resolution: str = RESOLUTION) -> Path:
+def find_list(root: Path, year: int, split: str, resolution: str = RESOLUTIONS[0]) -> Path:
     """The file that lists a split's sequences.
 
     Raises:

@@ -12,6 +12,9 @@ from uamp_data.numbering import list_folders
 
 FRAMES_FOLDER, MASKS_FOLDER, LISTS_FOLDER, META_FILE = "JPEGImages", "Annotations", "ImageSets", "meta.json"
 
+RESOLUTIONS = ("480p", "Full-Resolution", "1080p")
+"""The folders in which DAVIS keeps its pictures."""
+
 
 class Layout(enum.Enum):
     """The arrangements of folders that are understood."""
@@ -28,7 +31,7 @@ class Layout(enum.Enum):
 
 def find_layout(root: Path) -> Layout | None:
     """Tells by its folders which layout a tree has; None if none that is known."""
-    if (root / LISTS_FOLDER).is_dir():
+    if _is_davis(root):
         return Layout.DAVIS
     if youtube_splits(root):
         return Layout.YOUTUBE_VOS
@@ -45,7 +48,7 @@ def plain_trees(root: Path) -> list[Path]:
     return [
         folder
         for folder in (root, *list_folders(root))
-        if (folder / FRAMES_FOLDER).is_dir() and (folder / MASKS_FOLDER).is_dir()
+        if (folder / FRAMES_FOLDER).is_dir() and (folder / MASKS_FOLDER).is_dir() and not _is_davis(folder)
     ]
 
 
@@ -71,6 +74,9 @@ def wrong_layout(root: Path, wanted: Layout) -> DataError:
             f"{root} is laid out as {found.value}, not as {wanted.value}: name a {wanted.value} tree or read this one "
             f"as {found.value}."
         )
+    if wanted is Layout.DAVIS and found is wanted:
+        missing = next(name for name in (LISTS_FOLDER, FRAMES_FOLDER, MASKS_FOLDER) if not (root / name).is_dir())
+        return DataError(f"The DAVIS tree {root} has no {missing}: unpack DAVIS again.")
     if find_layout(root.parent) is wanted:
         return DataError(f"{root} lies inside a {wanted.value} tree: name {root.parent}.")
     needs = {
@@ -104,6 +110,10 @@ def choose(names: Iterable[str], wanted: Iterable[str] | None, where: str) -> li
         hint = f"did you mean {near[0]}?" if near else f"choose from {shown}."
         raise DataError(f"There is no sequence {name!r} in {where}; {hint}")
     return [name for name in known if name in chosen]
+
+
+def _is_davis(root: Path) -> bool:
+    return (root / LISTS_FOLDER).is_dir() or any((root / FRAMES_FOLDER / name).is_dir() for name in RESOLUTIONS)
 
 
 def _is_youtube_split(folder: Path) -> bool:

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from PIL import Image as Pictures
 
 from uamp_data.atomic import create_temporary, replace, unwritable
-from uamp_data.errors import DataError
+from uamp_data.errors import DataError, FileError
 from uamp_data.png import GREY, PALETTE, is_png, parse_png
 
 Ids = npt.NDArray[np.uint8]
@@ -19,6 +19,7 @@ VOID = 255
 
 _LARGEST_GREY_ID = 127
 _HALF = 128
+_SAVE_AS = "save it as a palette or 8-bit grey PNG"
 _LOSSY = ("JPEG", "MPO")
 _REFUSED_COLOUR_TYPES = {2: "RGB colours", 4: "grey with transparency", 6: "RGB colours with transparency"}
 
@@ -98,17 +99,17 @@ def read_annotation(path: str | Path) -> Ids:
     try:
         data = path.read_bytes()
         if not data:
-            raise DataError(f"The mask {path} is empty: replace it.")
+            raise _mask_error(path, "is empty", "replace it")
         if not is_png(data):
-            raise DataError(f"The mask {path} is not a PNG: save it as a palette or 8-bit grey PNG.")
+            raise _mask_error(path, "is not a PNG", _SAVE_AS)
         header = parse_png(data)
         if header is None:
-            raise DataError(f"The mask {path} is damaged or cut off: replace it.")
+            raise _mask_error(path, "is damaged or cut off", "replace it")
         if header.bit_depth == 16:
-            raise DataError(f"The mask {path} has 16 bits: save it as a palette or 8-bit grey PNG.")
+            raise _mask_error(path, "has 16 bits", _SAVE_AS)
         if header.colour_type not in (GREY, PALETTE):
             kind = _REFUSED_COLOUR_TYPES.get(header.colour_type, "an unknown colour type")
-            raise DataError(f"The mask {path} has {kind}: save it as a palette or 8-bit grey PNG.")
+            raise _mask_error(path, f"has {kind}", _SAVE_AS)
         with Pictures.open(io.BytesIO(data), formats=("PNG",)) as picture:
             picture.load()
             return _stored_ids(picture, header.bit_depth)
@@ -150,12 +151,16 @@ def write_mask(path: str | Path, ids: npt.NDArray[np.integer] | npt.NDArray[np.b
 
 def _unreadable(path: Path, error: Exception) -> DataError:
     if isinstance(error, FileNotFoundError):
-        return DataError(f"The mask {path} does not exist: check the path.")
+        return _mask_error(path, "does not exist", "check the path")
     if isinstance(error, IsADirectoryError):
-        return DataError(f"The mask {path} is a folder: name a picture in it.")
+        return _mask_error(path, "is a folder", "name a picture in it")
     if isinstance(error, PermissionError):
-        return DataError(f"The mask {path} cannot be read (permission denied): change its permissions.")
-    return DataError(f"The mask {path} is damaged or not a picture: save it again as PNG.")
+        return _mask_error(path, "cannot be read (permission denied)", "change its permissions")
+    return _mask_error(path, "is damaged or not a picture", "save it again as PNG")
+
+
+def _mask_error(path: Path, problem: str, remedy: str) -> FileError:
+    return FileError(path, problem, remedy, kind="The mask")
 
 
 def _stored_ids(picture: Pictures.Image, bit_depth: int) -> Ids:

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image as Pictures
 from PIL import ImageOps
 
-from uamp_data.errors import DataError
+from uamp_data.errors import DataError, FileError
 from uamp_data.frames import DEFAULT_RATE, Frame, Image, VideoReader
 
 PICTURE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm"})
@@ -137,15 +137,15 @@ def _upright_size(path: Path) -> tuple[int, int]:
     return (height, width) if sideways else (width, height)
 
 
-def unreadable_picture(path: Path, error: Exception) -> DataError:
+def unreadable_picture(path: Path, error: Exception) -> FileError:
     """Says in one sentence why a picture could not be read and what to do."""
     if isinstance(error, FileNotFoundError):
-        return DataError(f"{path} does not exist: check the path.")
+        return FileError(path, "does not exist", "check the path")
     if isinstance(error, PermissionError):
-        return DataError(f"{path} cannot be read (permission denied): change its permissions.")
+        return FileError(path, "cannot be read (permission denied)", "change its permissions")
     if path.is_file() and path.stat().st_size == 0:
-        return DataError(f"{path} is empty: replace it or leave it out.")
-    return DataError(f"{path} is damaged or not a picture: replace it or leave it out.")
+        return FileError(path, "is empty", "replace it or leave it out")
+    return FileError(path, "is damaged or not a picture", "replace it or leave it out")
 
 
 def _natural_key(path: Path) -> tuple[NaturalName, str]:

@@ -12,7 +12,7 @@ from typing import overload
 import numpy as np
 from PIL import Image as Pictures
 
-from uamp_data.errors import DataError
+from uamp_data.errors import DataError, FileError
 from uamp_data.frames import Image
 from uamp_data.masks import VOID, Ids, read_annotation
 from uamp_data.pictures import read_picture, unreadable_picture
@@ -193,9 +193,11 @@ def check_size(mask: Path, shape: tuple[int, ...], frame: Path) -> None:
     """
     width, height = stored_size(frame)
     if shape != (height, width):
-        raise DataError(
-            f"The mask {mask} is {shape[1]}×{shape[0]} pixels but its frame {frame.name} is {width}×{height}: "
-            "replace it by one of the frame's size."
+        raise FileError(
+            mask,
+            f"is {shape[1]}×{shape[0]} pixels but its frame {frame.name} is {width}×{height}",
+            "replace it by one of the frame's size",
+            kind="The mask",
         )
 
 
