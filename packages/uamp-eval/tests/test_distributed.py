@@ -2,6 +2,8 @@
 
 import json
 import os
+import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -98,9 +100,59 @@ def test_two_processes_write_what_one_writes_also_if_one_has_nothing_to_do(tmp_p
     assert together == alone
 
 
-def test_the_error_of_one_process_ends_the_others_with_its_sentence(tmp_path: Path) -> None:
+def run_pair(*command: str) -> list[tuple[int, str]]:
+    """Exit codes and stderr of two processes that find each other without a launcher, which would end the second."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    place = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, *command], env={**os.environ, **place, "RANK": rank}, stderr=subprocess.PIPE, text=True
+        )
+        for rank in ("0", "1")
+    ]
+    try:
+        errors = [process.communicate(timeout=150)[1] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    return [(process.returncode, error) for process, error in zip(processes, errors, strict=True)]
+
+
+def test_the_error_of_one_process_ends_the_other_with_its_sentence(tmp_path: Path) -> None:
     # process 0 has 2,000 frames to do, process 1 fails on its first
-    done = launch(tmp_path, "--spoil")
-    assert done.returncode != 0
-    assert "UampError in process 1: The disk is full of bears: free some space." in done.stderr
-    assert not [path for path in (tmp_path / "many" / "sam2").iterdir() if path.name in ("bear", "long")]
+    first, second = run_pair(str(SCRIPT), str(tmp_path), "--spoil")
+    assert first == (2, "OtherProcessError in process 0: The disk is full of bears: free some space.\n")
+    assert second == (2, "UampError in process 1: The disk is full of bears: free some space.\n")
+    assert [path.name for path in (tmp_path / "many" / "sam2").iterdir()] == ["run.json"]
+
+
+TEAMWORK = """
+import os, signal, sys
+from uamp_eval.distributed import OtherProcessError, join_team
+from uamp_model.errors import InputError
+
+def refuse():
+    raise InputError("No.")
+
+with join_team() as team:
+    assert team.agree(lambda: {"rank": team.rank}) == {"rank": 0}
+    assert team.together(lambda: team.rank * 10) == [0, 10]
+    try:
+        team.agree(refuse)
+    except (InputError, OtherProcessError) as error:
+        assert (type(error).__name__, str(error)) == (["InputError", "OtherProcessError"][team.rank], "No.")
+    team.patience = 1.0
+    try:
+        team.together(lambda: os.kill(os.getpid(), signal.SIGKILL) if team.rank == 1 else None)
+    except OtherProcessError as error:
+        sys.exit(str(error))
+"""
+
+
+def test_processes_agree_exchange_and_notice_when_one_is_gone() -> None:
+    first, second = run_pair("-c", TEAMWORK)
+    assert first[0] == 1
+    assert "Process 1 has been silent for 1 s: stop all processes and start them again" in first[1]
+    assert second == (-signal.SIGKILL, "")

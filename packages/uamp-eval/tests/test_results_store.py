@@ -101,6 +101,17 @@ def test_files_of_another_origin_are_never_removed(tmp_path: Path) -> None:
     assert list(contents(tmp_path)) == ["sam2/bear/thesis.tex"]
 
 
+def test_clearing_removes_results_and_nothing_else(folder: ResultFolder) -> None:
+    fill(folder)
+    (folder.path / "notes").mkdir()
+    folder.clear(["bear", "wolf"])
+    assert [path.name for path in folder.path.iterdir()] == ["notes"]
+    (folder.path / "notes").rmdir()
+    folder.clear([])
+    assert not folder.path.exists()
+    folder.clear(["bear"])
+
+
 def test_a_record_that_names_folders_elsewhere_removes_nothing_there(folder: ResultFolder) -> None:
     elsewhere = folder.path.parent / "photos"
     elsewhere.mkdir()

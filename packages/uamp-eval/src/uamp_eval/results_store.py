@@ -9,7 +9,7 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,6 +64,19 @@ class ResultFolder:
                 partial = self.path / f"{_PREFIX}{RECORD}{_SUFFIX}"
                 partial.write_text(fingerprint.as_json(), encoding="utf-8")
                 partial.replace(self.path / RECORD)
+
+    def clear(self, sequences: Iterable[str]) -> None:
+        """Remove the results of these sequences and the record; the folder goes too if nothing else is in it.
+
+        Raises:
+            InputError: if there are other files among the results, or they cannot be removed.
+        """
+        with _written(self.path):
+            for sequence in sequences:
+                self._discard(sequence)
+            (self.path / RECORD).unlink(missing_ok=True)
+            if self.path.is_dir() and not any(self.path.iterdir()):
+                self.path.rmdir()
 
     def is_whole(self, sequence: str, frame_names: Sequence[str]) -> bool:
         """Whether a sequence has a mask for each of these frames and no other mask."""
