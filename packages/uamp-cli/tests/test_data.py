@@ -1,5 +1,6 @@
 """`uamp data synth`."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -46,3 +47,33 @@ def test_a_folder_with_something_in_it_is_refused(run: Run, tmp_path: Path) -> N
     (tmp_path / "note.txt").write_text("mine")
     assert "not empty" in run("data", "synth", tmp_path, *SMALL).refused()
     assert "note.txt" in run("data", "synth", tmp_path / "note.txt", *SMALL).refused()
+
+
+def test_check_of_a_generated_tree(run: Run, tmp_path: Path) -> None:
+    assert run("data", "synth", "tree", *SMALL).code == 0
+    outcome = run("data", "check", "tree", "--json", "report.json")
+    assert outcome.code == 0, outcome
+    assert outcome.out.splitlines() == ["tree (DAVIS): 2 videos, 6 frames, 6 masks, no problems."]
+    assert json.loads((tmp_path / "report.json").read_text())["problems"] == []
+
+
+def test_check_lists_problems_each_on_a_line(run: Run, tmp_path: Path) -> None:
+    run("data", "synth", "tree", *SMALL)
+    (tmp_path / "tree" / "ImageSets" / "2017" / "val.txt").write_text("[bold]gone\n")
+    for path in sorted((tmp_path / "tree" / "Annotations").rglob("00001.png")):
+        path.write_bytes(path.read_bytes()[:-5])
+    outcome = run("data", "check", "tree", "--json", "report.json")
+    assert outcome.code == 2
+    header, *lines, summary = outcome.out.splitlines()
+    assert header.split() == ["path", "problem", "what", "to", "do"]
+    assert "[bold]gone" in lines[0]
+    assert [line for line in lines if "00001.png" in line and "is damaged or cut off" in line] == lines[1:]
+    assert summary == "tree (DAVIS): 2 videos, 6 frames, 6 masks, 3 problems."
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert [problem["what_to_do"] for problem in report["problems"][1:]] == ["replace it", "replace it"]
+
+
+def test_check_of_what_is_no_data_set(run: Run, tmp_path: Path) -> None:
+    assert "does not exist" in run("data", "check", "nothing").refused()
+    assert "no data set" in run("data", "check", tmp_path).refused()
+    assert "--json" in run("data", "check", tmp_path, "--json", tmp_path).refused()
