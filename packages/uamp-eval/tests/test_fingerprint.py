@@ -51,6 +51,12 @@ def test_differences_are_told_in_words(taken: Fingerprint, tracker: VideoTracker
     assert differences(stored, fewer) == ["the data (3 sequences then, 1 now)"]
     longer = (MANY[0], replace(MANY[1], length=7), MANY[2])
     assert differences(stored, take_fingerprint(tracker, longer, "tiny", weights=taken.weights)) == ["the data (cows)"]
+    tuned = replace(taken, memory_settings={"write": 0.5, "read": 0.0}, versions={**taken.versions, "uamp-eval": "9"})
+    retuned = replace(tuned, memory_settings={"write": 0.4, "read": 0.0}, versions=taken.versions)
+    assert differences(json.loads(tuned.as_json()), retuned) == [
+        "the settings of the memory (write 0.5 then, 0.4 now)",
+        f"the version of uamp (uamp-eval 9 then, {taken.versions['uamp-eval']} now)",
+    ]
     assert differences({"format": 0}, taken) == ["the version of uamp"]
 
 

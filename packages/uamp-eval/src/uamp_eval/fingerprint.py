@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, is_dataclass
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -69,7 +69,6 @@ def take_fingerprint(
     protocol: str,
     *,
     weights: str | None = None,
-    memory_settings: Mapping[str, Any] | None = None,
 ) -> Fingerprint:
     """Describe a run of one tracker over some videos.
 
@@ -78,13 +77,13 @@ def take_fingerprint(
         sequences: the videos; none of their pictures is read for this.
         protocol: such as "DAVIS 2017 val".
         weights: the network's `weights_digest`, if it is known already.
-        memory_settings: JSON values of the memory setting.
     """
+    settings = getattr(tracker, "settings", None)  # the numbers behind the memory setting's name
     return Fingerprint(
         model=tracker.name,
         weights=weights_digest(tracker.model) if weights is None else weights,
         memory=tracker.memory,
-        memory_settings=dict(memory_settings or {}),
+        memory_settings=asdict(settings) if is_dataclass(settings) and not isinstance(settings, type) else {},
         precision=str(tracker.dtype).removeprefix("torch."),
         image_size=tracker.image_size,
         protocol=protocol,
@@ -123,8 +122,14 @@ def _put(name: str, then: Any, now: Any) -> str:
     if name == "sequences" and isinstance(then, dict) and len(then) != len(now):
         return f"{spoken} ({len(then)} sequences then, {len(now)} now)"
     if name == "sequences" and isinstance(then, dict):
-        changed = next((one for one in now if then.get(one) != now[one]), "their order")
-        return f"{spoken} ({changed})"
+        return f"{spoken} ({next(one for one in now if then.get(one) != now[one])})"
+    if name in ("memory_settings", "versions") and isinstance(then, dict):
+        changes = [
+            f"{key} {then.get(key)} then, {now.get(key)} now"
+            for key in {**then, **now}
+            if then.get(key) != now.get(key)
+        ]
+        return f"{spoken} ({'; '.join(changes)})"
     return spoken
 
 
