@@ -37,6 +37,7 @@ _COMMANDS = {
     "train": _Entry("uamp_cli.train", "train", "Train a model as a YAML file says."),
     "models": _Entry("uamp_cli.models", "app", "List, describe and download models."),
     "data": _Entry("uamp_cli.data", "app", "Fetch, check and make data sets."),
+    "bench": _Entry("uamp_cli.bench", "app", "Measure speed on this machine, side by side with others' code."),
     "info": _Entry("uamp_cli.info", "info", "Show versions, devices and threads, for a bug report."),
 }
 

@@ -41,8 +41,8 @@ def reference_score_frame(
 
 def reference_jaccard(prediction: Mask, truth: Mask, void: Mask | None = None) -> float:
     """Intersection over union of two H×W masks without their void pixels; 1 where there is no union."""
-    prediction, truth = _without_void(prediction, void), _without_void(truth, void)
-    intersection, union = np.sum(prediction & truth), np.sum(prediction | truth)
+    counted = np.ones_like(truth) if void is None else ~void
+    intersection, union = np.sum(prediction & truth & counted), np.sum((prediction | truth) & counted)
     return 1.0 if union == 0 else float(intersection / union)
 
 
@@ -60,8 +60,9 @@ def reference_f(prediction: Mask, truth: Mask, void: Mask | None = None, bound: 
         F in [0, 1].
     """
     radius = int(bound) if bound >= 1 else int(np.ceil(bound * np.linalg.norm(truth.shape)))
-    predicted_edges = reference_boundary(_without_void(prediction, void))
-    true_edges = reference_boundary(_without_void(truth, void))
+    counted = np.ones_like(truth) if void is None else ~void
+    predicted_edges = reference_boundary(prediction & counted)
+    true_edges = reference_boundary(truth & counted)
     disk = _disk(radius)
     around_predicted = cv2.dilate(predicted_edges.astype(np.uint8), disk).astype(np.bool_)
     around_true = cv2.dilate(true_edges.astype(np.uint8), disk).astype(np.bool_)
@@ -88,10 +89,6 @@ def reference_boundary(mask: Mask) -> Mask:
     edges[:, -1] = mask[:, -1] ^ below[:, -1]
     edges[-1, -1] = False
     return edges
-
-
-def _without_void(mask: Mask, void: Mask | None) -> Mask:
-    return mask if void is None else mask & ~void
 
 
 def _disk(radius: int) -> NDArray[np.uint8]:
