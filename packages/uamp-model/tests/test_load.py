@@ -32,8 +32,8 @@ def test_unknown_names_are_answered_with_near_ones() -> None:
         load_tracker("nanno")
     with pytest.raises(InputError, match="sam2"):
         load_tracker("nano", memory="sam3")
-    with pytest.raises(InputError, match="not part of this version"):
-        load_tracker("nano", memory="uamp")
+    with pytest.raises(InputError, match="samurai"):
+        load_tracker("nano", memory="samuray")
     with pytest.raises(InputError, match="UAMP"):
         load_tracker("nano", uamp_checkpoint="x.safetensors")
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from uamp_model.memory import MAX_CONDITIONING, MemoryBank, MemoryEntry, Selection, gather, select_recent
+from uamp_model.memory import MAX_CONDITIONING, MemoryBank, MemoryEntry, Retention, Selection, gather, select_recent
 from uamp_model.sam2 import Sam2, build_model
 
 
@@ -21,7 +21,7 @@ def filled(frames: range, model: Sam2, *, prompted: int) -> MemoryBank:
         if frame == prompted:
             bank.remember_prompted(entry(frame))
         else:
-            bank.remember(entry(frame), features_kept=model.num_maskmem, pointers_kept=model.max_obj_ptrs_in_encoder)
+            bank.remember(entry(frame), Retention(model.num_maskmem, model.max_obj_ptrs_in_encoder))
     return bank
 
 

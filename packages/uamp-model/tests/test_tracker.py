@@ -9,7 +9,7 @@ from uamp_model.core import PromptBatch
 from uamp_model.memory import MAX_CONDITIONING
 from uamp_model.preprocess import prepare_frame, prepare_mask
 from uamp_model.sam2 import build_model
-from uamp_model.tracker import binary_entropy
+from uamp_model.uncertainty import binary_entropy
 from uamp_model.unroll import unroll
 
 SIZE = 64

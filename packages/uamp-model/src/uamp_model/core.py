@@ -4,7 +4,7 @@ Training unrolls it over a clip (`unroll.py`), a session wraps it in inference m
 code path. The N objects may belong to one image or to many; their features come already lined up. Shapes: `types.py`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,7 +13,9 @@ from torch import Tensor
 
 from uamp_model import sam2
 from uamp_model.memory import MemoryEntry
+from uamp_model.propagation import keep_past, temper, to_cells
 from uamp_model.sam2 import ImageFeatures, MemoryTokens, Sam2
+from uamp_model.uncertainty import disagreement
 
 PROMPT_LOGIT = 10.0
 """A mask prompt becomes logits of ±10, as in SAM 2: near 1 and 0 after the sigmoid."""
@@ -48,6 +50,7 @@ class FrameOutput:
         logits: N×1×4h×4w of the best hypothesis, `sam2.ABSENT_LOGIT` everywhere if the object is absent.
         pointer: N×C object pointer.
         present: N×1 in {0, 1}, the decision on presence that `logits`, `pointer` and the memory follow.
+        spread: N×1×4h×4w in [0, 1], how far the hypotheses disagree.
     """
 
     hypotheses: Tensor
@@ -57,6 +60,28 @@ class FrameOutput:
     logits: Tensor
     pointer: Tensor
     present: Tensor
+    spread: Tensor
+
+
+Choose = Callable[[sam2.Decoded, slice], Tensor]
+"""Says for some of the objects, those of the slice, which hypothesis is theirs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """What is doubtful about a frame, and how that tells on what is written to memory.
+
+    Attributes:
+        uncertainty: N×1×4h×4w in [0, 1].
+        past: N×D×h×w memory features of the frame before, or None if there is none.
+        write: λ, see `propagation.temper`.
+        keep: μ, see `propagation.keep_past`.
+    """
+
+    uncertainty: Tensor
+    past: Tensor | None
+    write: float = 0.0
+    keep: float = 0.0
 
 
 def track_frame(
@@ -67,6 +92,8 @@ def track_frame(
     *,
     previous: Tensor | None = None,
     present: Tensor | None = None,
+    present_above: float = 0.0,
+    choose: Choose | None = None,
     separately: bool = False,
 ) -> FrameOutput:
     """Find N objects on one frame.
@@ -78,6 +105,8 @@ def track_frame(
         prompt: points or masks of this frame, if there are any.
         previous: N×1×4h×4w mask logits that the points correct, if there are any.
         present: N booleans that overrule the predicted presence (training from scratch knows the truth).
+        present_above: presence logit above which an object is taken to be in view.
+        choose: which hypothesis is taken where there are several; by default that of the highest predicted IoU.
         separately: decode the objects one after the other. The decoder has matrix products of one row per object,
             which torch rounds otherwise for one row than for several; with this, an object's masks do not depend on
             what others are tracked beside it.
@@ -98,7 +127,9 @@ def track_frame(
         clicks = None if points is None or labels is None else (points[row], labels[row])
         start = None if previous is None else previous[row]
         decoded = sam2.decode_masks(model, conditioned[row], features.pick(row), clicks, start, multimask=multimask)
-        outputs.append(_choose(model, decoded, None if present is None else present[row]))
+        known = decoded.presence > present_above if present is None else present[row].view(-1, 1)
+        best = decoded.ious.argmax(dim=1) if choose is None or not multimask else choose(decoded, row)
+        outputs.append(_take(model, decoded, best, known))
     return _join(outputs)
 
 
@@ -115,14 +146,11 @@ def _gives_hypotheses(model: Sam2, point_count: int, *, tracking: bool) -> bool:
     return bool(allowed and model.multimask_min_pt_num <= point_count <= model.multimask_max_pt_num)
 
 
-def _choose(model: Sam2, decoded: sam2.Decoded, present: Tensor | None) -> FrameOutput:
-    """Take the hypothesis with the highest predicted IoU, and blank the objects that are not there."""
-    best = decoded.ious.argmax(dim=1)
+def _take(model: Sam2, decoded: sam2.Decoded, best: Tensor, present: Tensor) -> FrameOutput:
+    """Take the chosen hypotheses, N, and blank the objects that are not there, N×1."""
     row = torch.arange(len(best), device=best.device)
     pointer = sam2.object_pointer(model, decoded.tokens[row, best if decoded.tokens.shape[1] > 1 else 0])
-    here = decoded.presence > 0 if present is None else present.view(-1, 1)
-    if not model.pred_obj_scores:
-        here = torch.ones_like(here)
+    here = present if model.pred_obj_scores else torch.ones_like(present)
     logits = torch.where(here[..., None, None], decoded.hypotheses[row, best].unsqueeze(1), sam2.ABSENT_LOGIT)
     return FrameOutput(
         hypotheses=decoded.hypotheses,
@@ -132,6 +160,7 @@ def _choose(model: Sam2, decoded: sam2.Decoded, present: Tensor | None) -> Frame
         logits=logits,
         pointer=sam2.mix_absence(model, pointer, here.float()),
         present=here.float(),
+        spread=disagreement(decoded.hypotheses, decoded.ious),
     )
 
 
@@ -142,7 +171,8 @@ def _adopt_masks(model: Sam2, features: ImageFeatures, masks: Tensor) -> FrameOu
     logits = F.interpolate(logits, scale_factor=0.25, mode="bilinear", align_corners=False, antialias=True)
     start = model.mask_downsample(masks).float()
     conditioned = features.stride16
-    inner = _choose(model, sam2.decode_masks(model, conditioned, features, None, start, multimask=False), None)
+    decoded = sam2.decode_masks(model, conditioned, features, None, start, multimask=False)
+    inner = _take(model, decoded, decoded.ious.argmax(dim=1), decoded.presence > 0)
     here = masks.flatten(1).any(dim=1, keepdim=True).float()
     return FrameOutput(
         hypotheses=logits,
@@ -152,19 +182,45 @@ def _adopt_masks(model: Sam2, features: ImageFeatures, masks: Tensor) -> FrameOu
         logits=logits,
         pointer=sam2.mix_absence(model, inner.pointer, here),
         present=here,
+        spread=torch.zeros_like(logits),
     )
 
 
 def write_memory(
-    model: Sam2, features: ImageFeatures, output: FrameOutput, frame: int, *, prompted: bool, separately: bool = False
+    model: Sam2,
+    features: ImageFeatures,
+    output: FrameOutput,
+    frame: int,
+    *,
+    prompted: bool,
+    doubt: Doubt | None = None,
+    separately: bool = False,
 ) -> MemoryEntry:
-    """Turn a frame's result into what the objects remember of it; `separately` as for `track_frame`."""
-    rows = _rows(len(output.logits), separately=separately)
+    """Turn a frame's result into what the objects remember of it.
+
+    Args:
+        model: the network.
+        features: of the frame, one row per object.
+        output: of the frame.
+        frame: its number.
+        prompted: whether the masks come from a prompt.
+        doubt: what is doubtful about them; None leaves SAM 2's memory.
+        separately: as for `track_frame`.
+    """
+    logits = output.logits
+    if doubt is not None and doubt.write > 0:
+        logits = temper(logits, doubt.uncertainty, doubt.write)
     encoded = [
-        sam2.encode_memory(model, features.pick(row), output.logits[row], output.present[row], prompted=prompted)
-        for row in rows
+        sam2.encode_memory(model, features.pick(row), logits[row], output.present[row], prompted=prompted)
+        for row in _rows(len(logits), separately=separately)
     ]
-    return MemoryEntry(frame, torch.cat(encoded) if len(encoded) > 1 else encoded[0], output.pointer)
+    memory = torch.cat(encoded) if len(encoded) > 1 else encoded[0]
+    if doubt is None:
+        return MemoryEntry(frame, memory, output.pointer)
+    cells = to_cells(doubt.uncertainty, (memory.shape[-2], memory.shape[-1]))
+    if doubt.keep > 0 and doubt.past is not None:
+        memory = keep_past(memory, cells, doubt.past, doubt.keep)
+    return MemoryEntry(frame, memory, output.pointer, cells)
 
 
 def _rows(count: int, *, separately: bool) -> list[slice]:

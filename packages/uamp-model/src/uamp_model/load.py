@@ -8,7 +8,7 @@ from uamp_model.catalog import find_model
 from uamp_model.checkpoint import find_checkpoint, load_into, load_state_dict
 from uamp_model.devices import Precision, choose_device, choose_dtype
 from uamp_model.errors import InputError
-from uamp_model.presets import check_memory
+from uamp_model.presets import memory_settings
 from uamp_model.sam2 import build_model
 from uamp_model.tracker import VideoTracker
 
@@ -37,7 +37,7 @@ def load_tracker(
         CheckpointError: if the weights are missing, damaged or of another model.
         DeviceError: if the device is not there.
     """
-    check_memory(memory)
+    memory_settings(memory)
     if uamp_checkpoint is not None:
         raise InputError("Fine-tuned UAMP layers are not part of this version yet: leave the UAMP checkpoint away.")
     spec = find_model(name)

@@ -1,8 +1,9 @@
 """What an object remembers, and which of it a frame reads.
 
-The rule is SAM 2's: all conditioning frames (those with a prompt), the last `num_maskmem` − 1 other frames' memory
-features, and the object pointers of the conditioning frames and of the last 15 others. A bank keeps what the rule
-can still read and nothing else, so its size does not depend on the length of the video. Shapes: see `types.py`.
+SAM 2's rule: all conditioning frames (those with a prompt), the last `num_maskmem` − 1 other frames' memory features,
+and the object pointers of the conditioning frames and of the last 15 others. The other rule reads, of memory
+features, the last frame's and the best of the latest that are good enough. A bank keeps what its rule can still read
+and nothing else, so its size does not depend on the length of the video. Shapes: see `types.py`.
 """
 
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from uamp_model.propagation import read_bias
 from uamp_model.sam2 import MemoryTokens, Sam2
 
 MAX_CONDITIONING = 16
@@ -25,11 +27,32 @@ class MemoryEntry:
         frame: the frame's number.
         features: N×D×h×w memory features, or None once the frame is too old for them to be read.
         pointer: N×C object pointer.
+        doubt: N×1×h×w uncertainty of the cells in [0, 1], or None where nothing is in doubt.
+        quality: how good the frame is to be remembered by, in [0, 1].
     """
 
     frame: int
     features: Tensor | None
     pointer: Tensor
+    doubt: Tensor | None = None
+    quality: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """What a bank keeps of tracked frames.
+
+    Attributes:
+        features: frames back from the newest at which memory features can no longer be read, by SAM 2's rule.
+        pointers: the same for pointers.
+        quality: where positive, the other rule holds: quality that a frame needs for its features to be kept.
+        pool: how many of those frames are kept, by the other rule.
+    """
+
+    features: int
+    pointers: int
+    quality: float = 0.0
+    pool: int = 0
 
 
 @dataclass(slots=True)
@@ -46,15 +69,29 @@ class MemoryBank:
         if len(self.conditioning) > MAX_CONDITIONING:
             del self.conditioning[list(self.conditioning)[1]]
 
-    def remember(self, entry: MemoryEntry, *, features_kept: int, pointers_kept: int) -> None:
-        """Keep a tracked frame; frames too far from it to be read again lose their features, then their pointer."""
+    def remember(self, entry: MemoryEntry, kept: Retention) -> None:
+        """Keep a tracked frame; what can no longer be read loses its features, then its pointer."""
         self.recent[entry.frame] = entry
+        readable = self._readable(entry, kept)
         for frame, old in list(self.recent.items()):
-            distance = abs(entry.frame - frame)
-            if distance >= pointers_kept:
+            if frame in readable:
+                continue
+            if abs(entry.frame - frame) >= kept.pointers:
                 del self.recent[frame]
-            elif distance >= features_kept and old.features is not None:
-                self.recent[frame] = replace(old, features=None)
+            elif old.features is not None:
+                self.recent[frame] = replace(old, features=None, doubt=None)
+
+    def _readable(self, newest: MemoryEntry, kept: Retention) -> set[int]:
+        """Frames whose features some later frame may read."""
+        if kept.quality <= 0:
+            return {frame for frame in self.recent if abs(newest.frame - frame) < kept.features}
+        good = [f for f, e in self.recent.items() if e.features is not None and e.quality >= kept.quality]
+        return {newest.frame, *good[-kept.pool - 1 :]}  # one more, as the newest is not of the pool
+
+    def last(self, frame: int, direction: int) -> MemoryEntry | None:
+        """The entry of the frame before, prompted or not, if there is one."""
+        before = frame - direction
+        return self.recent.get(before) or self.conditioning.get(before)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,24 +119,46 @@ def select_recent(model: Sam2, bank: MemoryBank, frame: int, direction: int) -> 
         entry = bank.recent.get(frame - direction * (model.num_maskmem - recency))
         if entry is not None:
             spatial.append((recency, entry))
+    return Selection(tuple(spatial), _select_pointers(model, bank, frame, direction))
+
+
+def select_best(model: Sam2, bank: MemoryBank, frame: int, direction: int, kept: Retention) -> Selection:
+    """Conditioning frames, the last frame, and the best of the latest `kept.pool` frames of at least `kept.quality`.
+
+    They count as consecutive: the newest has the recency of the last frame, whatever lies between. Pointers are
+    selected as by SAM 2.
+    """
+    last = bank.recent.get(frame - direction)
+    past = [e for e in bank.recent.values() if (frame - e.frame) * direction > 0 and e is not last]
+    pool = [e for e in past if e.features is not None and e.quality >= kept.quality][-kept.pool :]
+    room = model.num_maskmem - 1 - (last is not None)
+    order = sorted(range(len(pool)), key=lambda i: (pool[i].quality, i), reverse=True)[:room]
+    chosen = [pool[i] for i in sorted(order)] + ([] if last is None else [last])
+    first = model.num_maskmem - len(chosen)
+    spatial = [(0, entry) for entry in bank.conditioning.values()] + list(enumerate(chosen, first))
+    return Selection(tuple(spatial), _select_pointers(model, bank, frame, direction))
+
+
+def _select_pointers(model: Sam2, bank: MemoryBank, frame: int, direction: int) -> tuple[tuple[int, MemoryEntry], ...]:
     pointers = []
     for entry in bank.conditioning.values():
         age = (frame - entry.frame) * direction
         if age >= 0 or not model.only_obj_ptrs_in_the_past_for_eval:
             pointers.append((age, entry))
     for age in range(1, model.max_obj_ptrs_in_encoder):
-        entry = bank.recent.get(frame - direction * age)
-        if entry is not None:
-            pointers.append((age, entry))
-    return Selection(tuple(spatial), tuple(pointers))
+        recent = bank.recent.get(frame - direction * age)
+        if recent is not None:
+            pointers.append((age, recent))
+    return tuple(pointers)
 
 
-def gather(selections: Sequence[Selection], *, age_span: int) -> MemoryTokens:
+def gather(selections: Sequence[Selection], *, age_span: int, read: float = 0.0) -> MemoryTokens:
     """Stack selections of one layout into the tokens that attention reads.
 
     Args:
         selections: one per bank; their objects follow one another on the first axis of the result.
         age_span: the age in frames that counts as 1 in the pointers' temporal encoding.
+        read: β, how much less doubtful cells are read; 0 is SAM 2's attention.
     """
     spatial, recency, pointers, ages = [], [], [], []
     for selection in selections:
@@ -112,8 +171,21 @@ def gather(selections: Sequence[Selection], *, age_span: int) -> MemoryTokens:
         ages.append(torch.tensor([float(a) for a, _ in selection.pointers], device=device))
     stacked = torch.cat(pointers)
     return MemoryTokens(
-        torch.cat(spatial).to(stacked.dtype), torch.cat(recency), stacked, torch.stack(ages) / max(age_span, 1)
+        torch.cat(spatial).to(stacked.dtype),
+        torch.cat(recency),
+        stacked,
+        torch.stack(ages) / max(age_span, 1),
+        torch.cat([_bias(selection, read) for selection in selections]) if read > 0 else None,
     )
+
+
+def _bias(selection: Selection, strength: float) -> Tensor:
+    """N×M×h×w, see `propagation.read_bias`."""
+    biases = []
+    for _, entry in selection.spatial:
+        nothing = _features(entry)[:, 0].float() * 0
+        biases.append(nothing if entry.doubt is None else read_bias(entry.doubt[:, 0], strength))
+    return torch.stack(biases, dim=1)
 
 
 def _features(entry: MemoryEntry) -> Tensor:

@@ -1,24 +1,81 @@
-"""The memory settings a tracker can be asked for."""
+"""The memory settings a tracker can be asked for: one tracker, one set of numbers each. Formulas: docs/method.md."""
 
 import difflib
+from dataclasses import dataclass
 
 from uamp_model.errors import InputError
 
-MEMORY_SETTINGS = ("sam2",)
-"""`sam2`: memory exactly as SAM 2's own video predictor keeps and reads it."""
+
+@dataclass(frozen=True, slots=True)
+class MemorySettings:
+    """How a tracker chooses masks, and what enters and leaves its memory. The defaults are SAM 2.
+
+    Attributes:
+        choose: α₀, weight of the motion filter's agreement against the predicted IoU when a hypothesis is chosen.
+        choose_steadily: take α₀ as it is; otherwise it is scaled by the filter's own confidence.
+        settled: frames of reliable tracking before the filter has a say.
+        reliable: predicted IoU above which a mask updates the filter; below, the filter starts anew.
+        select: τ, quality from which a frame may be read from memory; 0 reads the most recent frames. The last frame
+            is always read.
+        select_by: what quality is: "product" is predicted IoU · presence · certainty · motion agreement, in [0, 1];
+            "thresholds" is 1 if predicted IoU, presence and motion agreement all pass SAMURAI's thresholds, else 0.
+        pool: how many of the latest frames of that quality are candidates; the best of them are read.
+        write: λ, how far doubtful pixels enter the memory encoder as undecided, in [0, 1].
+        keep: μ, how far doubtful cells keep what the last frame's memory says, in [0, 1].
+        read: β, how much less doubtful cells are read.
+        presence_above: presence logit above which an object is taken to be in view.
+    """
+
+    choose: float = 0.0
+    choose_steadily: bool = False
+    settled: int = 15
+    reliable: float = 0.3
+    select: float = 0.0
+    select_by: str = "product"
+    pool: int = 6
+    write: float = 0.0
+    keep: float = 0.0
+    read: float = 0.0
+    presence_above: float = 0.0
+
+    @property
+    def follows_motion(self) -> bool:
+        """Whether anything asks the motion filter."""
+        return self.choose > 0 or self.select > 0
+
+    @property
+    def doubts(self) -> bool:
+        """Whether anything asks for the uncertainty map."""
+        return self.write > 0 or self.keep > 0 or self.read > 0
 
 
-def check_memory(name: str) -> str:
-    """Return the name if it is a memory setting.
+SAM2 = MemorySettings()
+"""Memory exactly as SAM 2's own video predictor keeps and reads it."""
+
+SAMURAI = MemorySettings(choose=0.25, choose_steadily=True, select=0.5, select_by="thresholds", presence_above=-1.0)
+"""SAMURAI (Yang et al., 2024) as published, for each object."""
+SAMURAI_LARGE_CHOOSE = 0.15
+"""SAMURAI weighs motion less with the large model."""
+
+UAMP = MemorySettings()
+"""UAMP's defaults."""
+
+MEMORY_SETTINGS = ("sam2", "samurai", "uamp")
+
+
+def memory_settings(memory: str, model: str = "nano") -> MemorySettings:
+    """The numbers of a memory setting, as they are for a model of the catalog.
 
     Raises:
-        InputError: if it is not, naming those that are.
+        InputError: if there is no such setting, naming those that are.
     """
-    if name in MEMORY_SETTINGS:
-        return name
-    known = " or ".join(MEMORY_SETTINGS)
-    if name in ("samurai", "uamp"):
-        raise InputError(f"The memory setting {name!r} is not part of this version yet: use {known}.")
-    near = difflib.get_close_matches(name.lower(), MEMORY_SETTINGS, n=1)
+    if memory == "samurai" and model.endswith("-large"):
+        from dataclasses import replace
+
+        return replace(SAMURAI, choose=SAMURAI_LARGE_CHOOSE)
+    found = {"sam2": SAM2, "samurai": SAMURAI, "uamp": UAMP}.get(memory)
+    if found is not None:
+        return found
+    near = difflib.get_close_matches(memory.lower(), MEMORY_SETTINGS, n=1)
     hint = f" Did you mean {near[0]}?" if near else ""
-    raise InputError(f"Unknown memory setting {name!r}: use {known}.{hint}")
+    raise InputError(f"Unknown memory setting {memory!r}: use {', '.join(MEMORY_SETTINGS)}.{hint}")

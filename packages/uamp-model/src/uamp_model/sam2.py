@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
+from sam2.modeling.position_encoding import apply_rotary_enc
 from sam2.modeling.sam.transformer import RoPEAttention
 from sam2.modeling.sam2_base import NO_OBJ_SCORE, SAM2Base
 from sam2.modeling.sam2_utils import get_1d_sine_pe
@@ -64,12 +65,15 @@ class MemoryTokens:
         pointers: N×P×C object pointers.
         pointer_age: G×P time since the pointer's frame as a share of SAM 2's 15-frame span, positive in the past; the
             N objects are G groups of equal size, one after the other, that share their ages.
+        bias: N×M×h×w, added to the attention logits of the spatial cells (≤ 0: read less), or None for SAM 2's
+            attention.
     """
 
     spatial: Tensor
     recency: Tensor
     pointers: Tensor
     pointer_age: Tensor
+    bias: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,14 +150,61 @@ def attend_memory(model: Sam2, features: ImageFeatures, memory: MemoryTokens) ->
     shape = features.stride16.shape
     spatial, spatial_position = _spatial_tokens(model, memory)
     pointers, pointer_position = _pointer_tokens(model, memory)
+    now = features.stride16.flatten(2).permute(2, 0, 1)
+    now_position = features.position.expand(shape[0], -1, -1, -1).flatten(2).permute(2, 0, 1)
+    past, past_position = torch.cat([spatial, pointers]), torch.cat([spatial_position, pointer_position])
+    if memory.bias is not None:
+        bias = F.pad(memory.bias.flatten(1), (0, pointers.shape[0]))  # pointers are read as ever
+        query = (now.transpose(0, 1), now_position.transpose(0, 1))
+        key = (past.transpose(0, 1), past_position.transpose(0, 1))
+        biased = _attend_with_bias(model, query, key, bias, pointers.shape[0])
+        return biased.transpose(1, 2).reshape(shape)
     attended: Tensor = model.memory_attention(
-        curr=[features.stride16.flatten(2).permute(2, 0, 1)],
-        curr_pos=[features.position.expand(shape[0], -1, -1, -1).flatten(2).permute(2, 0, 1)],
-        memory=torch.cat([spatial, pointers]),
-        memory_pos=torch.cat([spatial_position, pointer_position]),
+        curr=[now],
+        curr_pos=[now_position],
+        memory=past,
+        memory_pos=past_position,
         num_obj_ptr_tokens=pointers.shape[0],
     )
     return attended.permute(1, 2, 0).reshape(shape)
+
+
+def _attend_with_bias(
+    model: Sam2, queries: tuple[Tensor, Tensor], memory: tuple[Tensor, Tensor], bias: Tensor, pointer_count: int
+) -> Tensor:
+    """SAM 2's memory attention over the same weights, with a bias N×L on the L tokens that are read.
+
+    Queries N×hw×C and memory N×L×D come with their positions; the result is N×hw×C.
+    """
+    (now, now_position), (past, past_position) = queries, memory
+    attention = model.memory_attention
+    out = now + 0.1 * now_position if attention.pos_enc_at_input else now
+    for layer in attention.layers:
+        out = layer._forward_sa(out, now_position)
+        asked = layer.norm2(out)
+        asked = asked + now_position if layer.pos_enc_at_cross_attn_queries else asked
+        keys = past + past_position if layer.pos_enc_at_cross_attn_keys else past
+        out = out + layer.dropout2(_cross_attend(layer.cross_attn_image, asked, keys, past, bias, pointer_count))
+        out = out + layer.dropout3(layer.linear2(layer.dropout(layer.activation(layer.linear1(layer.norm3(out))))))
+    normed: Tensor = attention.norm(out)
+    return normed
+
+
+def _cross_attend(
+    cross: RoPEAttention, queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor, pointer_count: int
+) -> Tensor:
+    """Rotary cross-attention of the sam2 package, with a bias."""
+    q, k, v = (
+        cross._separate_heads(project(tokens), cross.num_heads)
+        for project, tokens in ((cross.q_proj, queries), (cross.k_proj, keys), (cross.v_proj, values))
+    )
+    placed = k.shape[-2] - pointer_count  # pointers have no place
+    cross.freqs_cis = cross.freqs_cis.to(q.device)
+    q, rotated = apply_rotary_enc(q, k[:, :, :placed], freqs_cis=cross.freqs_cis, repeat_freqs_k=cross.rope_k_repeat)
+    k = torch.cat([rotated, k[:, :, placed:]], dim=2)
+    out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias[:, None, None, :].to(q.dtype))
+    joined: Tensor = cross.out_proj(cross._recombine_heads(out))
+    return joined
 
 
 def _spatial_tokens(model: Sam2, memory: MemoryTokens) -> tuple[Tensor, Tensor]:

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -11,14 +12,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from uamp_model.core import FrameOutput, PromptBatch, track_frame, write_memory
+from uamp_model.core import Doubt, FrameOutput, PromptBatch, track_frame, write_memory
 from uamp_model.devices import autocast
 from uamp_model.errors import InputError
-from uamp_model.memory import MemoryBank, MemoryEntry, Selection, gather, select_recent
+from uamp_model.memory import MemoryBank, MemoryEntry, Retention, Selection, gather, select_best, select_recent
 from uamp_model.preprocess import check_frame, prepare_frame, prepare_mask, prepare_points
-from uamp_model.presets import check_memory
-from uamp_model.sam2 import ImageFeatures, Sam2, encode_image
+from uamp_model.presets import MemorySettings, memory_settings
+from uamp_model.propagation import Expectation, ObjectMotion, choose_hypothesis, expect, learn_motion, memory_quality
+from uamp_model.sam2 import ImageFeatures, MemoryTokens, Sam2, encode_image
 from uamp_model.types import FrameResult, Prompt, Suggestion
+from uamp_model.uncertainty import mean_over_object, prior_uncertainty
 
 Frame = npt.NDArray[np.uint8]
 Key = TypeVar("Key", bound=Hashable)
@@ -29,15 +32,25 @@ class VideoTracker:
 
     Attributes:
         name: the model's name in the catalog.
-        memory: the memory setting.
+        memory: the memory setting's name.
+        settings: its numbers.
         model: the network, in evaluation mode.
         dtype: what the network computes in.
     """
 
-    def __init__(self, model: Sam2, *, name: str, memory: str = "sam2", dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self,
+        model: Sam2,
+        *,
+        name: str,
+        memory: str = "sam2",
+        settings: MemorySettings | None = None,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
         self.model = model.eval()
         self.name = name
         self.memory = memory
+        self.settings = memory_settings(memory, name) if settings is None else settings
         self.dtype = dtype
 
     @property
@@ -75,13 +88,17 @@ class VideoTracker:
             age_span=min(span, self.model.max_obj_ptrs_in_encoder) - 1,
         )
 
-    def with_memory(self, memory: str) -> "VideoTracker":
-        """The same network under another memory setting; the two share image features (see `TrackingSession.step`).
+    def with_memory(self, memory: str, settings: MemorySettings | None = None) -> "VideoTracker":
+        """The same network with another memory setting; the two share a frame's image features.
+
+        Args:
+            memory: "sam2", "samurai" or "uamp", or a name of your choice for settings of your own.
+            settings: the numbers, if not those of that name.
 
         Raises:
-            InputError: if there is no such setting.
+            InputError: if there is no such memory setting.
         """
-        return VideoTracker(self.model, name=self.name, memory=check_memory(memory), dtype=self.dtype)
+        return VideoTracker(self.model, name=self.name, memory=memory, settings=settings, dtype=self.dtype)
 
     def encode(self, frame: Frame) -> ImageFeatures:
         """Image features of one H×W×3 uint8 RGB frame.
@@ -107,12 +124,16 @@ class TrackedObject:
     Attributes:
         bank: what it remembers.
         logits: 1×1×4h×4w mask logits on the last frame.
+        spread: 1×1×4h×4w, how far the hypotheses disagreed.
         score: its last score, a scalar tensor in [0, 1].
+        motion: what the motion filter knows.
     """
 
     bank: MemoryBank = field(default_factory=MemoryBank)
     logits: Tensor | None = None
+    spread: Tensor | None = None
     score: Tensor | None = None
+    motion: ObjectMotion = field(default_factory=ObjectMotion)
 
 
 @dataclass(slots=True)
@@ -256,9 +277,18 @@ class TrackingSession:
         selections = {i: self._select(i, index) for i in ids}
         for group in _group(ids, lambda i: selections[i].layout):
             features = self._features(len(group))
-            tokens = gather([selections[i] for i in group], age_span=self.age_span)
-            output = track_frame(self.tracker.model, features, tokens, separately=self.tracker.exact)
-            self._remember(group, features, output, index)
+            tokens = self._gather([selections[i] for i in group])
+            expectation = self._expect(group)
+            choose = partial(choose_hypothesis, expectation=expectation)
+            output = track_frame(
+                self.tracker.model,
+                features,
+                tokens,
+                present_above=self.tracker.settings.presence_above,
+                choose=choose,
+                separately=self.tracker.exact,
+            )
+            self._remember(group, features, output, index, expectation=expectation)
 
     def _condition(self, ids: Sequence[int], batch: PromptBatch, index: int) -> None:
         """Read objects from their prompts alone and make this a conditioning frame of them."""
@@ -273,13 +303,30 @@ class TrackingSession:
 
     def _correct_tracked(self, object_id: int, batch: PromptBatch, index: int) -> None:
         features = self._features(1)
-        tokens = gather([self._select(object_id, index)], age_span=self.age_span)
+        tokens = self._gather([self._select(object_id, index)])
         previous = self.objects[object_id].logits
         output = track_frame(self.tracker.model, features, tokens, batch, previous=previous)
         self._remember([object_id], features, output, index, prompted=True)
 
     def _select(self, object_id: int, index: int) -> Selection:
-        return select_recent(self.tracker.model, self.objects[object_id].bank, index, self.direction)
+        model, bank, kept = self.tracker.model, self.objects[object_id].bank, self._retention()
+        if kept.quality > 0:
+            return select_best(model, bank, index, self.direction, kept)
+        return select_recent(model, bank, index, self.direction)
+
+    def _retention(self) -> Retention:
+        model, settings = self.tracker.model, self.tracker.settings
+        return Retention(model.num_maskmem, model.max_obj_ptrs_in_encoder, settings.select, settings.pool)
+
+    def _gather(self, selections: Sequence[Selection]) -> MemoryTokens:
+        return gather(selections, age_span=self.age_span, read=self.tracker.settings.read)
+
+    def _expect(self, ids: Sequence[int]) -> Expectation | None:
+        """Where motion says the objects are, if anything asks."""
+        settings = self.tracker.settings
+        if not settings.follows_motion:
+            return None
+        return expect([self.objects[i].motion for i in ids], settings, self.tracker.device)
 
     def _features(self, count: int) -> ImageFeatures:
         if self.features is None:
@@ -295,20 +342,64 @@ class TrackingSession:
         *,
         prompted: bool = False,
         conditioning: bool = False,
+        expectation: Expectation | None = None,
     ) -> None:
         """Write a batch's result into its objects' memories."""
         model = self.tracker.model
-        entry = write_memory(model, features, output, index, prompted=prompted, separately=self.tracker.exact)
-        scores = output.ious.gather(1, output.best[:, None]) * output.presence.sigmoid()
+        doubt = None if prompted else self._doubt(ids, output, index)
+        entry = write_memory(
+            model, features, output, index, prompted=prompted, doubt=doubt, separately=self.tracker.exact
+        )
+        ious = output.ious.gather(1, output.best[:, None])[:, 0]
+        scores = (ious * output.presence[:, 0].sigmoid()).clamp(0, 1)
+        qualities = self._qualities(output, ious, expectation)
+        self._learn_motion(ids, output, ious, expectation)
         for row, object_id in enumerate(ids):
             tracked = self.objects[object_id]
             tracked.logits = output.logits[row : row + 1]
-            tracked.score = scores[row, 0].clamp(0, 1)
-            own = _entry_of(entry, row)
+            tracked.spread = output.spread[row : row + 1]
+            tracked.score = scores[row]
+            own = _entry_of(entry, row, qualities[row])
             if conditioning:
                 tracked.bank.remember_prompted(own)
             else:
-                tracked.bank.remember(own, features_kept=model.num_maskmem, pointers_kept=model.max_obj_ptrs_in_encoder)
+                tracked.bank.remember(own, self._retention())
+
+    def _doubt(self, ids: Sequence[int], output: FrameOutput, index: int) -> Doubt | None:
+        """What is doubtful about a tracked frame, if anything asks."""
+        settings = self.tracker.settings
+        if not settings.doubts:
+            return None
+        past = [self.objects[i].bank.last(index, self.direction) for i in ids]
+        known = [entry.features for entry in past if entry is not None and entry.features is not None]
+        return Doubt(
+            prior_uncertainty(output.logits.float(), output.spread.float()),
+            torch.cat(known) if len(known) == len(ids) else None,
+            settings.write,
+            settings.keep,
+        )
+
+    def _qualities(self, output: FrameOutput, ious: Tensor, expectation: Expectation | None) -> list[float]:
+        """How good the frame is to be remembered by, for each object."""
+        settings = self.tracker.settings
+        if settings.select <= 0:
+            return [1.0] * len(ious)
+        uncertainty = prior_uncertainty(output.logits.float(), output.spread.float())
+        agreement = torch.ones_like(ious) if expectation is None else expectation.agreement(output.logits > 0)[:, 0]
+        doubt = mean_over_object(uncertainty, output.logits)
+        qualities: list[float] = memory_quality(ious, output.presence[:, 0], doubt, agreement, settings).tolist()
+        return qualities
+
+    def _learn_motion(
+        self, ids: Sequence[int], output: FrameOutput, ious: Tensor, expectation: Expectation | None
+    ) -> None:
+        settings = self.tracker.settings
+        if not settings.follows_motion:
+            return
+        motions = [self.objects[i].motion for i in ids]
+        learned = learn_motion(motions, expectation, output.logits, ious.tolist(), settings)
+        for object_id, motion in zip(ids, learned, strict=True):
+            self.objects[object_id].motion = motion
 
     def _result(self, index: int) -> FrameResult:
         height, width = self.size
@@ -318,22 +409,19 @@ class TrackingSession:
         if not logits:
             empty = torch.zeros(0, height, width, device=device)
             return FrameResult(index, (), empty > 0, empty, empty.clone(), torch.zeros(0, device=device))
-        full = F.interpolate(torch.cat(logits).float(), (height, width), mode="bilinear", align_corners=False)[:, 0]
+        spreads = [o.spread for o in self.objects.values() if o.spread is not None]
+        full, spread = (
+            F.interpolate(torch.cat(maps).float(), (height, width), mode="bilinear", align_corners=False)[:, 0]
+            for maps in (logits, spreads)
+        )
         return FrameResult(
             frame_index=index,
             object_ids=tuple(self.objects),
             masks=full > 0,
             logits=full,
-            uncertainty=binary_entropy(full),
+            uncertainty=prior_uncertainty(full, spread),
             scores=torch.stack(scores).float(),
         )
-
-
-def binary_entropy(logits: Tensor) -> Tensor:
-    """Entropy in bits, in [0, 1], of the foreground probability that logits stand for."""
-    probability = logits.sigmoid()
-    nats = F.softplus(logits) - logits * probability
-    return (nats / float(np.log(2))).clamp(0, 1)
 
 
 def _check_features(features: ImageFeatures, tracker: VideoTracker) -> None:
@@ -345,10 +433,11 @@ def _check_features(features: ImageFeatures, tracker: VideoTracker) -> None:
         )
 
 
-def _entry_of(entry: MemoryEntry, row: int) -> MemoryEntry:
+def _entry_of(entry: MemoryEntry, row: int, quality: float) -> MemoryEntry:
     """One object's part of a batch's entry, its features in bfloat16, as SAM 2's predictor stores them."""
     features = None if entry.features is None else entry.features[row : row + 1].to(torch.bfloat16, copy=True)
-    return MemoryEntry(entry.frame, features, entry.pointer[row : row + 1].float())
+    doubt = None if entry.doubt is None else entry.doubt[row : row + 1].clone()
+    return MemoryEntry(entry.frame, features, entry.pointer[row : row + 1].float(), doubt, quality)
 
 
 def _row(batch: PromptBatch, row: int) -> PromptBatch:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from uamp_model.core import FrameOutput, PromptBatch, track_frame, write_memory
-from uamp_model.memory import MemoryBank, gather, select_recent
+from uamp_model.memory import MemoryBank, Retention, gather, select_recent
 from uamp_model.sam2 import Sam2, encode_image
 
 
@@ -47,7 +47,7 @@ def unroll(
             if t == 0:
                 bank.remember_prompted(entry)
             else:
-                bank.remember(entry, features_kept=model.num_maskmem, pointers_kept=model.max_obj_ptrs_in_encoder)
+                bank.remember(entry, Retention(model.num_maskmem, model.max_obj_ptrs_in_encoder))
     return outputs
 
 
