@@ -1,5 +1,6 @@
 """Writes files that appear complete or not at all."""
 
+import contextlib
 import errno
 import os
 import secrets
@@ -28,7 +29,8 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     except OSError as error:
         raise _unwritable(path, error) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
 
 
 def _unwritable(path: Path, error: OSError) -> InputError:

@@ -165,8 +165,8 @@ def _plan(sequence: VideoSequence, rule: ScoringRule) -> _Plan:
     count = len(sequence.annotated)
     if count < 3:
         raise InputError(
-            f"{sequence.name} has {count} annotated frame{'s' if count != 1 else ''}, but the first and the last do not "
-            "count, so it has nothing to score: leave it out."
+            f"{sequence.name} has {count} annotated frame{'s' if count != 1 else ''}, but the first and the last do "
+            "not count, so it has nothing to score: leave it out."
         )
     first_truth = sequence.annotation(sequence.annotated[0])
     highest = int(np.max(first_truth, where=first_truth != VOID_ID, initial=0))
