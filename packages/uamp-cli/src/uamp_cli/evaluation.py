@@ -1,10 +1,18 @@
 """`uamp eval`: the options of its commands; `evaluation_run.py` and `evaluation_score.py` do the work."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from uamp_model.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from uamp_data.youtube_vos import YoutubeVosDataset
+    from uamp_eval.sequences import VideoSequence
+
+    _Dataset = Sequence[VideoSequence]
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Measure trackers on benchmarks.")
 
@@ -185,11 +193,7 @@ def youtube_vos(
             submission=submission,
             json=json,
             workers=workers,
-            seen={
-                f"{video.name}_{number}": category in data.seen_categories if data.seen_categories else None
-                for video in data
-                for number, category in video.categories.items()
-            },
+            seen=_seen(data),
         ),
         TrackerOptions(model, tuple(memory or ("sam2",)), checkpoint, uamp_checkpoint, device, precision),
     )
@@ -248,6 +252,78 @@ def folder(
         ),
         TrackerOptions(model, tuple(memory or ("sam2",)), checkpoint, uamp_checkpoint, device, precision),
     )
+
+
+@app.command()
+def score(
+    results: Annotated[
+        Path,
+        typer.Option(
+            metavar="DIR",
+            help="DIR/<sequence>/<frame>.png, or a folder that `uamp eval` wrote.",
+            rich_help_panel=_RESULTS,
+        ),
+    ],
+    dataset_root: DatasetRoot,
+    dataset: Annotated[
+        str, typer.Option(metavar="davis|youtube-vos", help="Whose rules hold.", rich_help_panel=_DATA)
+    ] = "davis",
+    year: Annotated[
+        int | None, typer.Option(metavar="YEAR", help="Edition; by default the latest.", rich_help_panel=_DATA)
+    ] = None,
+    split: Annotated[
+        str | None, typer.Option(help="By default val or valid.", rich_help_panel=_DATA, show_default=False)
+    ] = None,
+    resolution: Resolution = "480p",
+    sequences: Sequences = None,
+    ignore_extra_ids: Annotated[
+        bool, typer.Option(help="Take ids that no object has as background.", rich_help_panel=_RESULTS)
+    ] = False,
+    json: Json = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE.html", help="Write the report page.", rich_help_panel=_RESULTS)
+    ] = None,
+    workers: Workers = None,
+) -> None:
+    """Score masks that lie on disk already, whoever made them, by the official rules.
+
+    Example: uamp eval score --results masks --dataset-root DAVIS --json scores.json
+    """
+    from uamp_eval.scoring import ScoringRule
+
+    from uamp_cli.evaluation_score import ScoreOptions, score_command
+
+    rules = {"davis": ScoringRule.DAVIS, "youtube-vos": ScoringRule.YOUTUBE_VOS}
+    if dataset not in rules:
+        raise InputError(f"--dataset is {dataset!r}: use davis or youtube-vos.")
+    data: _Dataset
+    seen: dict[str, bool | None] = {}
+    if dataset == "davis":
+        from uamp_data.davis import DavisDataset
+
+        year, split = year or 2017, split or "val"
+        data = DavisDataset(dataset_root, year=year, split=split, resolution=resolution, sequences=_names(sequences))
+    else:
+        from uamp_data.youtube_vos import YoutubeVosDataset
+
+        year, split = year or 2019, split or "valid"
+        videos = YoutubeVosDataset(dataset_root, year=year, split=split, sequences=_names(sequences))
+        data, seen = videos, _seen(videos)
+    title = f"{'DAVIS' if dataset == 'davis' else 'YouTube-VOS'} {year} {split}"
+    score_command(
+        data,
+        ScoreOptions(results, title, rules[dataset], json, report, workers, ignore_extra_ids, seen),
+    )
+
+
+def _seen(videos: "YoutubeVosDataset") -> dict[str, bool | None]:
+    """By object name, whether its category is in the training set; None where no training set is at hand."""
+    known = videos.seen_categories
+    return {
+        f"{video.name}_{number}": category in known if known else None
+        for video in videos
+        for number, category in video.categories.items()
+    }
 
 
 def _names(text: str | None) -> list[str] | None:

@@ -1,7 +1,6 @@
 """Track a benchmark with one or more memory settings, score the masks, and show and save what came out."""
 
 import platform
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
@@ -12,6 +11,7 @@ from uamp_data.masks import read_annotation, write_mask
 from uamp_eval.distributed import device_of_process, join_team
 from uamp_eval.report import write_report
 from uamp_eval.results_files import Evaluation, write_json, write_per_sequence_csv, write_results_json
+from uamp_eval.results_store import ResultFolder
 from uamp_eval.runs import RunSummary, run_benchmark
 from uamp_eval.scoring import ScoringRule, score_results
 from uamp_eval.sequences import VideoSequence
@@ -97,7 +97,7 @@ def evaluate(sequences: Sequence[VideoSequence], run: RunOptions, tracker: Track
     _tell(out, run, summary, output, scored=bool(evaluations))
     if evaluations and not run.save_results:
         for folder in summary.folders.values():
-            shutil.rmtree(folder)
+            ResultFolder(folder).clear([sequence.name for sequence in sequences])
 
 
 def has_truth(sequences: Sequence[VideoSequence]) -> bool:
