@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
-from uamp_eval.boundaries import STRIPS, Mask, box_of, pair_boundaries
+from uamp_eval.boundaries import STRIPS, Mask, pair_boundaries
 from uamp_eval.reference import reference_boundary
 
 shapes = array_shapes(min_dims=2, max_dims=2, max_side=40)
@@ -50,15 +50,3 @@ def test_two_pixels_match_up_to_the_radius(radius: int) -> None:
             square = [(a, b) for a in (0, 1) for b in (0, 1)]
             near = [any((dy + v - a) ** 2 + (dx + u - b) ** 2 <= radius**2 for v, u in square) for a, b in square]
             assert pair_boundaries(first, second, radius).count_matched() == (sum(near), sum(near))
-
-
-def test_box_of() -> None:
-    mask = np.zeros((6, 9), bool)
-    assert mask[box_of(mask)].size == 0
-    mask[2, 3] = mask[3, 5] = True
-    assert box_of(mask) == (slice(1, 5), slice(2, 7))
-    assert mask[box_of(mask.astype(np.uint8) * 7)].shape == (4, 5)
-    mask[0, 0] = mask[5, 8] = True
-    assert mask[box_of(mask)].shape == mask.shape
-    for other in (np.asfortranarray(mask), np.flip(mask), mask[::2, 1:]):
-        assert other[box_of(other)].shape == np.ascontiguousarray(other)[box_of(np.ascontiguousarray(other))].shape

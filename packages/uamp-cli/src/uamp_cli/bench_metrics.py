@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -131,9 +132,7 @@ def measure(
         on_done: Called after each frame.
     """
     ids = range(1, num_objects + 1)
-    times: dict[str, list[float]] = {name: [] for name in scores}
     differences = {name: 0.0 for name in scores if name != OURS}
-    stages: dict[str, list[float]] = {stage: [] for stage in STAGES}
     ours = []
     with _one_thread():
         for prediction, truth in frames:
@@ -141,18 +140,15 @@ def measure(
             for name in differences:
                 off = np.abs(np.array(scores[name](prediction, truth, ids)) - ours[-1])
                 differences[name] = max(differences[name], float(off.max()))
-            for name, seconds in _time_in_turns(prediction, truth, ids, scores).items():
-                times[name].append(1e3 * seconds)
-            for stage, seconds in _time_stages(prediction, truth, ids).items():
-                stages[stage].append(1e3 * seconds)
             on_done()
+        seconds, stages = _time_in_turns(frames, ids, scores)
     j, f = np.mean(ours, axis=(0, 2))
     return Measurement(
         objects=num_objects,
         radius=matching_radius(frames[0][1].shape),
-        milliseconds={name: statistics.median(values) for name, values in times.items()},
+        milliseconds={name: 1e3 * statistics.median(values) for name, values in seconds.items()},
         differences=differences,
-        stages={stage: statistics.median(values) for stage, values in stages.items()},
+        stages={name: 1e3 * statistics.median(values) for name, values in stages.items()},
         j=float(j),
         f=float(f),
     )
@@ -168,32 +164,42 @@ def _one_thread() -> Iterator[None]:
         cv2.setNumThreads(threads)
 
 
-def _time_in_turns(prediction: Ids, truth: Ids, ids: Sequence[int], scores: dict[str, Score]) -> dict[str, float]:
-    """Median seconds of each implementation for one frame; what slows the machine down for a while slows all down."""
+def _time_in_turns(
+    frames: Sequence[MaskPair], ids: Sequence[int], scores: dict[str, Score]
+) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+    """Let each implementation go through all frames, as in real work, then the next, and all of them again.
+
+    What slows the machine down for a while so slows all of them down.
+
+    Returns:
+        By implementation, and by stage of ours, the seconds that each frame took, all repetitions in one list.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in scores}
+    stages: dict[str, list[float]] = {stage: [] for stage in STAGES}
     for _ in range(REPETITIONS):
         for name, score in scores.items():
-            start = time.perf_counter()
-            score(prediction, truth, ids)
-            seconds[name].append(time.perf_counter() - start)
-    return {name: statistics.median(values) for name, values in seconds.items()}
+            for prediction, truth in frames:
+                start = time.perf_counter()
+                score(prediction, truth, ids)
+                seconds[name].append(time.perf_counter() - start)
+        for prediction, truth in frames:
+            for stage, duration in zip(STAGES, _time_stages(prediction, truth, ids), strict=True):
+                stages[stage].append(duration)
+    return seconds, stages
 
 
-def _time_stages(prediction: Ids, truth: Ids, ids: Sequence[int]) -> dict[str, float]:
-    """Median seconds of the stages of ours, which are called here one after the other as `score_frame` does."""
+def _time_stages(prediction: Ids, truth: Ids, ids: Sequence[int]) -> list[float]:
+    """Seconds of the stages of ours, which are called here one after the other as `score_frame` does."""
     radius = matching_radius(truth.shape)
-    runs = []
-    for _ in range(REPETITIONS):
-        clock = [time.perf_counter()]
-        masks = list(object_masks(prediction, truth, ids))
-        areas = [(np.count_nonzero(ours | true), np.count_nonzero(ours & true)) for ours, true in masks]
-        clock.append(time.perf_counter())
-        unlike = [pair for pair, (union, both) in zip(masks, areas, strict=True) if both < union]
-        boundaries = [pair_boundaries(ours, true, radius) for ours, true in unlike]
-        clock.append(time.perf_counter())
-        for pair in boundaries:
-            pair.count()
-            pair.count_matched()
-        clock.append(time.perf_counter())
-        runs.append(np.diff(clock))
-    return dict(zip(STAGES, np.median(runs, axis=0).tolist(), strict=True))
+    clock = [time.perf_counter()]
+    masks = list(object_masks(prediction, truth, ids))
+    areas = [(np.count_nonzero(ours | true), np.count_nonzero(ours & true)) for ours, true in masks]
+    clock.append(time.perf_counter())
+    unlike = [pair for pair, (union, both) in zip(masks, areas, strict=True) if both < union]
+    boundaries = [pair_boundaries(ours, true, radius) for ours, true in unlike]
+    clock.append(time.perf_counter())
+    for pair in boundaries:
+        pair.count()
+        pair.count_matched()
+    clock.append(time.perf_counter())
+    return [after - before for before, after in pairwise(clock)]

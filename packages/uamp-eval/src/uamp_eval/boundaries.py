@@ -12,7 +12,6 @@ import math
 from dataclasses import dataclass
 from functools import lru_cache
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -101,14 +100,6 @@ def pair_boundaries(first: Mask, second: Mask, radius: int) -> BoundaryPair:
     np.left_shift(inner[rows - radius :], 1, strips[:radius])
     np.right_shift(inner[:radius], 1, strips[radius + rows :])
     return BoundaryPair(strips, radius)
-
-
-def box_of(mask: Mask | NDArray[np.uint8]) -> tuple[slice, slice]:
-    """Find the rows and columns of what is not 0, and one more on each side where the H×W frame has one."""
-    x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
-    if not width:
-        return slice(0, 0), slice(0, 0)
-    return slice(max(y - 1, 0), y + height + 1), slice(max(x - 1, 0), x + width + 1)
 
 
 def _pack(canvas: Bits) -> Bits:

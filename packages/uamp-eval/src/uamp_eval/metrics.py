@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from uamp_eval.boundaries import box_of, pair_boundaries
+from uamp_eval.boundaries import pair_boundaries
+from uamp_eval.boxes import box_of, boxes_of
 from uamp_eval.sequences import Ids
 
 Mask = NDArray[np.bool_]
@@ -156,18 +157,17 @@ def object_masks(
     _check_shapes(prediction, truth, void)
     if any(object_id < 1 for object_id in object_ids):
         raise ValueError(f"Objects have ids from 1, 0 is background; to be scored are {list(object_ids)}.")
-    anything = prediction | truth
-    box = box_of(anything if anything.dtype == np.uint8 else anything != 0)
-    prediction, truth = prediction[box], truth[box]
-    counted = None if void is None else ~void[box]
-    for object_id in object_ids:
-        predicted, true = prediction == object_id, truth == object_id
-        if counted is not None:
+    if len(object_ids) == 1:  # its box is mostly that of everything, which is found faster
+        anything = prediction | truth
+        boxes = [box_of(anything if anything.dtype == np.uint8 else anything != 0)]
+    else:
+        boxes = boxes_of(prediction, truth, object_ids)
+    for object_id, box in zip(object_ids, boxes, strict=True):
+        predicted, true = prediction[box] == object_id, truth[box] == object_id
+        if void is not None:
+            counted = ~void[box]
             predicted &= counted
             true &= counted
-        if len(object_ids) > 1:  # the box of a single object is mostly that of everything
-            box = box_of(predicted | true)
-            predicted, true = predicted[box], true[box]
         yield predicted, true
 
 
