@@ -7,6 +7,7 @@ import typer
 from uamp_model.errors import InputError
 
 from uamp_cli.data_check import check
+from uamp_cli.data_download import download
 from uamp_cli.terminal import err_console, out_console
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def _data() -> None:
 
 
 app.command()(check)
+app.command()(download)
 
 
 @app.command()

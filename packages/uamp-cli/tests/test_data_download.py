@@ -1,0 +1,110 @@
+"""`uamp data download` from a server on the loopback."""
+
+import hashlib
+import io
+import threading
+import zipfile
+from collections.abc import Callable, Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from rich.console import Console
+from uamp_cli.byte_progress import ByteProgress
+from uamp_data import write_mask
+
+Run = Callable[..., Any]
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    """Serves a folder without a word."""
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it so
+        """Keep the tests' output clean."""
+
+
+@pytest.fixture
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Where a small archive of DAVIS can be had."""
+    folder = tmp_path_factory.mktemp("served")
+    mask = np.eye(8, dtype=np.uint8)
+    write_mask(folder / "mask.png", mask)
+    picture = io.BytesIO()
+    Image.fromarray(mask * 255).convert("RGB").save(picture, "JPEG")
+    with zipfile.ZipFile(folder / "tiny.zip", "w") as file:
+        for split, name in (("train", "a"), ("val", "b")):
+            file.writestr(f"DAVIS/ImageSets/2017/{split}.txt", name)
+            file.writestr(f"DAVIS/JPEGImages/480p/{name}/00000.jpg", picture.getvalue())
+            file.write(folder / "mask.png", f"DAVIS/Annotations/480p/{name}/00000.png")
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=str(folder)))
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/tiny.zip"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_download_unpacks_and_says_where(run: Run, tmp_path: Path, address: str) -> None:
+    outcome = run("data", "download", "davis", "data", "--url", address, "--keep_archive")
+    assert outcome.code == 0, outcome
+    archive = tmp_path / "data" / "tiny.zip"
+    digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+    assert outcome.out.splitlines() == [
+        f"No digest of tiny.zip is known; its SHA-256 is {digest}.",
+        "The archive: data/tiny.zip",
+        "DAVIS 2017 trainval 480p: data/DAVIS",
+    ]
+    assert "tiny.zip: 0.0 MB of 0.0 MB" in outcome.err
+    assert run("data", "check", "data/DAVIS").code == 0
+    again = run("data", "download", "davis", "data", "--url", "http://127.0.0.1:9/gone.zip")
+    assert again.code == 0
+    assert again.out.strip() == "DAVIS 2017 trainval 480p is already here: data/DAVIS"
+
+
+def test_download_compares_a_digest_that_is_given(run: Run, tmp_path: Path, address: str) -> None:
+    outcome = run("data", "download", "davis", "--url", address, "--sha256", "0" * 64)
+    assert outcome.code == 2
+    assert "is not the file that is expected" in outcome.err
+    assert "Traceback" not in outcome.err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["mose"], "choose from davis"),
+        (["davis", "--year", "2019"], "choose from 2016"),
+        (["davis", "--split", "tests"], "choose from 2016"),
+        (["davis", "--url", "file:///etc/passwd"], "is no address"),
+        (["davis", "--sha256", "abc"], "64 hexadecimal digits"),
+    ],
+)
+def test_wrong_downloads(run: Run, arguments: list[str], words: str) -> None:
+    assert words in run("data", "download", *arguments).refused()
+
+
+def test_a_download_without_a_terminal_prints_ten_lines_or_so() -> None:
+    console = Console(file=io.StringIO(), force_terminal=False, width=100)
+    with ByteProgress(console) as progress:
+        progress.begin("file.zip")
+        for done in range(5_000_000, 100_000_001, 1_000_000):
+            progress.update(done, 100_000_000)
+        progress.begin("stream")
+        for done in range(0, 100_000_001, 1_000_000):
+            progress.update(done, None)
+    assert isinstance(console.file, io.StringIO)
+    lines = console.file.getvalue().splitlines()
+    known = [line for line in lines if line.startswith("file.zip: ")]
+    assert 9 <= len(known) <= 11
+    assert known[0].startswith("file.zip: 15.0 MB of 100.0 MB, ")
+    assert known[0].endswith(" s left")
+    assert [line.split(",")[0] for line in lines if line.startswith("stream")] == [
+        "stream: 17.0 MB",
+        "stream: 34.0 MB",
+        "stream: 68.0 MB",
+    ]
