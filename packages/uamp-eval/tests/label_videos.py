@@ -32,7 +32,8 @@ class LabelVideo:
         return self.annotated
 
     def annotation(self, frame: int) -> Ids:
-        return self.truth[frame]
+        ids: Ids = self.truth[frame]
+        return ids
 
     def image(self, frame: int) -> Image:
         return np.full((*self.truth[frame].shape, 3), 120, np.uint8)

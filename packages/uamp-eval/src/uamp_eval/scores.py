@@ -5,6 +5,7 @@ Nothing here needs torch.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypedDict
 
 import numpy as np
 
@@ -14,6 +15,9 @@ FIGURES = ("J&F-Mean", "J-Mean", "J-Recall", "J-Decay", "F-Mean", "F-Recall", "F
 """The seven figures of an object or of a whole benchmark, as fractions, in the order in which they are reported."""
 
 LOWER_IS_BETTER = frozenset({"J-Decay", "F-Decay"})
+
+Summary = TypedDict("Summary", {"global": dict[str, float], "objects": dict[str, dict[str, float]]})
+"""The figures of a benchmark, and of each object by its name."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,7 +61,7 @@ def object_figures(result: ObjectResult) -> dict[str, float]:
     return dict(zip(FIGURES, values, strict=True))
 
 
-def summarise(objects: Sequence[ObjectResult]) -> dict[str, dict[str, object]]:
+def summarise(objects: Sequence[ObjectResult]) -> Summary:
     """Sum up a benchmark.
 
     Args:
@@ -73,7 +77,7 @@ def summarise(objects: Sequence[ObjectResult]) -> dict[str, dict[str, object]]:
     per_object = {result.name: object_figures(result) for result in objects}
     if len(per_object) < len(objects):
         raise ValueError("Two results have the same sequence and object id.")
-    return {"global": dict(mean_figures(per_object.values())), "objects": dict(per_object)}
+    return {"global": mean_figures(per_object.values()), "objects": per_object}
 
 
 def sequence_figures(objects: Sequence[ObjectResult]) -> dict[str, dict[str, float]]:
