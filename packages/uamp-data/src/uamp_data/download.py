@@ -60,7 +60,7 @@ def download_file(url: str, target: Path, *, progress: Progress | None = None) -
             fruitless = 0 if part.exists() and part.stat().st_size > have else fruitless + 1
             if fruitless == _FRUITLESS_ATTEMPTS:
                 kept = f"; what arrived is kept in {part}" if part.exists() else ""
-                raise DataError(f"{url} could not be fetched{cause}: check the network and run the command again{kept}.")
+                raise DataError(f"{url} could not be fetched{cause}: check the network and try again{kept}.")
         part.replace(target)
     except OSError as error:
         raise unwritable(target, error) from error
