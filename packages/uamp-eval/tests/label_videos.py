@@ -1,6 +1,8 @@
 """Videos made of label maps, and readers of results, for tests and for the processes that score them."""
 
+import contextlib
 import os
+import signal
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -63,4 +65,20 @@ def die(path: Path) -> Ids:
     """Read a mask; the process that asks for the one of frame 2 ends at once, as when memory runs out."""
     if path.stem == "00002":
         os._exit(9)
+    return read_mask(path)
+
+
+def interrupt(path: Path) -> Ids:
+    """Read a mask; the first time, the person at the terminal presses Ctrl-C, which all processes hear."""
+    with contextlib.suppress(FileExistsError):
+        Path("pressed").mkdir()
+        os.killpg(0, signal.SIGINT)
+    return read_mask(path)
+
+
+def kill_parent(path: Path) -> Ids:
+    """Read a mask; the first time, the process that started this one is killed."""
+    with contextlib.suppress(FileExistsError):
+        Path("pressed").mkdir()
+        os.kill(os.getppid(), signal.SIGKILL)
     return read_mask(path)

@@ -1,6 +1,9 @@
 """Scores of masks on disk, against the plain reference; and every way in which results can be wrong."""
 
 import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -118,6 +121,32 @@ def test_ids_that_a_result_lacks_count_as_empty(tmp_path: Path) -> None:
     first, second = score_results([LabelVideo("two", truth)], tmp_path, read=read_mask)
     assert first.jaccard.tolist() == first.boundary.tolist() == [1, 1]
     assert second.jaccard.tolist() == second.boundary.tolist() == [0, 0]
+
+
+@pytest.mark.parametrize(("reader", "code"), [("interrupt", 130), ("kill_parent", -signal.SIGKILL)])
+def test_all_processes_end_with_the_first_and_without_a_traceback(tmp_path: Path, reader: str, code: int) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(f"""
+import sys
+from pathlib import Path
+import numpy as np
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from label_videos import LabelVideo, {reader}, write_results
+from uamp_eval.scoring import score_results
+if __name__ == "__main__":
+    videos = [LabelVideo(name, np.ones((4, 8, 8), np.uint8)) for name in "abcdef"]
+    for video in videos:
+        write_results(Path("masks"), video.name, video.truth)
+    try:
+        score_results(videos, Path("masks"), read={reader}, workers=2)
+    except KeyboardInterrupt:
+        sys.exit(130)
+""")
+    command = [sys.executable, str(script)]
+    # returns when the last of them has closed its end of the pipe
+    done = subprocess.run(command, cwd=tmp_path, start_new_session=True, capture_output=True, text=True, timeout=120)
+    assert done.returncode == code
+    assert "Traceback" not in done.stderr
 
 
 class TestWrongResults:

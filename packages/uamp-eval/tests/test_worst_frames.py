@@ -36,6 +36,16 @@ def test_each_object_gives_its_worst_frame_under_any_setting() -> None:
     assert len(find_worst_frames([one, two], most=1)) == 1
 
 
+def test_a_second_frame_of_an_object_comes_after_all_objects_and_from_another_part_of_the_video() -> None:
+    long = [0.9] * 40
+    long[10:14] = [0.2, 0.1, 0.2, 0.3]
+    long[30] = 0.4
+    worst = find_worst_frames([evaluation("one", Path(), {("a", 1): long, ("b", 1): [0.8, 1.0]})], most=3)
+    assert [(w.sequence, w.frame) for w in worst] == [("a", "00012"), ("a", "00031"), ("b", "00001")]
+    fewer = find_worst_frames([evaluation("one", Path(), {("a", 1): long, ("b", 1): [0.8, 1.0]})], most=2)
+    assert [w.sequence for w in fewer] == ["a", "b"]
+
+
 def test_contours_run_along_the_masks() -> None:
     image = np.full((540, 960, 3), 200, np.uint8)
     truth, prediction = np.zeros((2, 540, 960), bool)

@@ -7,9 +7,11 @@ import logging
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
@@ -233,8 +235,9 @@ def _scored(
     try:
         futures: dict[int, Future[list[ObjectResult]]] = {}
         # The longest first, so that no process starts on it when the others are done.
-        for index in sorted(range(len(sequences)), key=lambda i: -len(sequences[i].frame_names)):
-            futures[index] = pool.submit(work, sequences[index])
+        with _deaf_children():
+            for index in sorted(range(len(sequences)), key=lambda i: -len(sequences[i].frame_names)):
+                futures[index] = pool.submit(work, sequences[index])
         for index in range(len(sequences)):
             yield futures[index].result()
     except BrokenProcessPool as error:
@@ -245,11 +248,36 @@ def _scored(
         pool.shutdown(cancel_futures=True)
 
 
+@contextmanager
+def _deaf_children() -> Iterator[None]:
+    """Processes started meanwhile never hear Ctrl-C, not even while they are starting.
+
+    The parent hears it as well and ends the pool; a traceback from every process would only hide what it says.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _prepare_worker() -> None:
-    # The parent hears Ctrl-C as well and ends the pool; a traceback from every process would only hide what it says.
+    # Where the parent could not make it deaf.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     # One process per processor is enough.
     cv2.setNumThreads(1)
+
+
+def _end_with_parent() -> None:
+    """A killed parent cannot end its pool, and the processes would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _processors() -> int:

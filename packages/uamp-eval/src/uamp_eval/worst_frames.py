@@ -3,6 +3,7 @@
 import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 import cv2
 import numpy as np
@@ -21,6 +22,9 @@ _WIDTH, _JPEG_QUALITY, _SUBPIXEL_BITS = 480, 78, 4
 
 _SMALLEST_VIEW, _SURROUNDINGS = 0.4, 1.7
 """A picture shows at least this share of the frame's sides, and so many times the sides of what is outlined."""
+
+_LEAST_DISTANCE = 5
+"""Scored frames between two worst frames of one object: neighbours show the same failure."""
 
 Window = tuple[slice, slice]
 """Rows and columns of a frame."""
@@ -72,24 +76,38 @@ class DrawnFrame:
 
 
 def find_worst_frames(evaluations: Sequence[Evaluation], most: int) -> list[WorstFrame]:
-    """Return each object's frame of lowest J under any setting, lowest first, `most` at the most.
+    """Choose the frames of lowest J under any setting, lowest first, `most` at the most.
 
-    One frame for each object, or a single lost object would fill the list. Frames that all settings got perfectly
-    right are not among them.
+    Every object gives its worst frame before any gives another, and then only frames apart from those it gave, or a
+    single lost object would fill the list. Frames that all settings got perfectly right are not among them.
     """
-    scores: dict[tuple[str, int, str], list[FrameScore]] = {}
+    scores: dict[tuple[str, int], dict[str, list[FrameScore]]] = {}
     for evaluation in evaluations:
         for result in evaluation.objects:
+            frames = scores.setdefault((result.sequence, result.object_id), {})
             for frame, j, f in zip(result.frames, result.jaccard, result.boundary, strict=True):
-                key = (result.sequence, result.object_id, frame)
-                scores.setdefault(key, []).append(FrameScore(evaluation.name, float(j), float(f)))
-    worst: dict[tuple[str, int], WorstFrame] = {}
-    for (sequence, object_id, frame), reached in scores.items():
-        candidate = WorstFrame(sequence, object_id, frame, tuple(reached))
-        known = worst.setdefault((sequence, object_id), candidate)
-        if candidate.lowest < known.lowest:
-            worst[sequence, object_id] = candidate
-    return [found for found in sorted(worst.values(), key=lambda found: found.lowest) if found.lowest < 1][:most]
+                frames.setdefault(frame, []).append(FrameScore(evaluation.name, float(j), float(f)))
+    offers = [
+        _apart([WorstFrame(*key, frame, tuple(reached)) for frame, reached in frames.items()], most)
+        for key, frames in scores.items()
+    ]
+    rounds = zip_longest(*offers)
+    chosen = [found for offered in rounds for found in sorted(filter(None, offered), key=_lowest)]
+    return sorted(chosen[:most], key=_lowest)
+
+
+def _apart(frames: Sequence[WorstFrame], most: int) -> list[WorstFrame]:
+    """Choose an object's frames of lowest J, lowest first, from different parts of its video."""
+    distance = max(_LEAST_DISTANCE, len(frames) // most)
+    chosen: list[int] = []
+    for number in sorted(range(len(frames)), key=lambda number: frames[number].lowest):
+        if frames[number].lowest < 1 and all(abs(number - other) >= distance for other in chosen):
+            chosen.append(number)
+    return [frames[number] for number in chosen[:most]]
+
+
+def _lowest(found: WorstFrame) -> float:
+    return found.lowest
 
 
 def draw_worst_frame(
