@@ -27,7 +27,7 @@ def test_tables_and_json(run: Run, tmp_path: Path) -> None:
     assert outcome.code == 0, outcome
     assert "All give the same J and F, to 1e-09." in outcome.out
     assert outcome.out.count("vos-benchmark is not installed") == 1
-    assert "Median over 2 frames of 64×48 pixels, one core, boundaries matched within 1 pixels." in outcome.out
+    assert "2 frames of 64×48 pixels" in outcome.out
     document = json.loads((tmp_path / "bench.json").read_text())
     assert (document["width"], document["height"], document["frames"], document["radius"]) == (64, 48, 2, 1)
     assert list(document["objects"]) == ["1", "9"]

@@ -36,6 +36,14 @@ def test_box_of() -> None:
         assert other[box_of(other)].shape == np.ascontiguousarray(other)[box_of(np.ascontiguousarray(other))].shape
 
 
+@pytest.mark.parametrize("value", [1, 2, 100, 128, 254, 255])
+def test_box_of_finds_any_value_anywhere(value: int) -> None:
+    for place in [(0, 0), (0, 149), (1, 2), (70, 75), (99, 0), (99, 149)]:
+        picture = np.zeros((100, 150), np.uint8)
+        picture[place] = value
+        assert box_of(picture) == by_indices(picture > 0)
+
+
 @settings(max_examples=200, deadline=None)
 @given(maps, st.lists(st.integers(1, 6), max_size=6))
 def test_boxes_of_objects_equal_those_of_their_masks(pair: Ids, ids: list[int]) -> None:

@@ -44,7 +44,7 @@ def metrics(
     All of them score the same generated masks in turns and must give the same scores, or the exit code is 1.
     """
     height, width = _parse_size(size)
-    from uamp_cli.bench_metrics import AGREEMENT, VOS_BENCHMARK, contenders, make_masks, measure
+    from uamp_cli.bench_metrics import AGREEMENT, REPETITIONS, VOS_BENCHMARK, contenders, make_masks, measure
     from uamp_cli.outputs import check_outputs
     from uamp_cli.progress import frame_progress
 
@@ -63,8 +63,8 @@ def metrics(
     out = out_console()
     for table in (_speeds(measured, list(scores)), _stages(measured)):
         out.print(table, highlight=False)
-    setting = f"Median over {frames} frames of {width}×{height} pixels, one core, boundaries matched within "
-    out.print(f"{setting}{measured[0].radius} pixels.", highlight=False, soft_wrap=True)
+    setting = f"{frames} frames of {width}×{height} pixels (their median, each the best of {REPETITIONS}), one core"
+    out.print(f"{setting}, boundaries matched within {measured[0].radius} px.", highlight=False, soft_wrap=True)
     if VOS_BENCHMARK not in scores:
         out.print("vos-benchmark is not installed, so it is left out: pip install vos-benchmark", soft_wrap=True)
     if json is not None:

@@ -88,14 +88,13 @@ def pair_boundaries(first: Mask, second: Mask, radius: int) -> BoundaryPair:
     packed = _pack(canvas)
 
     size, row = rows * 2 * columns, 2 * columns
-    here = packed[:size]
-    edges = here ^ packed[1 : size + 1]
+    strips = np.empty((rows + 2 * radius, 2, columns), np.uint8)
+    inner = strips[radius : radius + rows]
+    here, edges = packed[:size], inner.reshape(-1)
+    np.bitwise_xor(here, packed[1 : size + 1], edges)
     edges |= here ^ packed[row : size + row]
     edges |= here ^ packed[row + 1 :]
-
-    strips = np.zeros((rows + 2 * radius, 2, columns), np.uint8)
-    inner = strips[radius : radius + rows]
-    inner[:, :, :width] = edges.reshape(rows, 2, columns)[:, :, :width]
+    inner[:, :, width:] = 0
     inner[height % rows] &= 0xFF ^ (1 << height // rows)  # the repeated row looked at the nothing below it
     np.left_shift(inner[rows - radius :], 1, strips[:radius])
     np.right_shift(inner[:radius], 1, strips[radius + rows :])
