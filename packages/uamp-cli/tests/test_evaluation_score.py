@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,7 @@ FIGURES = {"J&F-Mean", "J-Mean", "J-Recall", "J-Decay", "F-Mean", "F-Recall", "F
 FRAMES, SIZE = 6, (48, 64)
 
 Ids = npt.NDArray[np.uint8]
+Run = Callable[..., Any]
 
 
 def truth_of(objects: int, shift: int = 0) -> Ids:
@@ -143,17 +145,16 @@ def spoil_colours(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "sentence"),
+    ("spoil", "sentence", "workers"),
     [
-        (Path.unlink, "is missing"),
-        (spoil_size, "20×10 pixels but the truth is 64×48"),
-        (spoil_id, r"holds id 7, but its sequence has no such object \(it has 1 to 3\)"),
-        (spoil_end, "damaged or cut off"),
-        (spoil_depth, "16 bits"),
-        (spoil_colours, "RGB"),
+        (Path.unlink, "is missing", 1),
+        (spoil_size, "20×10 pixels but the truth is 64×48", 1),
+        (spoil_id, r"holds id 7, but its sequence has no such object \(it has 1 to 3\)", 2),
+        (spoil_end, "damaged or cut off", 2),
+        (spoil_depth, "16 bits", 1),
+        (spoil_colours, "RGB", 1),
     ],
 )
-@pytest.mark.parametrize("workers", [1, 2])
 def test_a_wrong_mask_is_named(
     davis: Path, tmp_path: Path, spoil: Callable[[Path], None], sentence: str, workers: int
 ) -> None:
@@ -176,3 +177,18 @@ def test_outputs_are_checked_before_the_work(davis: Path, tmp_path: Path) -> Non
     spoil_id(tmp_path / "masks" / "uamp" / "camel" / "00003.png")
     with pytest.raises(InputError, match="--json"):
         score_command(DavisDataset(davis), options(tmp_path, json=tmp_path))
+
+
+def test_the_command_scores_and_refuses(davis: Path, tmp_path: Path, run: Run) -> None:
+    common = ("eval", "score", "--results", tmp_path / "masks", "--dataset_root", davis, "--workers", 1)
+    done = run(*common, "--json", "scores.json", "--report", "report.html")
+    assert done.code == 0, done
+    assert "J&F-Mean" in done.out
+    assert set(json.loads((tmp_path / "scores.json").read_text())) >= {"global", "objects"}
+    assert (tmp_path / "report.html").is_file()
+    path = tmp_path / "masks" / "uamp" / "camel" / "00003.png"
+    spoil_id(path)
+    spoken = run(*common).err.splitlines()[-1]
+    assert spoken.startswith(f"Error: The result {path} holds id 7")
+    assert run(*common).code == 2
+    assert run(*common, "--ignore-extra-ids").code == 0
