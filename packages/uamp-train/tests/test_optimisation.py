@@ -35,6 +35,15 @@ def test_the_rate_warms_up_peaks_and_falls() -> None:
     assert learning_rate(TrainConfig(lr=1.0, warmup_epochs=2), 5, 100, steps_per_epoch=5) == pytest.approx(6 / 11)
 
 
+def test_a_stable_rate_stays_until_the_last_quarter() -> None:
+    config = TrainConfig(lr=1.0, warmup_steps=10, lr_scheduler="stable", decay_share=0.25)
+    rates = [learning_rate(config, step, 200, 1) for step in range(201)]
+    assert rates[10:151] == [1] * 141
+    assert rates[150:] == sorted(rates[150:], reverse=True)
+    assert rates[175] == pytest.approx(0.505)
+    assert rates[200] == pytest.approx(0.01)
+
+
 def test_the_average_starts_fast_and_slows_down() -> None:
     layer = nn.Linear(2, 2)
     weights = layer.state_dict()

@@ -95,7 +95,8 @@ class TrainConfig(_Strict):
     optimizer: Literal["adamw"] = "adamw"
     lr: float = Field(1e-4, gt=0)
     weight_decay: float = Field(0.01, ge=0)
-    lr_scheduler: Literal["cosine", "constant"] = "cosine"
+    lr_scheduler: Literal["cosine", "stable", "constant"] = "cosine"
+    decay_share: float = Field(0.25, gt=0, le=1, description="share of the steps over which a stable rate falls")
     warmup_steps: int = Field(0, ge=0)
     warmup_epochs: float = Field(0, ge=0, description="used where warmup_steps is 0")
     grad_clip: float = Field(1.0, gt=0)

@@ -25,13 +25,18 @@ def make_optimizer(module: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
 
 
 def learning_rate(config: TrainConfig, step: int, total: int, steps_per_epoch: int) -> float:
-    """The rate of step `step` (from 0) of `total`: linear warm-up, then a cosine or constant."""
+    """The rate of step `step` (from 0) of `total`: linear warm-up, then what `lr_scheduler` says.
+
+    "stable" holds the rate and lets it fall along a cosine over the last `decay_share` of the steps only, so that a run
+    can be made longer without knowing its end from the start (warmup-stable-decay, Hu et al., 2024).
+    """
     warmup = config.warmup_steps or round(config.warmup_epochs * steps_per_epoch)
     if step < warmup:
         return config.lr * (step + 1) / (warmup + 1)
     if config.lr_scheduler == "constant":
         return config.lr
-    done = min(1.0, (step - warmup) / max(1, total - warmup))
+    begin = warmup if config.lr_scheduler == "cosine" else max(warmup, round(total * (1 - config.decay_share)))
+    done = min(1.0, max(0, step - begin) / max(1, total - begin))
     return config.lr * (FINAL_LR_SHARE + (1 - FINAL_LR_SHARE) * 0.5 * (1 + math.cos(math.pi * done)))
 
 
