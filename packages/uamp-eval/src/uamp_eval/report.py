@@ -224,6 +224,8 @@ def _flat(prefix: str, values: Mapping[str, object]) -> Iterator[tuple[str, str]
             yield from _flat("version of " if name == "versions" else f"{spoken}: ", value)
         elif isinstance(value, (list, tuple)):
             yield spoken, ", ".join(map(str, value))
+        elif isinstance(value, bool):
+            yield spoken, "yes" if value else "no"
         else:
             yield spoken, "–" if value is None else str(value)
 
