@@ -1,0 +1,212 @@
+"""Memory settings side by side on real sequences and on families of generated clips: J&F, differences, intervals.
+
+    uv run python benchmarks/memory_scores.py --davis DIR --split train --settings sam2 choose=0.25 select=0.3,pool=12
+    uv run python benchmarks/memory_scores.py --clips 8 --frames 48 --settings sam2 samurai uamp
+
+A setting is a name (sam2, samurai, uamp) or numbers of `MemorySettings` over SAM 2's. All of them see the same image
+features. Differences to the first setting come with 95 % bootstrap intervals over objects. Search with --seed 8000000
+(the default) and the train split; report other seeds and val. It asserts nothing.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+from uamp_data.davis import DavisDataset
+from uamp_data.synthetic import FAMILIES, generate_clip
+from uamp_eval.metrics import score_frame
+from uamp_eval.protocols import run_sequence
+from uamp_eval.sequences import VideoSequence
+from uamp_model import VideoTracker, load_tracker
+from uamp_model.presets import MEMORY_SETTINGS, MemorySettings, memory_settings
+
+SEARCH_SEED = 8_000_000
+RESAMPLES = 2000
+STORIES = tuple(family for family in FAMILIES if family != "mixed")
+
+
+@dataclass(frozen=True)
+class GeneratedSequence:
+    """A generated clip as a benchmark's video."""
+
+    name: str
+    frames: npt.NDArray[np.uint8]
+    masks: npt.NDArray[np.uint8]
+
+    @property
+    def frame_names(self) -> tuple[str, ...]:
+        """00000, 00001 …"""
+        return tuple(f"{t:05d}" for t in range(len(self.frames)))
+
+    @property
+    def prompts(self) -> Mapping[int, tuple[int, ...]]:
+        """All objects of the first frame."""
+        return {0: tuple(int(i) for i in np.unique(self.masks[0]) if i)}
+
+    @property
+    def annotated(self) -> tuple[int, ...]:
+        """All frames."""
+        return tuple(range(len(self.frames)))
+
+    @property
+    def listed(self) -> tuple[int, ...]:
+        """All frames."""
+        return self.annotated
+
+    def image(self, frame: int) -> npt.NDArray[np.uint8]:
+        """One picture."""
+        return np.asarray(self.frames[frame])
+
+    def annotation(self, frame: int) -> npt.NDArray[np.uint8]:
+        """Its ids."""
+        return np.asarray(self.masks[frame])
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectScore:
+    """One object under one setting: mean J and F over frames 1 to T − 2."""
+
+    group: str
+    name: str
+    setting: str
+    j: float
+    f: float
+
+    @property
+    def jf(self) -> float:
+        """Their mean."""
+        return (self.j + self.f) / 2
+
+
+def parse_setting(text: str, model: str) -> tuple[str, MemorySettings]:
+    """A name, or numbers over SAM 2's: "choose=0.25,settled=5"."""
+    if text in MEMORY_SETTINGS:
+        return text, memory_settings(text, model)
+    plain = MemorySettings()
+    kinds = {field.name: type(getattr(plain, field.name)) for field in fields(MemorySettings)}
+    values: dict[str, object] = {}
+    for part in text.split(","):
+        key, _, value = part.partition("=")
+        if key not in kinds:
+            raise SystemExit(f"{part!r}: use a memory setting's name or numbers of {', '.join(kinds)}")
+        values[key] = value == "1" if kinds[key] is bool else kinds[key](value)
+    return text, replace(plain, **values)  # type: ignore[arg-type]
+
+
+def generated(clips: int, frames: int, seed: int, families: Sequence[str]) -> Iterator[tuple[str, VideoSequence]]:
+    """Families one after another."""
+    for family in families:
+        for number in range(clips):
+            clip = generate_clip(seed + number, num_frames=frames, family=family)
+            yield family, GeneratedSequence(clip.name, clip.frames, clip.masks)
+
+
+def score(trackers: Mapping[str, VideoTracker], group: str, sequence: VideoSequence) -> list[ObjectScore]:
+    """Scores of all objects under all settings."""
+    ids = sorted(i for start in sequence.prompts.values() for i in start)
+    sums = {name: np.zeros((2, len(ids))) for name in trackers}
+    last = len(sequence.frame_names) - 1
+    for frame, maps in run_sequence(trackers, sequence):
+        if not 0 < frame < last:
+            continue
+        truth = sequence.annotation(frame)
+        for name, labels in maps.items():
+            sums[name] += np.stack(score_frame(labels, np.where(truth == 255, 0, truth).astype(np.uint8), ids))
+    scores = []
+    for name, total in sums.items():
+        for column, number in enumerate(ids):
+            j, f = (total[:, column] / (last - 1)).tolist()
+            scores.append(ObjectScore(group, f"{sequence.name}_{number}", name, j, f))
+    return scores
+
+
+def interval(values: npt.NDArray[np.float64]) -> tuple[float, float]:
+    """95 % bootstrap interval of a mean."""
+    rng = np.random.default_rng(0)
+    means = values[rng.integers(0, len(values), (RESAMPLES, len(values)))].mean(1)
+    low, high = np.percentile(means, [2.5, 97.5])
+    return float(low), float(high)
+
+
+def show(console: Console, scores: Sequence[ObjectScore], settings: Sequence[str]) -> dict[str, dict[str, object]]:
+    """Print a row for each setting and group; return the same as JSON."""
+    report: dict[str, dict[str, object]] = {}
+    groups = list(dict.fromkeys(s.group for s in scores))
+    for group in [*groups, *(["all generated"] if len([g for g in groups if g in STORIES]) > 1 else [])]:
+        chosen = [s for s in scores if s.group == group or (group == "all generated" and s.group in STORIES)]
+        by_setting = {name: [s for s in chosen if s.setting == name] for name in settings}
+        base = np.array([s.jf for s in by_setting[settings[0]]])
+        table = Table("setting", "J", "F", "J&F", f"J&F - {settings[0]}", "95 %", title=f"{group}, {len(base)} objects")
+        for name, own in by_setting.items():
+            gain = 100 * (np.array([s.jf for s in own]) - base)
+            low, high = interval(gain)
+            j, f, jf = (100 * float(np.mean([getattr(s, k) for s in own])) for k in ("j", "f", "jf"))
+            table.add_row(
+                name, f"{j:.1f}", f"{f:.1f}", f"{jf:.1f}", f"{gain.mean():+.2f}", f"{low:+.2f} to {high:+.2f}"
+            )
+            report.setdefault(group, {})[name] = {
+                "J": j,
+                "F": f,
+                "J&F": jf,
+                "gain": gain.mean(),
+                "low": low,
+                "high": high,
+            }
+        console.print(table)
+    return report
+
+
+def measure(
+    trackers: Mapping[str, VideoTracker], sequences: Iterable[tuple[str, VideoSequence]], total: int
+) -> list[ObjectScore]:
+    """Scores of all sequences, with a progress bar."""
+    scores: list[ObjectScore] = []
+    for group, sequence in track(sequences, description="sequences", total=total):
+        scores += score(trackers, group, sequence)
+    return scores
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="nano")
+    parser.add_argument("--checkpoint", type=Path, help="weights other than the bundled ones")
+    parser.add_argument("--settings", nargs="+", default=["sam2", "samurai", "uamp"])
+    parser.add_argument("--davis", type=Path, help="root of DAVIS-2016")
+    parser.add_argument("--split", default="train")
+    parser.add_argument("--every", type=int, default=1, help="take every n-th real sequence")
+    parser.add_argument("--clips", type=int, default=0, help="generated clips of each family")
+    parser.add_argument("--frames", type=int, default=48)
+    parser.add_argument("--families", nargs="+", default=list(STORIES))
+    parser.add_argument("--seed", type=int, default=SEARCH_SEED)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+
+    base = load_tracker(options.model, checkpoint=options.checkpoint)
+    chosen = dict(parse_setting(text, base.name) for text in options.settings)
+    trackers = {name: base.with_memory(name, settings) for name, settings in chosen.items()}
+    began = time.perf_counter()
+    scores: list[ObjectScore] = []
+    if options.davis:
+        real = DavisDataset(options.davis, year=2016, split=options.split)
+        videos = [real[i] for i in range(0, len(real), options.every)]
+        scores += measure(trackers, ((f"DAVIS-2016 {options.split}", v) for v in videos), len(videos))
+    if options.clips:
+        clips = generated(options.clips, options.frames, options.seed, options.families)
+        scores += measure(trackers, clips, options.clips * len(options.families))
+    console = Console(width=140)
+    report = show(console, scores, list(trackers))
+    console.print(f"{base.name} on {base.device}, {time.perf_counter() - began:.0f} s")
+    if options.json:
+        options.json.write_text(json.dumps(report, indent=1))
+
+
+if __name__ == "__main__":
+    main()
