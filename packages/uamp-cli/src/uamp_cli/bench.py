@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from uamp_model.errors import InputError
 
+from uamp_cli.sizes import parse_size
 from uamp_cli.terminal import EXIT_FAILED, err_console, out_console
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Measure speed on this machine.")
 
-_SMALLEST_SIDE, _MOST_OBJECTS = 32, 254
+_MOST_OBJECTS = 254
 
 
 @app.callback()
@@ -43,7 +43,7 @@ def metrics(
 
     All of them score the same generated masks in turns and must give the same scores, or the exit code is 1.
     """
-    height, width = _parse_size(size)
+    height, width = parse_size(size)
     from uamp_cli.bench_metrics import AGREEMENT, REPETITIONS, VOS_BENCHMARK, contenders, make_masks, measure
     from uamp_cli.outputs import check_outputs
     from uamp_cli.progress import frame_progress
@@ -75,13 +75,6 @@ def metrics(
         err_console().print(sentence, highlight=False, soft_wrap=True)
         raise typer.Exit(EXIT_FAILED)
     out.print(f"All give the same J and F, to {AGREEMENT:g}.", highlight=False, soft_wrap=True)
-
-
-def _parse_size(text: str) -> tuple[int, int]:
-    width, _, height = text.lower().replace("×", "x").partition("x")
-    if not (width.isdecimal() and height.isdecimal()) or min(int(width), int(height)) < _SMALLEST_SIDE:
-        raise InputError(f"--size {text} must be width and height from {_SMALLEST_SIDE} pixels on, like 854x480.")
-    return int(height), int(width)
 
 
 def _speeds(measured: "list[Measurement]", names: list[str]) -> "Table":

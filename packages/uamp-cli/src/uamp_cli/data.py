@@ -8,6 +8,7 @@ from uamp_model.errors import InputError
 
 from uamp_cli.data_check import check
 from uamp_cli.data_download import download
+from uamp_cli.sizes import parse_size
 from uamp_cli.terminal import err_console, out_console
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, help="Fetch, check
 _RESOLUTION = "480p"
 """DAVIS calls its folder of pictures so, and readers of the layout look there whatever the size is."""
 
-_SMALLEST_SIDE, _MOST_OBJECTS, _JPEG_QUALITY = 32, 8, 95
+_MOST_OBJECTS, _JPEG_QUALITY = 8, 95
 
 
 @app.callback()
@@ -49,7 +50,7 @@ def synth(
     """
     from uamp_cli.progress import frame_progress
 
-    height, width = _parse_size(size)
+    height, width = parse_size(size)
     _check_family(family)
     _check_empty(folder)
     from uamp_data.synthetic import generate_clip
@@ -66,13 +67,6 @@ def synth(
     listing.parent.mkdir(parents=True, exist_ok=True)
     listing.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
     out_console().print(f"{clips} clips of {frames} frames: {folder}", highlight=False, markup=False, soft_wrap=True)
-
-
-def _parse_size(text: str) -> tuple[int, int]:
-    width, _, height = text.lower().replace("×", "x").partition("x")
-    if not (width.isdecimal() and height.isdecimal()) or min(int(width), int(height)) < _SMALLEST_SIDE:
-        raise InputError(f"--size {text} must be width and height from {_SMALLEST_SIDE} pixels on, like 768x432.")
-    return int(height), int(width)
 
 
 def _check_family(family: str) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 from uamp_data.masks import read_annotation, write_mask
-from uamp_eval.distributed import device_of_process, join_team
+from uamp_eval.distributed import Team, device_of_process, join_team
 from uamp_eval.report import write_report
 from uamp_eval.results_files import Evaluation, write_json, write_per_sequence_csv, write_results_json
 from uamp_eval.results_store import ResultFolder
@@ -19,11 +19,14 @@ from uamp_eval.submission import write_submission
 from uamp_eval.tables import results_tables
 from uamp_model import InputError, VideoTracker, load_tracker
 
+from uamp_cli.outputs import check_outputs
 from uamp_cli.progress import FrameProgress, frame_progress
 from uamp_cli.terminal import err_console, out_console
 
 RESULTS, PER_SEQUENCE, REPORT = "results.json", "per_sequence.csv", "report.html"
 _DEFAULT_FOLDER = Path("runs") / "eval"
+_LEAST_ANNOTATED = 3
+"""By DAVIS's rules the first frame and the last do not count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +74,13 @@ def evaluate(sequences: Sequence[VideoSequence], run: RunOptions, tracker: Track
     Raises:
         InputError: a wrong option, or results of other settings in the way. Errors of data and model are passed on.
     """
-    _check(run, tracker)
+    scored = has_truth(sequences)
+    _check(sequences, run, tracker, scored=scored)
     output = run.output or _DEFAULT_FOLDER / run.slug
     out = out_console()
-    with join_team() as team, frame_progress(err_console()) as progress:
+    with join_team() as team, frame_progress(_progress_console(team)) as progress:
         trackers = _load(tracker)
+        team.agree(lambda: _check_files(run, output))
         summary = run_benchmark(
             trackers,
             sequences,
@@ -83,19 +88,19 @@ def evaluate(sequences: Sequence[VideoSequence], run: RunOptions, tracker: Track
             write=write_mask,
             protocol=run.protocol,
             overwrite=run.overwrite,
-            progress=_Telling(progress, err_console()),
+            progress=_Telling(progress, _progress_console(team)),
             team=team,
         )
         if team.rank > 0:
             return
         if run.submission is not None:
             write_submission(summary.folders[tracker.memories[0]], sequences, run.submission, top=run.submission_top)
-        evaluations = _score_all(sequences, run, tracker, trackers, summary, progress) if has_truth(sequences) else []
+        evaluations = _score_all(sequences, run, tracker, trackers, summary, progress) if scored else []
     if evaluations:
         _save(evaluations, sequences, run, output, f"{run.title}, {tracker.model}")
         out.print(results_tables(evaluations))
-    _tell(out, run, summary, output, scored=bool(evaluations))
-    if evaluations and not run.save_results:
+    _tell(out, run, summary, output, scored=scored)
+    if scored and not run.save_results:
         for folder in summary.folders.values():
             ResultFolder(folder).clear([sequence.name for sequence in sequences])
 
@@ -105,11 +110,34 @@ def has_truth(sequences: Sequence[VideoSequence]) -> bool:
     return any(set(sequence.annotated) - set(sequence.prompts) for sequence in sequences)
 
 
-def _check(run: RunOptions, tracker: TrackerOptions) -> None:
-    if len(set(tracker.memories)) < len(tracker.memories):
-        raise InputError("A --memory is given twice: name each setting once.")
+def _check(sequences: Sequence[VideoSequence], run: RunOptions, tracker: TrackerOptions, *, scored: bool) -> None:
+    """Refuse before hours of tracking what could not be done after them."""
+    twice = next((memory for memory in tracker.memories if tracker.memories.count(memory) > 1), None)
+    if twice is not None:
+        raise InputError(f"The --memory {twice} is given twice: name each setting once.")
     if run.submission is not None and len(tracker.memories) > 1:
         raise InputError("A submission holds the results of one setting: give --memory once with --submission.")
+    if run.json is not None and not scored:
+        raise InputError(
+            "--json asks for scores, but this data has no masks beyond those given to the tracker: leave it out."
+        )
+    short = next((s for s in sequences if len(s.annotated) < _LEAST_ANNOTATED), None)
+    if scored and run.rule is ScoringRule.DAVIS and short is not None:
+        raise InputError(
+            f"The sequence {short.name} cannot be scored: of its annotated frames ({len(short.annotated)}) the first "
+            "and the last do not count; choose others with --sequences."
+        )
+
+
+def _check_files(run: RunOptions, output: Path) -> None:
+    """The tables and the page lie in the output folder, which is checked when the masks' folders are made."""
+    own = {"the file": output / RESULTS, "the table": output / PER_SEQUENCE, "the page": output / REPORT}
+    check_outputs({"--json": run.json, "--submission": run.submission}, own)
+
+
+def _progress_console(team: Team) -> Console:
+    """Several processes have one terminal: the first one's share, the largest, stands for all."""
+    return err_console() if team.rank == 0 else Console(quiet=True)
 
 
 def _load(options: TrackerOptions) -> dict[str, VideoTracker]:
@@ -186,7 +214,7 @@ def _tell(out: Console, run: RunOptions, summary: RunSummary, output: Path, *, s
         shared = f" by {summary.processes} processes" if summary.processes > 1 else ""
         lines.append(f"{summary.frames} frames at {summary.frames_per_second:.1f} frames/s{shared}")
     if summary.kept:
-        lines.append(f"{summary.kept} of {summary.kept + summary.sequences} sequences were tracked by an earlier run")
+        lines.append(f"tracked by an earlier run: {summary.kept} of {summary.kept + summary.sequences} sequences")
     if not scored:
         lines.append("there is no truth beyond the masks given, so nothing was scored")
     if run.save_results or not scored:
@@ -210,7 +238,8 @@ class _Telling:
     def run_started(self, frames: int, kept: int) -> None:
         """The bar counts the frames of this process."""
         if kept:
-            self._console.print(f"{kept} sequences have results from an earlier run, which are kept.", highlight=False)
+            kept_ones = "1 sequence has" if kept == 1 else f"{kept} sequences have"
+            self._console.print(f"{kept_ones} results from an earlier run, which are kept.", highlight=False)
         self._progress.begin("Tracking", frames)
 
     def sequence_started(self, name: str, frames: int) -> None:
