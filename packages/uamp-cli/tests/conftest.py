@@ -1,5 +1,6 @@
 """A small real model and small real videos. The model is untrained: nothing here is about how well it tracks."""
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ from uamp_data.masks import write_mask
 from uamp_data.writer import VideoWriter
 from uamp_model import build_model
 from uamp_model.checkpoint import save_state_dict
+
+sys.path.insert(0, str(Path(__file__).parent))  # for `evaluation_trees`
 
 HEIGHT, WIDTH = 64, 96
 
@@ -30,10 +33,10 @@ class Outcome:
     out: str
     err: str
 
-    def refused(self) -> str:
-        """The one sentence of a run that refused its input."""
+    def refused(self, *, after: tuple[str, ...] = ()) -> str:
+        """The one sentence of a run that refused its input, after lines of progress that begin with one of these."""
         assert self.code == 2, self
-        lines = self.err.strip().splitlines()
+        lines = [line for line in self.err.strip().splitlines() if not line.startswith(after)]
         assert len(lines) == 1, self.err
         assert lines[0].startswith("Error: ")
         assert "Traceback" not in self.err + self.out
@@ -62,11 +65,46 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.setenv("UAMP_CACHE", str(tmp_path / "cache"))
 
-    def invoke(*arguments: object) -> Outcome:
-        result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-        return Outcome(result.exit_code, result.stdout, result.stderr)
-
     return invoke
+
+
+def invoke(*arguments: object) -> Outcome:
+    """Run the command here and now."""
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    return Outcome(result.exit_code, result.stdout, result.stderr)
+
+
+@dataclass(frozen=True, slots=True)
+class Tracked:
+    """A benchmark that was tracked and scored; not to be changed.
+
+    Attributes:
+        root: the data set: `camel` with one object, `dogs` with two.
+        output: the folder of the results.
+        scores: what --json wrote.
+        outcome: what was printed.
+    """
+
+    root: Path
+    output: Path
+    scores: Path
+    outcome: Outcome
+
+
+@pytest.fixture(scope="session")
+def tracked(tmp_path_factory: pytest.TempPathFactory) -> Tracked:
+    """`uamp eval davis` with the bundled model."""
+    from evaluation_trees import make_davis
+
+    folder = tmp_path_factory.mktemp("tracked")
+    root, output, scores = make_davis(folder / "DAVIS", {"camel": 1, "dogs": 2}), folder / "out", folder / "scores.json"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COLUMNS", "100")
+        outcome = invoke(
+            *("eval", "davis", "--dataset_root", root, "--memory", "sam2", "--device", "cpu", "--workers", 1),
+            *("--output", output, "--json", scores),
+        )
+    return Tracked(root, output, scores, outcome)
 
 
 def frame_at(index: int, height: int = HEIGHT, width: int = WIDTH) -> Image:

@@ -1,12 +1,14 @@
 """What results were made with: what belongs to it, what does not, and how a difference is told."""
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
+import numpy as np
 import pytest
 import torch
 from tiny_videos import MANY, TinyVideo
-from uamp_eval.fingerprint import Fingerprint, differences, take_fingerprint, weights_digest
+from uamp_eval.fingerprint import Fingerprint, describe_sequences, differences, take_fingerprint, weights_digest
+from uamp_eval.sequences import Ids, Image
 from uamp_model import VideoTracker, build_model, load_tracker
 
 
@@ -41,6 +43,28 @@ def test_the_digest_follows_the_weights_and_nothing_else() -> None:
     assert weights_digest(model) != digest
     in_float32 = weights_digest(model)
     assert weights_digest(model.to(torch.bfloat16)) != in_float32  # a type that numpy does not know
+
+
+@dataclass(frozen=True)
+class _Degraded(TinyVideo):
+    """The same names and objects in other pictures, or with another mask given."""
+
+    darker: int = 0
+    mask_moves: bool = False
+
+    def image(self, frame: int) -> Image:
+        return super().image(frame) // np.uint8(1 + self.darker)
+
+    def annotation(self, frame: int) -> Ids:
+        ids = super().annotation(frame)
+        return np.roll(ids, 1, axis=0) if self.mask_moves else ids
+
+
+def test_other_pixels_under_the_same_names_are_other_data() -> None:
+    before = describe_sequences([_Degraded("bear")])
+    assert before == describe_sequences([TinyVideo("bear")])
+    assert before != describe_sequences([_Degraded("bear", darker=1)])
+    assert before != describe_sequences([_Degraded("bear", mask_moves=True)])
 
 
 def test_differences_are_told_in_words(taken: Fingerprint, tracker: VideoTracker) -> None:

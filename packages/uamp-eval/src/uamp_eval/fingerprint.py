@@ -42,7 +42,7 @@ class Fingerprint:
         precision: what the network computes in, "float32" or "bfloat16".
         image_size: side of the network's input in pixels.
         protocol: how the videos are tracked and from which split, in the words of the command.
-        sequences: by name: numbers of frames and of listed frames, and a digest of their names and prompts.
+        sequences: by name: numbers of frames and of listed frames, and a digest, see `describe_sequences`.
         versions: of the packages that made the results.
         format: of this record.
     """
@@ -69,14 +69,19 @@ def take_fingerprint(
     protocol: str,
     *,
     weights: str | None = None,
+    data: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> Fingerprint:
     """Describe a run of one tracker over some videos.
 
     Args:
         tracker: its network, memory setting and precision.
-        sequences: the videos; none of their pictures is read for this.
+        sequences: the videos.
         protocol: such as "DAVIS 2017 val".
         weights: the network's `weights_digest`, if it is known already.
+        data: what `describe_sequences` says of the videos, if it is known already.
+
+    Raises:
+        What reading the videos raises.
     """
     settings = getattr(tracker, "settings", None)  # the numbers behind the memory setting's name
     return Fingerprint(
@@ -87,9 +92,21 @@ def take_fingerprint(
         precision=str(tracker.dtype).removeprefix("torch."),
         image_size=tracker.image_size,
         protocol=protocol,
-        sequences={sequence.name: _describe(sequence) for sequence in sequences},
+        sequences=describe_sequences(sequences) if data is None else data,
         versions={name: version(name) for name in ("uamp-eval", "uamp-model")},
     )
+
+
+def describe_sequences(sequences: Sequence[VideoSequence]) -> dict[str, dict[str, Any]]:
+    """Tell videos apart, by name: numbers of frames, and a digest of frame names, prompts and some pixels.
+
+    The pixels are those of the first picture and of the masks that are given: a data set that was degraded, re-encoded
+    or made anew under the same names is another one.
+
+    Raises:
+        What reading the videos raises.
+    """
+    return {sequence.name: _describe(sequence) for sequence in sequences}
 
 
 def weights_digest(*modules: "nn.Module") -> str:
@@ -136,9 +153,12 @@ def _put(name: str, then: Any, now: Any) -> str:
 def _describe(sequence: VideoSequence) -> dict[str, Any]:
     names = list(sequence.frame_names)
     prompts = {str(frame): sorted(ids) for frame, ids in sorted(sequence.prompts.items())}
-    record = json.dumps([names, list(sequence.listed), prompts])
+    digest = hashlib.sha256(json.dumps([names, list(sequence.listed), prompts]).encode())
+    for pixels in (sequence.image(0), *(sequence.annotation(frame) for frame in sorted(sequence.prompts))):
+        digest.update(f"{pixels.shape}".encode())
+        digest.update(pixels.tobytes())
     return {
         "frames": len(names),
         "listed": len(sequence.listed),
-        "digest": hashlib.sha256(record.encode()).hexdigest()[:16],
+        "digest": digest.hexdigest()[:16],
     }

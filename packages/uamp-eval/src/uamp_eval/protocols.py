@@ -32,14 +32,22 @@ def run_sequence(
         maps are empty.
 
     Raises:
-        InputError: if the trackers have different networks, or a prompt is missing, empty or of another size than
-            its frame. What reading the data raises is passed on.
+        InputError: if the trackers have different networks, a prompt is missing, empty or of another size than its
+            frame, or a frame of another size than the first. What reading the data raises is passed on.
     """
     first = _shared_tracker(trackers)
     check_prompts(sequence)
     total = len(sequence.frame_names)
     sessions = {name: tracker.start(num_frames=total) for name, tracker in trackers.items()}
+    size: tuple[int, ...] = ()
     for frame, image in enumerate(_read_ahead(sequence)):
+        size = size or image.shape
+        if image.shape != size:
+            sizes = [f"{width}×{height}" for height, width, _ in (image.shape, size)]
+            raise InputError(
+                f"Frame {_name(sequence, frame)} of {sequence.name} is {sizes[0]} pixels but the first is {sizes[1]}: "
+                "all frames of a video must have one size."
+            )
         prompts = _prompts_at(sequence, frame, image)
         features = first.encode(image)
         maps = {}

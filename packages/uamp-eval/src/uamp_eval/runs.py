@@ -11,7 +11,7 @@ import torch
 from uamp_model import DeviceError, InputError, VideoTracker
 
 from uamp_eval.distributed import Alone, Team, share_out
-from uamp_eval.fingerprint import Fingerprint, take_fingerprint, weights_digest
+from uamp_eval.fingerprint import Fingerprint, describe_sequences, take_fingerprint, weights_digest
 from uamp_eval.protocols import check_prompts, run_sequence
 from uamp_eval.results_store import ResultFolder
 from uamp_eval.sequences import Ids, VideoSequence
@@ -184,8 +184,9 @@ def _fingerprints(
 ) -> dict[str, Fingerprint]:
     digests = {id(tracker.model): tracker.model for tracker in trackers.values()}
     weights = {key: weights_digest(model) for key, model in digests.items()}
+    data = describe_sequences(sequences)
     return {
-        memory: take_fingerprint(tracker, sequences, protocol, weights=weights[id(tracker.model)])
+        memory: take_fingerprint(tracker, sequences, protocol, weights=weights[id(tracker.model)], data=data)
         for memory, tracker in trackers.items()
     }
 
