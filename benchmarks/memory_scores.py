@@ -43,7 +43,7 @@ class GeneratedSequence:
 
     @property
     def frame_names(self) -> tuple[str, ...]:
-        """00000, 00001 …"""
+        """Numbers of five digits."""
         return tuple(f"{t:05d}" for t in range(len(self.frames)))
 
     @property

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from uamp_model import InputError, Prompt, VideoTracker
 from uamp_model.memory import MemoryBank, MemoryEntry, Retention, select_best
-from uamp_model.presets import SAM2, SAMURAI, MemorySettings, memory_settings
+from uamp_model.presets import PARTS as PARTS_OF_UAMP
+from uamp_model.presets import SAM2, SAMURAI, MemorySettings, ablation, memory_settings
 from uamp_model.propagation import (
     ObjectMotion,
     choose_hypothesis,
@@ -277,3 +278,11 @@ def test_known_uncertainties() -> None:
         [0.2]
     )
     assert mean_over_object(torch.zeros(1, 1, 1, 2), torch.full((1, 1, 1, 2), -1.0)).tolist() == [1.0]
+
+
+def test_an_ablation_switches_one_part_at_a_time() -> None:
+    settings = ablation()
+    assert list(settings) == ["sam2", "+choose", "+select", "+write", "+keep", "+read", "all"]
+    for part in PARTS_OF_UAMP:
+        on = {name for name, numbers in settings.items() if getattr(numbers, part) > 0}
+        assert on == {f"+{part}", "all"}

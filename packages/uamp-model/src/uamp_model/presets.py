@@ -1,7 +1,7 @@
 """The memory settings a tracker can be asked for: one tracker, one set of numbers each. Formulas: docs/method.md."""
 
 import difflib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from uamp_model.errors import InputError
 
@@ -60,6 +60,12 @@ SAMURAI_LARGE_CHOOSE = 0.15
 UAMP = MemorySettings()
 """UAMP's defaults."""
 
+UAMP_TRIAL = MemorySettings(choose=0.15, settled=5, select=0.2, write=0.5, keep=0.3, read=0.5)
+"""Strengths that an ablation tries for parts whose default is 0."""
+
+PARTS = ("choose", "select", "write", "keep", "read")
+"""The strengths that can be told apart in an ablation."""
+
 MEMORY_SETTINGS = ("sam2", "samurai", "uamp")
 
 
@@ -70,8 +76,6 @@ def memory_settings(memory: str, model: str = "nano") -> MemorySettings:
         InputError: if there is no such setting, naming those that are.
     """
     if memory == "samurai" and model.endswith("-large"):
-        from dataclasses import replace
-
         return replace(SAMURAI, choose=SAMURAI_LARGE_CHOOSE)
     found = {"sam2": SAM2, "samurai": SAMURAI, "uamp": UAMP}.get(memory)
     if found is not None:
@@ -79,3 +83,18 @@ def memory_settings(memory: str, model: str = "nano") -> MemorySettings:
     near = difflib.get_close_matches(memory.lower(), MEMORY_SETTINGS, n=1)
     hint = f" Did you mean {near[0]}?" if near else ""
     raise InputError(f"Unknown memory setting {memory!r}: use {', '.join(MEMORY_SETTINGS)}.{hint}")
+
+
+def ablation() -> dict[str, MemorySettings]:
+    """The settings of an ablation by name: SAM 2, each of UAMP's parts alone, and all of them.
+
+    A part whose default strength is 0 takes part with that of `UAMP_TRIAL`, so that the table shows what it would do.
+    """
+    tried = {part: getattr(UAMP, part) or getattr(UAMP_TRIAL, part) for part in PARTS}
+    base = replace(SAM2, settled=UAMP.settled if UAMP.choose else UAMP_TRIAL.settled, pool=UAMP.pool)
+    alone = {f"+{part}": _with(base, **{part: strength}) for part, strength in tried.items()}
+    return {"sam2": SAM2, **alone, "all": _with(base, **tried)}
+
+
+def _with(settings: MemorySettings, **strengths: float) -> MemorySettings:
+    return replace(settings, **strengths)  # type: ignore[arg-type] # only strengths are given, which are floats

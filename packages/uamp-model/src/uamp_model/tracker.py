@@ -345,11 +345,7 @@ class TrackingSession:
         expectation: Expectation | None = None,
     ) -> None:
         """Write a batch's result into its objects' memories."""
-        model = self.tracker.model
-        doubt = None if prompted else self._doubt(ids, output, index)
-        entry = write_memory(
-            model, features, output, index, prompted=prompted, doubt=doubt, separately=self.tracker.exact
-        )
+        entry = self._write(ids, features, output, index, prompted=prompted)
         ious = output.ious.gather(1, output.best[:, None])[:, 0]
         scores = (ious * output.presence[:, 0].sigmoid()).clamp(0, 1)
         qualities = self._qualities(output, ious, expectation)
@@ -364,6 +360,15 @@ class TrackingSession:
                 tracked.bank.remember_prompted(own)
             else:
                 tracked.bank.remember(own, self._retention())
+
+    def _write(
+        self, ids: Sequence[int], features: ImageFeatures, output: FrameOutput, index: int, *, prompted: bool
+    ) -> MemoryEntry:
+        """What the objects of a batch are to remember of a frame."""
+        doubt = None if prompted else self._doubt(ids, output, index)
+        return write_memory(
+            self.tracker.model, features, output, index, prompted=prompted, doubt=doubt, separately=self.tracker.exact
+        )
 
     def _doubt(self, ids: Sequence[int], output: FrameOutput, index: int) -> Doubt | None:
         """What is doubtful about a tracked frame, if anything asks."""
