@@ -114,11 +114,11 @@ def score(trackers: Mapping[str, VideoTracker], group: str, sequence: VideoSeque
     ids = sorted(i for start in sequence.prompts.values() for i in start)
     sums = {name: np.zeros((2, len(ids))) for name in trackers}
     last = len(sequence.frame_names) - 1
-    for frame, maps in run_sequence(trackers, sequence):
-        if not 0 < frame < last:
+    for frame in run_sequence(trackers, sequence):
+        if not 0 < frame.number < last:
             continue
-        truth = sequence.annotation(frame)
-        for name, labels in maps.items():
+        truth = sequence.annotation(frame.number)
+        for name, labels in frame.labels.items():
             sums[name] += np.stack(score_frame(labels, np.where(truth == 255, 0, truth).astype(np.uint8), ids))
     scores = []
     for name, total in sums.items():

@@ -54,17 +54,20 @@ def alone(tracker: VideoTracker, video: TinyVideo, object_id: int) -> list[torch
 def test_objects_enter_where_they_are_given_and_only_outputs_are_merged(tracker: VideoTracker) -> None:
     two, four = alone(tracker, VIDEO, 2), alone(tracker, VIDEO, 4)
     frames = list(run_sequence({"sam2": tracker}, VIDEO))
-    assert [frame for frame, _ in frames] == [0, 1, 2, 3, 4]
-    assert not frames[0][1]["sam2"].any()
-    for frame, maps in frames:
-        assert maps["sam2"].dtype == np.uint8
-        assert np.array_equal(maps["sam2"], merge_logits(torch.stack([two[frame], four[frame]]), (2, 4)).numpy())
-    assert set(np.unique(frames[1][1]["sam2"])) == {0, 4}
-    assert set(np.unique(frames[3][1]["sam2"])) == {0, 2, 4}
+    assert [frame.number for frame in frames] == [0, 1, 2, 3, 4]
+    assert not frames[0].labels["sam2"].any()
+    for frame in frames:
+        logits = torch.stack([two[frame.number], four[frame.number]])
+        assert frame.labels["sam2"].dtype == np.uint8
+        assert np.array_equal(frame.labels["sam2"], merge_logits(logits, (2, 4)).numpy())
+        for row, object_id in enumerate(frame.results["sam2"].object_ids):
+            assert torch.equal(frame.results["sam2"].logits[row], logits[object_id // 2 - 1])
+    assert set(np.unique(frames[1].labels["sam2"])) == {0, 4}
+    assert set(np.unique(frames[3].labels["sam2"])) == {0, 2, 4}
 
 
 def test_two_settings_share_the_image_features_and_do_not_disturb_each_other(tracker: VideoTracker) -> None:
-    lone = [maps["sam2"] for _, maps in run_sequence({"sam2": tracker}, VIDEO)]
+    lone = [frame.labels["sam2"] for frame in run_sequence({"sam2": tracker}, VIDEO)]
     encoded = 0
 
     def count(*_: object) -> None:
@@ -75,9 +78,9 @@ def test_two_settings_share_the_image_features_and_do_not_disturb_each_other(tra
     both = list(run_sequence({"a": tracker, "b": tracker.with_memory("sam2")}, VIDEO))
     hook.remove()
     assert encoded == VIDEO.length
-    for (_, maps), expected in zip(both, lone, strict=True):
-        assert np.array_equal(maps["a"], expected)
-        assert np.array_equal(maps["b"], expected)
+    for frame, expected in zip(both, lone, strict=True):
+        assert np.array_equal(frame.labels["a"], expected)
+        assert np.array_equal(frame.labels["b"], expected)
 
 
 @dataclass(frozen=True)
@@ -129,4 +132,5 @@ def test_a_video_abandoned_half_way_leaves_no_thread_and_no_state(tracker: Video
     run = run_sequence({"sam2": tracker}, replace(VIDEO, length=50))
     first = next(run)
     run.close()
-    assert np.array_equal(first[1]["sam2"], next(run_sequence({"sam2": tracker}, replace(VIDEO, length=50)))[1]["sam2"])
+    again = next(run_sequence({"sam2": tracker}, replace(VIDEO, length=50)))
+    assert np.array_equal(first.labels["sam2"], again.labels["sam2"])

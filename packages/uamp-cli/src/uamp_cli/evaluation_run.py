@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 from uamp_data.masks import read_annotation, write_mask
+from uamp_eval.calibration import read_calibration
 from uamp_eval.distributed import Team, device_of_process, join_team
 from uamp_eval.report import write_report
 from uamp_eval.results_files import Evaluation, write_json, write_per_sequence_csv, write_results_json
@@ -88,6 +89,7 @@ def evaluate(sequences: Sequence[VideoSequence], run: RunOptions, tracker: Track
             write=write_mask,
             protocol=run.protocol,
             overwrite=run.overwrite,
+            calibrate=run.rule if scored else None,
             progress=_Telling(progress, _progress_console(team)),
             team=team,
         )
@@ -186,7 +188,16 @@ def _score_all(
         }
         fingerprint = summary.fingerprints[memory]
         evaluations.append(
-            Evaluation(memory, objects, summary.folders[memory], settings, _versions(), asdict(fingerprint), run.seen)
+            Evaluation(
+                memory,
+                objects,
+                summary.folders[memory],
+                settings,
+                _versions(),
+                asdict(fingerprint),
+                run.seen,
+                read_calibration(summary.folders[memory], [sequence.name for sequence in sequences]),
+            )
         )
     return evaluations
 

@@ -6,10 +6,11 @@ settings. What several objects say about a pixel is merged in the outputs alone,
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from uamp_model import InputError, Prompt, VideoTracker
+from uamp_model import FrameResult, InputError, Prompt, VideoTracker
 
 from uamp_eval.sequences import Ids, Image, VideoSequence
 
@@ -17,9 +18,22 @@ LARGEST_ID = 254
 """255 is void."""
 
 
-def run_sequence(
-    trackers: Mapping[str, VideoTracker], sequence: VideoSequence
-) -> Generator[tuple[int, dict[str, Ids]], None, None]:
+@dataclass(frozen=True, slots=True, eq=False)
+class TrackedFrame:
+    """What the trackers say about one frame, by their names.
+
+    Attributes:
+        number: of the frame, from 0.
+        labels: H×W object ids: each pixel belongs to the object that is surest of it. Empty before the first prompt.
+        results: what each object's mask is by itself, and how sure.
+    """
+
+    number: int
+    labels: Mapping[str, Ids]
+    results: Mapping[str, FrameResult]
+
+
+def run_sequence(trackers: Mapping[str, VideoTracker], sequence: VideoSequence) -> Generator[TrackedFrame, None, None]:
     """Track a video's objects with one or more memory settings at once.
 
     Args:
@@ -28,8 +42,7 @@ def run_sequence(
         sequence: the video; frame f's prompts are the masks of the objects `sequence.prompts[f]` in its annotation.
 
     Yields:
-        (frame number, label map H×W by name of the tracker), for every frame in order. Before the first prompt the
-        maps are empty.
+        Every frame in order.
 
     Raises:
         InputError: if the trackers have different networks, a prompt is missing, empty or of another size than its
@@ -50,11 +63,11 @@ def run_sequence(
             )
         prompts = _prompts_at(sequence, frame, image)
         features = first.encode(image)
-        maps = {}
-        for name, session in sessions.items():
-            result = session.step(image, prompts, features=features)
-            maps[name] = merge_logits(result.logits, result.object_ids).cpu().numpy()
-        yield frame, maps
+        results = {name: session.step(image, prompts, features=features) for name, session in sessions.items()}
+        labels = {
+            name: merge_logits(result.logits, result.object_ids).cpu().numpy() for name, result in results.items()
+        }
+        yield TrackedFrame(frame, labels, results)
 
 
 def merge_logits(logits: Tensor, object_ids: Sequence[int]) -> Tensor:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from uamp_eval.atomic import write_atomically
+from uamp_eval.calibration import Calibration
 from uamp_eval.scores import (
     FIGURES,
     LOWER_IS_BETTER,
@@ -32,6 +33,7 @@ class Evaluation:
         versions: Package or program → version.
         fingerprint: The record of model, weights, settings and data; None where nobody knows how the masks were made.
         seen: By object name, whether its category is in the training set (YouTube-VOS); empty where unknown.
+        calibration: How doubtful right and wrong pixels were; None where nobody looked while the masks were made.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Evaluation:
     versions: Mapping[str, str] = field(default_factory=dict)
     fingerprint: Mapping[str, object] | None = None
     seen: Mapping[str, bool | None] = field(default_factory=dict)
+    calibration: Calibration | None = None
 
     def figures(self) -> dict[str, float]:
         """Return the seven global figures, and G and its parts where categories are known, as fractions."""
@@ -55,11 +58,14 @@ class Evaluation:
 
         Returns:
             `global` and `objects` (see `summarise`), `sequences` (the same figures by video), `settings`, `versions`,
-            `fingerprint`; `youtube_vos` with G and its parts where known; `frames` where `per_frame`.
+            `fingerprint`; `youtube_vos` with G and its parts where known; `calibration` (see
+            `Calibration.document`) where doubt was looked at; `frames` where `per_frame`.
         """
         document: dict[str, object] = {**summarise(self.objects), "sequences": sequence_figures(self.objects)}
         if parts := seen_unseen_figures(self.objects, self.seen):
             document["youtube_vos"] = parts
+        if self.calibration is not None:
+            document["calibration"] = self.calibration.document()
         document |= {
             "settings": dict(self.settings),
             "versions": dict(self.versions),

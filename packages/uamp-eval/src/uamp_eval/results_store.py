@@ -2,6 +2,7 @@
 
 OUTPUT/<memory>/run.json                     the fingerprint
 OUTPUT/<memory>/<sequence>/<frame>.png       object ids of the frames that the benchmark lists
+OUTPUT/<memory>/<sequence>/calibration.json  how doubtful right and wrong pixels were, where the truth was at hand
 OUTPUT/<memory>/.uamp-<sequence>.part/       a sequence in the making; leftovers of a killed run are removed
 """
 
@@ -17,6 +18,7 @@ from typing import Any
 
 from uamp_model.errors import InputError
 
+from uamp_eval.calibration import CALIBRATION
 from uamp_eval.fingerprint import Fingerprint, differences
 
 RECORD = "run.json"
@@ -147,8 +149,8 @@ class ResultFolder:
 
 
 def _is_ours(path: Path) -> bool:
-    """Masks, and hidden files that file managers leave."""
-    return not path.is_dir() and (path.suffix == ".png" or path.name.startswith("."))
+    """Masks, what was collected beside them, and hidden files that file managers leave."""
+    return not path.is_dir() and (path.suffix == ".png" or path.name == CALIBRATION or path.name.startswith("."))
 
 
 @contextmanager

@@ -10,10 +10,13 @@ from typing import Protocol
 import torch
 from uamp_model import DeviceError, InputError, VideoTracker
 
+from uamp_eval.calibration import write_calibration
 from uamp_eval.distributed import Alone, Team, share_out
+from uamp_eval.doubt import DoubtCollector
 from uamp_eval.fingerprint import Fingerprint, describe_sequences, take_fingerprint, weights_digest
 from uamp_eval.protocols import check_prompts, run_sequence
 from uamp_eval.results_store import ResultFolder
+from uamp_eval.scoring import ScoringRule
 from uamp_eval.sequences import Ids, VideoSequence
 
 _FILE_SYSTEM_SECONDS = 60
@@ -92,6 +95,7 @@ class _Run:
     write: WriteMask
     team: Team
     progress: RunProgress
+    calibrate: ScoringRule | None
 
 
 def run_benchmark(
@@ -102,6 +106,7 @@ def run_benchmark(
     write: WriteMask,
     protocol: str,
     overwrite: bool = False,
+    calibrate: ScoringRule | None = None,
     progress: RunProgress | None = None,
     team: Team | None = None,
 ) -> RunSummary:
@@ -117,6 +122,9 @@ def run_benchmark(
         write: writes one mask.
         protocol: what is run, such as "DAVIS 2017 val"; results of another protocol are not taken over.
         overwrite: remove results that are there first.
+        calibrate: compare the masks with the truth as soon as they are there, on the objects and frames that count by
+            this rule, and keep beside them how doubtful right and wrong pixels were, see `calibration`. Every video
+            must then have what the rule scores.
         progress: hears about this process's share.
         team: the processes that share the work, see `distributed.join_team`; without it this one does it all.
 
@@ -128,7 +136,7 @@ def run_benchmark(
     """
     team = Alone() if team is None else team
     folders = {memory: ResultFolder(output / memory) for memory in trackers}
-    run = _Run(trackers, folders, write, team, Silence() if progress is None else progress)
+    run = _Run(trackers, folders, write, team, Silence() if progress is None else progress, calibrate)
 
     def describe() -> dict[str, Fingerprint]:
         _check_sequences(sequences)
@@ -223,16 +231,21 @@ def _track_all(run: _Run, own: Sequence[VideoSequence], missing: Mapping[str, Se
 
 def _track(run: _Run, sequence: VideoSequence, memories: Sequence[str]) -> None:
     listed, names = set(sequence.listed), sequence.frame_names
+    collector = None if run.calibrate is None else DoubtCollector(sequence, run.calibrate, memories)
     with ExitStack() as stack:
         places = {
             m: stack.enter_context(run.folders[m].new_sequence(sequence.name, _listed(sequence))) for m in memories
         }
-        for frame, maps in run_sequence({m: run.trackers[m] for m in memories}, sequence):
-            if frame in listed:
+        for frame in run_sequence({m: run.trackers[m] for m in memories}, sequence):
+            if frame.number in listed:
                 for memory, place in places.items():
-                    run.write(place / f"{names[frame]}.png", maps[memory])
+                    run.write(place / f"{names[frame.number]}.png", frame.labels[memory])
+            if collector is not None:
+                collector.add(frame.number, frame.results)
             run.progress.frame_done()
             run.team.beat()
+        for memory, calibration in ({} if collector is None else collector.calibrations).items():
+            write_calibration(places[memory], calibration)
 
 
 def _check_complete(team: Team, folders: Mapping[str, ResultFolder], sequences: Sequence[VideoSequence]) -> None:

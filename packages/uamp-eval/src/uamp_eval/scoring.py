@@ -44,9 +44,13 @@ class ScoringRule(Enum):
     DAVIS = "davis"
     YOUTUBE_VOS = "youtube-vos"
 
+    def void(self, truth: Ids) -> Mask | None:
+        """Mark the H×W pixels of an annotation that do not count; None where all count."""
+        return truth == VOID_ID if self is ScoringRule.YOUTUBE_VOS else None
+
 
 @dataclass(frozen=True, slots=True)
-class _Plan:
+class ScoringPlan:
     """What is scored of one video.
 
     Attributes:
@@ -132,7 +136,7 @@ def score_sequence(
         InputError: As for `score_results`.
         Exception: What `read` and the video raise where a file cannot be read.
     """
-    plan = _plan(sequence, rule)
+    plan = plan_scoring(sequence, rule)
     paths = {frame: results / sequence.name / f"{sequence.frame_names[frame]}.png" for frame in plan.frames}
     _check_files(sequence, list(paths.values()))
     known = np.zeros(256, dtype=np.bool_)
@@ -141,7 +145,7 @@ def score_sequence(
     for frame, path in paths.items():
         truth = sequence.annotation(frame)
         prediction = _read_prediction(path, read, truth, known, ignore_extra_ids=ignore_extra_ids)
-        void: Mask | None = truth == VOID_ID if rule is ScoringRule.YOUTUBE_VOS else None
+        void = rule.void(truth)
         active = plan.active(frame)
         for number, j, f in zip(active, *score_frame(prediction, truth, active, void), strict=True):
             values[number].append((frame, float(j), float(f)))
@@ -156,14 +160,19 @@ def score_sequence(
     return scored
 
 
-def _plan(sequence: VideoSequence, rule: ScoringRule) -> _Plan:
-    """Decide which objects and frames of a video count."""
+def plan_scoring(sequence: VideoSequence, rule: ScoringRule) -> ScoringPlan:
+    """Decide which objects and frames of a video count.
+
+    Raises:
+        InputError: none do.
+        Exception: what the video raises where its first annotation cannot be read.
+    """
     if rule is ScoringRule.YOUTUBE_VOS:
         objects = {number: frame + 1 for frame in sorted(sequence.prompts) for number in sequence.prompts[frame]}
         if not objects:
             raise InputError(f"{sequence.name} gives no object to track, so it has nothing to score: leave it out.")
         first = min(objects.values())
-        return _Plan(objects, tuple(frame for frame in sequence.annotated if frame >= first))
+        return ScoringPlan(objects, tuple(frame for frame in sequence.annotated if frame >= first))
     count = len(sequence.annotated)
     if count < 3:
         raise InputError(
@@ -174,7 +183,7 @@ def _plan(sequence: VideoSequence, rule: ScoringRule) -> _Plan:
     highest = int(np.max(first_truth, where=first_truth != VOID_ID, initial=0))
     if highest == 0:
         raise InputError(f"{sequence.name} shows no object in its first annotation: leave it out.")
-    return _Plan(dict.fromkeys(range(1, highest + 1), 0), tuple(sequence.annotated[1:-1]))
+    return ScoringPlan(dict.fromkeys(range(1, highest + 1), 0), tuple(sequence.annotated[1:-1]))
 
 
 def _check_folders(sequences: Sequence[VideoSequence], results: Path) -> None:
