@@ -46,6 +46,8 @@ def _check_folder(folder: Path, option: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
+    except (FileExistsError, NotADirectoryError) as error:
+        raise InputError(f"{option} cannot be written because {folder} is not a folder: choose another one.") from error
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise InputError(

@@ -106,7 +106,7 @@ def choose(names: Iterable[str], wanted: Iterable[str] | None, where: str) -> li
         raise DataError(f"No sequence of {where} was named: name at least one or leave the choice out.")
     for name in sorted(chosen - set(known)):
         near = get_close_matches(name, known, n=1)
-        shown = ", ".join(known[:5]) + (" ..." if len(known) > 5 else "")
+        shown = ", ".join(known[:5]) + (" and others" if len(known) > 5 else "")
         hint = f"did you mean {near[0]}?" if near else f"choose from {shown}."
         raise DataError(f"There is no sequence {name!r} in {where}; {hint}")
     return [name for name in known if name in chosen]

@@ -137,7 +137,7 @@ def _put(name: str, then: Any, now: Any) -> str:
     if isinstance(then, str) and isinstance(now, str) and name != "weights":
         return f"{spoken} ({then} then, {now} now)"
     if name == "sequences" and isinstance(then, dict) and len(then) != len(now):
-        return f"{spoken} ({len(then)} sequences then, {len(now)} now)"
+        return f"{spoken} ({len(then)} sequence{'s' if len(then) != 1 else ''} then, {len(now)} now)"
     if name == "sequences" and isinstance(then, dict):
         return f"{spoken} ({next(one for one in now if then.get(one) != now[one])})"
     if name in ("memory_settings", "versions") and isinstance(then, dict):
