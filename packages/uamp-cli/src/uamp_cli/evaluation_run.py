@@ -1,7 +1,8 @@
 """Track a benchmark with one or more memory settings, score the masks, and show and save what came out."""
 
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -79,7 +80,7 @@ def evaluate(sequences: Sequence[VideoSequence], run: RunOptions, tracker: Track
     _check(sequences, run, tracker, scored=scored)
     output = run.output or _DEFAULT_FOLDER / run.slug
     out = out_console()
-    with join_team() as team, frame_progress(_progress_console(team)) as progress:
+    with join_team() as team, _goes_on(team, run, output) as console, frame_progress(console) as progress:
         trackers = _load(tracker)
         team.agree(lambda: _check_files(run, output))
         summary = run_benchmark(
@@ -90,7 +91,7 @@ def evaluate(sequences: Sequence[VideoSequence], run: RunOptions, tracker: Track
             protocol=run.protocol,
             overwrite=run.overwrite,
             calibrate=run.rule if scored else None,
-            progress=_Telling(progress, _progress_console(team)),
+            progress=_Telling(progress, console),
             team=team,
         )
         if team.rank > 0:
@@ -137,9 +138,20 @@ def _check_files(run: RunOptions, output: Path) -> None:
     check_outputs({"--json": run.json, "--submission": run.submission}, own)
 
 
-def _progress_console(team: Team) -> Console:
-    """Several processes have one terminal: the first one's share, the largest, stands for all."""
-    return err_console() if team.rank == 0 else Console(quiet=True)
+@contextmanager
+def _goes_on(team: Team, run: RunOptions, output: Path) -> Iterator[Console]:
+    """Where to show progress; Ctrl-C ends it with a word on what remains.
+
+    Several processes have one terminal: the share of the first, the largest, stands for all.
+    """
+    console = err_console() if team.rank == 0 else Console(quiet=True)
+    try:
+        yield console
+    except KeyboardInterrupt:
+        how = "the same command without --overwrite" if run.overwrite else "the same command"
+        text = f"Sequences that are finished stay in {output}: run {how} to go on."
+        console.print(text, highlight=False, markup=False, soft_wrap=True)
+        raise
 
 
 def _load(options: TrackerOptions) -> dict[str, VideoTracker]:
