@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from label_videos import LabelVideo, random_labels, write_results
 from tiny_videos import MANY, TinyVideo, read_mask
+from uamp_eval.calibration import RELIABILITY_BINS, Calibration
 from uamp_eval.report import render_report, write_report
 from uamp_eval.results_files import Evaluation
 from uamp_eval.scoring import score_results
@@ -35,6 +36,7 @@ def predict(video: TinyVideo, drift: int) -> Ids:
 def evaluations(tmp_path_factory: pytest.TempPathFactory) -> list[Evaluation]:
     root = tmp_path_factory.mktemp("results")
     made = []
+    rng = np.random.default_rng(0)
     for name, drift in (("sam2", 2), (NASTY, 1)):
         folder = root / f"drift{drift}"
         for video in VIDEOS:
@@ -42,7 +44,11 @@ def evaluations(tmp_path_factory: pytest.TempPathFactory) -> list[Evaluation]:
         objects = score_results(VIDEOS, folder, read=read_mask, workers=1)
         settings = {"model": "nano", "memory": name, "nested": {"alpha": drift}, "frames": [1, 2], "checkpoint": None}
         record = {"weights": "3f2a", "sequences": {"bear": {"digest": "beef"}}}
-        made.append(Evaluation(name, objects, folder, settings, {"uamp-eval": "0.1.0"}, record))
+        doubt = Calibration(sequences=drift)  # of all videos, and of one alone
+        for sources in doubt.histograms.values():
+            for histogram in sources.values():
+                histogram.add(rng.random(2000, dtype=np.float32), rng.random(2000) < 0.3)
+        made.append(Evaluation(name, objects, folder, settings, {"uamp-eval": "0.1.0"}, record, calibration=doubt))
     return made
 
 
@@ -76,6 +82,7 @@ def test_one_setting_and_one_perfect_video(tmp_path: Path) -> None:
     assert "Every frame is perfect." in text
     assert "1 sequence · 1 object · 1 scored mask" in text
     assert text.count("<polyline") == 1
+    assert 'id="calibration"' not in text
 
 
 def test_many_sequences_start_folded(tmp_path: Path) -> None:
@@ -151,6 +158,16 @@ def test_a_browser_finds_every_part(visit: Visit) -> None:
     assert curves.count() == OBJECTS * SETTINGS
     assert curves.evaluate_all("lines => lines.every(line => line.getTotalLength() > 0.5)")
     assert (page.locator("#curves .hint title").first.text_content() or "").startswith("00001: sam2 ")
+
+    assert page.locator("#calibration .doubt").count() == SETTINGS
+    assert page.locator("#calibration polyline").count() == SETTINGS * 3
+    assert page.locator("#calibration .dot").count() == SETTINGS * RELIABILITY_BINS
+    assert page.locator("#calibration tbody tr").count() == SETTINGS * 3
+    assert page.locator("#calibration tbody .best").count() >= SETTINGS * 3
+    assert page.get_by_text("1 of 2 sequences").is_visible()
+    square = page.locator("#calibration .doubt").first.bounding_box()
+    assert square is not None
+    assert square["width"] == pytest.approx(square["height"], abs=1)
 
     pictures = page.locator("#worst img")
     assert pictures.count() == OBJECTS * SETTINGS

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 from uamp_eval.atomic import write_atomically
+from uamp_eval.calibration import Calibration
 from uamp_eval.results_files import Evaluation, best_values, write_per_sequence_csv, write_results_json
 from uamp_eval.scores import FIGURES, ObjectResult, summarise
 from uamp_eval.tables import MOST_SEQUENCES, results_tables
@@ -35,7 +36,8 @@ def shown(*evaluations: Evaluation, width: int = 80) -> str:
 def test_results_json_keeps_the_contract_and_adds_to_it(tmp_path: Path) -> None:
     seen = {"[red]_1": True, "[red]_2": False, "video 1, long_1": True, "video 1, long_2": False}
     one = evaluation("sam2", settings={"model": "nano"}, versions={"uamp-eval": "1"}, seen=seen)
-    two = evaluation("uamp", 0.2, fingerprint={"weights": "3f"})
+    looked_at = Calibration()
+    two = evaluation("uamp", 0.2, fingerprint={"weights": "3f"}, calibration=looked_at)
     write_results_json(tmp_path / "new" / "results.json", [one, two])
     document = json.loads((tmp_path / "new" / "results.json").read_text())
     assert list(document) == ["sam2", "uamp"]
@@ -47,6 +49,8 @@ def test_results_json_keeps_the_contract_and_adds_to_it(tmp_path: Path) -> None:
     assert document["sam2"]["fingerprint"] is None
     assert document["uamp"]["fingerprint"] == {"weights": "3f"}
     assert "youtube_vos" not in document["uamp"]
+    assert document["uamp"]["calibration"] == looked_at.document()
+    assert "calibration" not in document["sam2"]
 
 
 def test_per_sequence_csv(tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from uamp_eval.atomic import write_atomically
+from uamp_eval.calibration_plots import FIGURE_NAMES, SPOKEN, calibration_plots
+from uamp_eval.doubt import EDGE_REACH
 from uamp_eval.results_files import Evaluation, best_values
 from uamp_eval.scores import FIGURES, ObjectResult, in_percent, sequence_figures
 from uamp_eval.scoring import ReadMask
@@ -130,6 +132,10 @@ def render_report(
         bars=[(name, [_bar(figures_of[name]) for figures_of in per_sequence]) for name in _by_score(per_sequence)],
         panels=list(_panels(evaluations, {sequence.name: sequence for sequence in sequences})),
         folded=len(videos) >= _FOLDED_FROM,
+        plots=calibration_plots(evaluations),
+        doubts=SPOKEN,
+        doubt_figures=FIGURE_NAMES,
+        reach=EDGE_REACH,
         worst=list(_worst(evaluations, sequences, read)),
         details=_details(evaluations),
     )
