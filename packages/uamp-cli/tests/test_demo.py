@@ -158,6 +158,55 @@ def test_generated_clip_is_scored_and_shown_beside_its_truth(
     assert f"J&F        {report['score']['J&F-Mean']:.3f}" in outcome.out
     assert "from its true first mask" in outcome.err
 
+    outcome = demo("--show-uncertainty", "--max-frames", 2)
+    assert outcome.code == 0, outcome
+    assert _shape(tmp_path / "uamp_demo.mp4") == (2, 256, 192, 24)
+
+
+@pytest.mark.parametrize(("height", "width"), [(64, 96), (1, 1), (17, 400), (63, 95)])
+def test_uncertainty_is_shown_beside_or_below(
+    demo: Run, make_video: Make, tmp_path: Path, height: int, width: int
+) -> None:
+    video = make_video(frames=3, height=height, width=width)
+    box = ("--input", video, "--box", f"0,0,{width},{height}")
+    assert demo(*box, "--json", "plain.json").code == 0
+    outcome = demo(*box, "--json", "shown.json", "--output", "shown.mp4", "--show_uncertainty")
+    assert outcome.code == 0, outcome
+    frames, shown_width, shown_height, rate = _shape(tmp_path / "shown.mp4")
+    below = width * 9 > height * 16
+    assert (shown_width, shown_height) == ((width, 2 * height) if below else (2 * width, height))
+    assert (frames, rate) == (3, 10)
+    with open_video(video) as before, open_video(tmp_path / "shown.mp4") as after:
+        assert [frame.time for frame in before] == [frame.time for frame in after]
+    plain, shown = (json.loads((tmp_path / name).read_text())["per_frame"] for name in ("plain.json", "shown.json"))
+    assert plain == shown
+
+
+def test_uncertainty_of_frames_tracked_backwards(demo: Run, make_video: Make, make_mask: Make, tmp_path: Path) -> None:
+    video, mask = make_video(frames=4, height=120, width=160), make_mask(height=120, width=160)
+    outcome = demo("--input", video, "--mask", mask, "--prompt-frame", 2, "--show-uncertainty", "--save-masks", "m")
+    assert outcome.code == 0, outcome
+    with open_video(tmp_path / "in_uamp.mp4") as written:
+        frames = [frame.image.astype(int) for frame in written]
+    assert len(frames) == 4
+    for frame in frames:
+        assert frame.shape == (120, 320, 3)
+        assert (np.ptp(frame[60:, 160:], axis=2) > 30).any()  # heat: the rest of this half is grey
+    assert len(list((tmp_path / "m").iterdir())) == 4
+
+
+@pytest.mark.parametrize("memory", ["sam2", "samurai", "uamp"])
+def test_every_memory_setting(demo: Run, make_video: Make, make_mask: Make, tmp_path: Path, memory: str) -> None:
+    outcome = demo("--input", make_video(frames=4), "--mask", make_mask(), "--memory", memory, "--json", "r.json")
+    assert outcome.code == 0, outcome
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert report["memory"] == memory
+    for entry in report["per_frame"]:
+        assert set(entry["objects"]) == {"1", "3"}
+        for state in entry["objects"].values():
+            assert 0 <= state["score"] <= 1
+            assert (state["uncertainty"] is None) if not state["area"] else 0 <= state["uncertainty"] <= 1
+
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (17, 400), (63, 95)])
 def test_odd_sizes(demo: Run, make_video: Make, tmp_path: Path, height: int, width: int) -> None:

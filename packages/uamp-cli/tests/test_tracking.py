@@ -89,3 +89,48 @@ def test_objects_that_start_on_different_frames_are_on_all_frames(tracker: Video
     found = list(track_forwards(tracker, spool, rest, plan, tmp_path, 5))
     assert [list(frame.objects) for frame in found] == [[2, 4]] * 5
     assert [Fraction(frame.time).limit_denominator(10) for frame in found] == [Fraction(t, 10) for t in range(5)]
+
+
+def test_uncertainty_map_is_the_largest_of_all_objects_in_both_directions(
+    tracker: VideoTracker, tmp_path: Path
+) -> None:
+    frames = _frames(5)
+    boxes = {1: (5.0, 5.0, 30.0, 30.0), 2: (20.0, 10.0, 60.0, 40.0)}
+    plan = Plan(tuple(ObjectPrompt(i, 2, box=box) for i, box in boxes.items()), 2)
+    rest = iter(frames)
+    spool = read_head(rest, plan.reach, tmp_path)
+    track_backwards(tracker, spool, plan, tmp_path, lambda: None, with_map=True)
+    found = list(track_forwards(tracker, spool, rest, plan, tmp_path, None, with_map=True))
+    prompts = {i: Prompt.box(*box) for i, box in boxes.items()}
+    for index, result in tracker.start().propagate([frame.image for frame in frames], prompts, start=2):
+        shown = found[index].uncertainty
+        assert shown is not None
+        assert shown.dtype == np.uint8
+        assert shown.shape == (HEIGHT, WIDTH)
+        assert np.abs(shown / 255 - result.uncertainty.numpy().max(axis=0)).max() < 0.5 / 255 + 1e-5
+        assert shown.any()
+
+
+def test_uncertainty_map_joins_objects_of_both_directions(tracker: VideoTracker, tmp_path: Path) -> None:
+    frames = _frames(4)
+    early, late = ObjectPrompt(1, 0, box=(5, 5, 30, 30)), ObjectPrompt(2, 3, box=(20, 10, 60, 40))
+    maps = []
+    for number, prompts in enumerate([(early,), (late,), (early, late)]):
+        plan, folder, rest = Plan(prompts), tmp_path / str(number), iter(frames)
+        folder.mkdir()
+        spool = read_head(rest, plan.reach, folder)
+        track_backwards(tracker, spool, plan, folder, lambda: None, with_map=True)
+        found = track_forwards(tracker, spool, rest, plan, folder, None, with_map=True)
+        maps.append([frame.uncertainty for frame in found])
+    for alone, other, both in list(zip(*maps, strict=True))[:3]:  # on frame 3 the objects share a batch
+        assert alone is not None
+        assert np.array_equal(np.maximum(alone, other), both)
+
+
+def test_no_uncertainty_map_unless_asked_for(tracker: VideoTracker, tmp_path: Path) -> None:
+    plan = Plan((ObjectPrompt(1, 1, box=(5, 5, 30, 30)),), 1)
+    rest = iter(_frames(3))
+    spool = read_head(rest, plan.reach, tmp_path)
+    track_backwards(tracker, spool, plan, tmp_path, lambda: None)
+    found = track_forwards(tracker, spool, rest, plan, tmp_path, None)
+    assert [frame.uncertainty for frame in found] == [None] * 3

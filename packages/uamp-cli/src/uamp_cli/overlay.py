@@ -10,6 +10,7 @@ import numpy.typing as npt
 Image = npt.NDArray[np.uint8]
 Ids = npt.NDArray[np.uint8]
 Colour = tuple[int, int, int]
+Box = tuple[int, int, int, int]
 
 # Okabe and Ito's palette, which people with any colour vision can tell apart, the ones rare in nature first.
 _COLOURS: tuple[Colour, ...] = (
@@ -21,15 +22,15 @@ _COLOURS: tuple[Colour, ...] = (
     (213, 94, 0),
     (0, 114, 178),
 )
-_DARK: Colour = (24, 24, 24)
-_LIGHT: Colour = (255, 255, 255)
+DARK: Colour = (24, 24, 24)
+LIGHT: Colour = (255, 255, 255)
 _TINT = 0.45
 _SMALLEST_LABELLED_SIDE = 96
-_FONT = cv2.FONT_HERSHEY_SIMPLEX
+FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 
 @dataclass(frozen=True, slots=True)
-class _Style:
+class Style:
     """Sizes in pixels that go with a picture's size."""
 
     line: int
@@ -37,9 +38,10 @@ class _Style:
     pad: int
 
     @staticmethod
-    def of(image: Image) -> "_Style":
+    def of(image: Image) -> "Style":
+        """The sizes for a picture."""
         side = min(image.shape[0], image.shape[1])
-        return _Style(line=max(1, round(side / 360)), font=max(0.4, side / 900), pad=max(2, round(side / 180)))
+        return Style(line=max(1, round(side / 360)), font=max(0.4, side / 900), pad=max(2, round(side / 180)))
 
 
 def colour_of(object_id: int) -> Colour:
@@ -47,7 +49,7 @@ def colour_of(object_id: int) -> Colour:
     return _COLOURS[(object_id - 1) % len(_COLOURS)]
 
 
-def object_box(mask: npt.NDArray[np.bool_]) -> tuple[int, int, int, int] | None:
+def object_box(mask: npt.NDArray[np.bool_]) -> Box | None:
     """Left, top, right and bottom edge of an H×W mask in pixels, the latter two just outside; None if it is empty."""
     x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
     return (x, y, x + width, y + height) if width and height else None
@@ -62,33 +64,40 @@ def draw_overlay(image: Image, ids: Ids, scores: Mapping[int, float] | None = No
         scores: by object id, shown beside the id in the label.
     """
     out = image.copy()
-    style = _Style.of(image)
-    boxes: dict[int, tuple[int, int, int, int]] = {}
+    style = Style.of(image)
+    boxes: dict[int, Box] = {}
     for object_id in _present(ids):
         mask = ids == object_id
         box = object_box(mask)
         if box is not None:
             boxes[object_id] = box
             _tint(out, mask, box, colour_of(object_id), style)
-    if min(image.shape[:2]) >= _SMALLEST_LABELLED_SIDE:
-        taken: list[tuple[int, int, int, int]] = []
-        for object_id, box in boxes.items():
-            score = (scores or {}).get(object_id)
-            text = str(object_id) if score is None else f"{object_id}  {score:.2f}"
-            taken.append(_label(out, text, box, colour_of(object_id), style, taken))
+    draw_labels(out, boxes, scores or {})
     return out
+
+
+def draw_labels(image: Image, boxes: Mapping[int, Box], values: Mapping[int, float]) -> None:
+    """Write each object's number, and its value if there is one, at its box, in place, if the picture has room."""
+    if not has_room_for_text(image):
+        return
+    style = Style.of(image)
+    taken: list[Box] = []
+    for object_id, box in boxes.items():
+        value = values.get(object_id)
+        text = str(object_id) if value is None else f"{object_id}  {value:.2f}"
+        taken.append(_label(image, text, box, colour_of(object_id), style, taken))
 
 
 def draw_caption(image: Image, text: str) -> None:
     """Write a caption into the upper left corner, in place, if the picture has room for it."""
-    style = _Style.of(image)
-    if min(image.shape[:2]) >= _SMALLEST_LABELLED_SIDE:
-        _plate(image, text, style.pad, style.pad, _LIGHT, style)
+    style = Style.of(image)
+    if has_room_for_text(image):
+        draw_plate(image, text, style.pad, style.pad, LIGHT, style)
 
 
-def side_by_side(left: Image, right: Image) -> Image:
-    """Two pictures of one size beside each other."""
-    return np.concatenate([left, right], axis=1)
+def has_room_for_text(image: Image) -> bool:
+    """Whether text would not cover most of the picture."""
+    return bool(min(image.shape[:2]) >= _SMALLEST_LABELLED_SIDE)
 
 
 def _present(ids: Ids) -> list[int]:
@@ -96,9 +105,7 @@ def _present(ids: Ids) -> list[int]:
     return [int(value) for value in np.flatnonzero(counts) if value]
 
 
-def _tint(
-    image: Image, mask: npt.NDArray[np.bool_], box: tuple[int, int, int, int], colour: Colour, style: _Style
-) -> None:
+def _tint(image: Image, mask: npt.NDArray[np.bool_], box: Box, colour: Colour, style: Style) -> None:
     """Blend an object's colour in and draw its contour, working only inside its box.
 
     The contour comes from growing and shrinking the mask, so its cost does not depend on how ragged the mask is.
@@ -113,7 +120,7 @@ def _tint(
     canvas = np.ascontiguousarray(view)
     cv2.copyTo(cv2.add(dimmed, np.array([*colour, 0]) * _TINT), core, canvas)
     # A dark rim around the coloured line keeps it visible on backgrounds of its own colour.
-    canvas[grown > inside] = _DARK
+    canvas[grown > inside] = DARK
     canvas[inside > core] = colour
     view[:] = canvas
 
@@ -126,13 +133,13 @@ def _disk(radius: int) -> npt.NDArray[np.uint8]:
 def _label(
     image: Image,
     text: str,
-    box: tuple[int, int, int, int],
+    box: Box,
     colour: Colour,
-    style: _Style,
-    taken: list[tuple[int, int, int, int]],
-) -> tuple[int, int, int, int]:
+    style: Style,
+    taken: list[Box],
+) -> Box:
     """Put a label above its object, or inside it where there is no room, clear of the labels drawn before."""
-    width, height = _plate_size(text, style)
+    width, height = plate_size(text, style)
     y = box[1] - height - style.pad
     if y < 0:
         y = min(box[1] + style.pad, image.shape[0] - height)
@@ -142,29 +149,30 @@ def _label(
         if hit is None or hit[3] + height > image.shape[0]:
             break
         y = hit[3]
-    _plate(image, text, x, y, colour, style)
+    draw_plate(image, text, x, y, colour, style)
     return (x, y, x + width, y + height)
 
 
-def _plate_size(text: str, style: _Style) -> tuple[int, int]:
-    (width, height), baseline = cv2.getTextSize(text, _FONT, style.font, style.line)
+def plate_size(text: str, style: Style) -> tuple[int, int]:
+    """Width and height in pixels of a plate with that text."""
+    (width, height), baseline = cv2.getTextSize(text, FONT, style.font, style.line)
     return width + 2 * style.pad, height + baseline + 2 * style.pad
 
 
-def _plate(image: Image, text: str, x: int, y: int, colour: Colour, style: _Style) -> None:
+def draw_plate(image: Image, text: str, x: int, y: int, colour: Colour, style: Style) -> None:
     """Text of a light colour on a dark plate whose upper left corner is (x, y)."""
-    width, height = _plate_size(text, style)
-    _, baseline = cv2.getTextSize(text, _FONT, style.font, style.line)
+    width, height = plate_size(text, style)
+    _, baseline = cv2.getTextSize(text, FONT, style.font, style.line)
     view = image[max(y, 0) : y + height, max(x, 0) : x + width]
-    view[:] = (view * 0.25 + np.array(_DARK) * 0.75).astype(np.uint8)
+    view[:] = (view * 0.25 + np.array(DARK) * 0.75).astype(np.uint8)
     cv2.rectangle(image, (x, y), (x + max(style.line, style.pad // 2), y + height - 1), colour, cv2.FILLED)
     cv2.putText(
         image,
         text,
         (x + style.pad + style.line, y + height - style.pad - baseline // 2 - 1),
-        _FONT,
+        FONT,
         style.font,
-        _LIGHT,
+        LIGHT,
         style.line,
         cv2.LINE_AA,
     )

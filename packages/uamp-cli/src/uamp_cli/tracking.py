@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 Image = npt.NDArray[np.uint8]
 Ids = npt.NDArray[np.uint8]
+Map = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,7 @@ class TrackedFrame:
         image: H×W×3 uint8 RGB.
         ids: H×W uint8, the object of each pixel, 0 for none.
         objects: state of each object, by id.
+        uncertainty: H×W uint8, the largest uncertainty of any object at each pixel, 255 for 1; None if not asked for.
     """
 
     index: int
@@ -60,16 +62,18 @@ class TrackedFrame:
     image: Image
     ids: Ids
     objects: dict[int, ObjectState]
+    uncertainty: Map | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Found:
-    """A tracker's result for N objects: N×H×W logits and uncertainty, N scores."""
+    """A tracker's result for N objects: N×H×W logits and uncertainty, N scores; `shown` is H×W, see `TrackedFrame`."""
 
     ids: tuple[int, ...]
     logits: npt.NDArray[np.float32]
     uncertainty: npt.NDArray[np.float32]
     scores: npt.NDArray[np.float32]
+    shown: Map | None = None
 
     @staticmethod
     def of(result: "FrameResult") -> "_Found":
@@ -79,6 +83,16 @@ class _Found:
             result.uncertainty.float().cpu().numpy(),
             result.scores.float().cpu().numpy(),
         )
+
+    def rows(self, rows: list[int]) -> "_Found":
+        """The result for some of the objects alone."""
+        ids = tuple(self.ids[row] for row in rows)
+        return _Found(ids, self.logits[rows], self.uncertainty[rows], self.scores[rows])
+
+    def with_map(self) -> "_Found":
+        """The same, with the map of the largest uncertainty over its objects."""
+        largest = self.uncertainty.max(axis=0, initial=0)
+        return replace(self, shown=cv2.convertScaleAbs(largest, alpha=255))
 
 
 class FrameSpool:
@@ -145,9 +159,15 @@ def propose(tracker: "VideoTracker", image: Image, frame: int) -> tuple[Plan, "S
 
 
 def track_backwards(
-    tracker: "VideoTracker", spool: FrameSpool, plan: Plan, folder: Path, on_frame: Callable[[], None]
+    tracker: "VideoTracker",
+    spool: FrameSpool,
+    plan: Plan,
+    folder: Path,
+    on_frame: Callable[[], None],
+    *,
+    with_map: bool = False,
 ) -> None:
-    """Track every object from its first prompt down to frame 0 and leave the results in `folder`."""
+    """Track every object from its first prompt down to frame 0 and leave the results, map or none, in `folder`."""
     if plan.reach == 0:
         return
     session = tracker.start(first_frame=plan.reach, reverse=True)
@@ -155,7 +175,8 @@ def track_backwards(
         starting = {i: p.to_model() for i, p in plan.at(index).items() if plan.first_frames[i] == index}
         found = _Found.of(session.step(spool[index].image, starting))
         keep = [row for row, i in enumerate(found.ids) if plan.first_frames[i] > index]
-        _save_found(_rows(found, keep), _found_path(folder, index))
+        earlier = found.rows(keep)
+        _save_found(earlier.with_map() if with_map else earlier, _found_path(folder, index))
         on_frame()
 
 
@@ -166,15 +187,21 @@ def track_forwards(
     plan: Plan,
     folder: Path,
     num_frames: int | None,
+    *,
+    with_map: bool = False,
 ) -> Iterator[TrackedFrame]:
-    """Track from frame 0 on as the video streams by, and join in what the backward pass left in `folder`."""
+    """Track from frame 0 on as the video streams by, and join in what the backward pass left in `folder`.
+
+    `with_map` gives each frame its uncertainty map, if the backward pass was asked for it too.
+    """
     start = min(plan.first_frames.values())
     session = tracker.start(first_frame=start, num_frames=num_frames)
     for frame in _all_frames(spool, rest):
         parts = []
         if frame.index >= start:
             prompts = {i: p.to_model() for i, p in plan.at(frame.index).items()}
-            parts.append(_Found.of(session.step(frame.image, prompts)))
+            found = _Found.of(session.step(frame.image, prompts))
+            parts.append(found.with_map() if with_map else found)
         if frame.index < plan.reach:
             parts.append(_load_found(_found_path(folder, frame.index)))
         yield _merge(frame, parts)
@@ -192,7 +219,10 @@ def _merge(frame: "Frame", parts: list[_Found]) -> TrackedFrame:
     objects = {
         i: _state(ids == i, part.uncertainty[row], float(part.scores[row])) for i, (part, row) in sorted(rows.items())
     }
-    return TrackedFrame(frame.index, float(frame.time), frame.image, ids, objects)
+    maps = [part.shown for part in parts if part.shown is not None]
+    return TrackedFrame(
+        frame.index, float(frame.time), frame.image, ids, objects, np.maximum.reduce(maps) if maps else None
+    )
 
 
 def merge_masks(logits: Mapping[int, npt.NDArray[np.float32]], shape: tuple[int, ...]) -> Ids:
@@ -212,17 +242,13 @@ def _state(mask: npt.NDArray[np.bool_], uncertainty: npt.NDArray[np.float32], sc
     return ObjectState(object_box(mask), area, score, doubt)
 
 
-def _rows(found: _Found, rows: list[int]) -> _Found:
-    ids = tuple(found.ids[row] for row in rows)
-    return _Found(ids, found.logits[rows], found.uncertainty[rows], found.scores[rows])
-
-
 def _found_path(folder: Path, index: int) -> Path:
     return folder / f"{index}.npz"
 
 
 def _save_found(found: _Found, path: Path) -> None:
-    # Only what is inside the masks is ever read again, and the zeros around it take no room.
+    # Only what is inside the masks is ever read again, and the zeros around it take no room; of the doubt around them
+    # one byte a pixel is kept, for all objects together.
     inside = found.logits > 0
     np.savez_compressed(
         path,
@@ -230,10 +256,11 @@ def _save_found(found: _Found, path: Path) -> None:
         logits=np.where(inside, found.logits, 0),
         uncertainty=np.where(inside, found.uncertainty, 0),
         scores=found.scores,
+        shown=found.shown if found.shown is not None else np.zeros(0, np.uint8),
     )
 
 
 def _load_found(path: Path) -> _Found:
     with np.load(path) as saved:
-        ids = tuple(int(i) for i in saved["ids"])
-        return _Found(ids, saved["logits"], saved["uncertainty"], saved["scores"])
+        ids, shown = tuple(int(i) for i in saved["ids"]), saved["shown"]
+        return _Found(ids, saved["logits"], saved["uncertainty"], saved["scores"], shown if shown.size else None)
