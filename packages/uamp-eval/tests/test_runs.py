@@ -122,7 +122,7 @@ def test_an_interrupt_or_a_full_disk_leaves_whole_sequences_only(
 
 def test_results_of_another_run_are_not_taken_for_ones_own(tracker: VideoTracker, tmp_path: Path) -> None:
     run_benchmark({"sam2": tracker}, MANY[:1], tmp_path, write=write_mask, protocol="tiny")
-    with pytest.raises(InputError, match=r"the data \(1 sequences then, 2 now\): choose another --output"):
+    with pytest.raises(InputError, match=r"the data \(1 sequence then, 2 now\): choose another --output"):
         run_benchmark({"sam2": tracker}, MANY[:2], tmp_path, write=write_mask, protocol="tiny")
     with pytest.raises(InputError, match=r"the protocol \(tiny then, other now\)"):
         run_benchmark({"sam2": tracker}, MANY[:1], tmp_path, write=write_mask, protocol="other")
