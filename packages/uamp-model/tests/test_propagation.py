@@ -25,7 +25,7 @@ from uamp_model.propagation import (
     to_cells,
 )
 from uamp_model.sam2 import Decoded, ImageFeatures, MemoryTokens, Sam2, attend_memory, build_model
-from uamp_model.uncertainty import binary_entropy, disagreement, mean_over_object, prior_uncertainty
+from uamp_model.uncertainty import binary_entropy, consensus, mean_over_object, prior_uncertainty
 
 SIZE = 64
 ALL_PARTS = MemorySettings(choose=0.5, settled=1, reliable=0.0, select=0.05, write=0.7, keep=0.5, read=1.0)
@@ -258,26 +258,38 @@ def test_doubtful_pixels_and_cells() -> None:
 def test_uncertainty_lies_in_its_range(seed: int, scale: float) -> None:
     rng = torch.Generator().manual_seed(seed)
     hypotheses = torch.randn(2, 3, 5, 5, generator=rng) * scale
-    ious = torch.rand(2, 3, generator=rng)
-    spread = disagreement(hypotheses, ious)
-    doubt = prior_uncertainty(hypotheses[:, :1], spread)
-    for values in (spread, doubt, mean_over_object(doubt, hypotheses[:, :1])):
+    agreed = consensus(hypotheses, torch.rand(2, generator=rng))
+    presence = torch.randn(2, 1, 1, 1, generator=rng) * scale
+    doubt = prior_uncertainty(hypotheses[:, :1], agreed, presence)
+    entropy = binary_entropy(hypotheses)
+    for values in (doubt, entropy, mean_over_object(doubt, hypotheses[:, :1])):
         assert 0 <= float(values.min()) <= float(values.max()) <= 1
-    assert (doubt >= spread - 1e-6).all()
-    assert (doubt >= binary_entropy(hypotheses[:, :1]) - 1e-6).all()
+    torch.testing.assert_close(entropy, binary_entropy(-hypotheses))
 
 
 def test_known_uncertainties() -> None:
     assert float(binary_entropy(torch.zeros(1))) == 1.0
     assert float(binary_entropy(torch.tensor([1e4, -1e4])).max()) < 1e-6
+    here, gone = torch.tensor([[[[50.0]]]]), torch.tensor([[[[-50.0]]]])
     opposite = torch.tensor([[[[50.0]], [[-50.0]]]])
-    assert float(disagreement(opposite, torch.ones(1, 2))) == pytest.approx(1)
-    assert float(disagreement(opposite, torch.tensor([[1.0, 0.0]]))) == pytest.approx(0, abs=1e-4)
-    assert float(disagreement(opposite[:, :1], torch.ones(1, 1))) == 0
-    assert mean_over_object(torch.tensor([[[[0.2, 0.8]]]]), torch.tensor([[[[1.0, -1.0]]]])).tolist() == pytest.approx(
-        [0.2]
-    )
+    united = torch.tensor([[[[50.0]], [[50.0]]]])
+    sure = torch.ones(1)
+    assert float(prior_uncertainty(here, consensus(united, sure), here)) == pytest.approx(0)
+    assert float(prior_uncertainty(here, consensus(opposite, sure), here)) == pytest.approx(0.5)
+    assert float(prior_uncertainty(here, consensus(united, 0 * sure), here)) == pytest.approx(0.5)
+    assert float(prior_uncertainty(gone, consensus(united, sure), gone)) == pytest.approx(0)
+    assert float(prior_uncertainty(gone, consensus(united, sure), here)) == pytest.approx(1)
+    doubt = torch.tensor([[[[0.2, 0.8]]]])
+    assert mean_over_object(doubt, torch.tensor([[[[1.0, -1.0]]]])).tolist() == pytest.approx([0.2])
     assert mean_over_object(torch.zeros(1, 1, 1, 2), torch.full((1, 1, 1, 2), -1.0)).tolist() == [1.0]
+
+
+def test_a_given_mask_is_beyond_doubt_and_a_tracked_one_is_not(model: Sam2, frames: Frames) -> None:
+    session = with_settings(model, SAM2).start()
+    first = session.step(frames[0], prompts())
+    assert first.uncertainty[:2].max() == 0
+    assert first.uncertainty[2].max() > 0
+    assert session.step(frames[1]).uncertainty.amax((1, 2)).min() > 0
 
 
 def test_an_ablation_switches_one_part_at_a_time() -> None:

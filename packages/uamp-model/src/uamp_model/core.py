@@ -15,7 +15,7 @@ from uamp_model import sam2
 from uamp_model.memory import MemoryEntry
 from uamp_model.propagation import keep_past, temper, to_cells
 from uamp_model.sam2 import ImageFeatures, MemoryTokens, Sam2
-from uamp_model.uncertainty import disagreement
+from uamp_model.uncertainty import consensus
 
 PROMPT_LOGIT = 10.0
 """A mask prompt becomes logits of ±10, as in SAM 2: near 1 and 0 after the sigmoid."""
@@ -50,7 +50,7 @@ class FrameOutput:
         logits: N×1×4h×4w of the best hypothesis, `sam2.ABSENT_LOGIT` everywhere if the object is absent.
         pointer: N×C object pointer.
         present: N×1 in {0, 1}, the decision on presence that `logits`, `pointer` and the memory follow.
-        spread: N×1×4h×4w in [0, 1], how far the hypotheses disagree.
+        agreed: N×1×4h×4w logits, what the hypotheses say together.
     """
 
     hypotheses: Tensor
@@ -60,7 +60,7 @@ class FrameOutput:
     logits: Tensor
     pointer: Tensor
     present: Tensor
-    spread: Tensor
+    agreed: Tensor
 
 
 Choose = Callable[[sam2.Decoded, slice], Tensor]
@@ -160,7 +160,7 @@ def _take(model: Sam2, decoded: sam2.Decoded, best: Tensor, present: Tensor) -> 
         logits=logits,
         pointer=sam2.mix_absence(model, pointer, here.float()),
         present=here.float(),
-        spread=disagreement(decoded.hypotheses, decoded.ious),
+        agreed=consensus(decoded.hypotheses, decoded.ious[row, best]),
     )
 
 
@@ -182,7 +182,7 @@ def _adopt_masks(model: Sam2, features: ImageFeatures, masks: Tensor) -> FrameOu
         logits=logits,
         pointer=sam2.mix_absence(model, inner.pointer, here),
         present=here,
-        spread=torch.zeros_like(logits),
+        agreed=logits,
     )
 
 

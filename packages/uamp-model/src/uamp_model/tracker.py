@@ -124,14 +124,18 @@ class TrackedObject:
     Attributes:
         bank: what it remembers.
         logits: 1×1×4h×4w mask logits on the last frame.
-        spread: 1×1×4h×4w, how far the hypotheses disagreed.
+        agreed: 1×1×4h×4w logits, what the hypotheses said together.
+        presence: logit that it is in view, a scalar tensor.
+        given: whether its mask on the last frame was given by a prompt, and so is beyond doubt.
         score: its last score, a scalar tensor in [0, 1].
         motion: what the motion filter knows.
     """
 
     bank: MemoryBank = field(default_factory=MemoryBank)
     logits: Tensor | None = None
-    spread: Tensor | None = None
+    agreed: Tensor | None = None
+    presence: Tensor | None = None
+    given: bool = False
     score: Tensor | None = None
     motion: ObjectMotion = field(default_factory=ObjectMotion)
 
@@ -299,7 +303,8 @@ class TrackingSession:
         output = track_frame(
             self.tracker.model, features, None, batch, previous=previous, separately=self.tracker.exact
         )
-        self._remember(ids, features, output, index, prompted=True, conditioning=True)
+        given = batch.masks is not None
+        self._remember(ids, features, output, index, prompted=True, conditioning=True, given=given)
 
     def _correct_tracked(self, object_id: int, batch: PromptBatch, index: int) -> None:
         features = self._features(1)
@@ -342,6 +347,7 @@ class TrackingSession:
         *,
         prompted: bool = False,
         conditioning: bool = False,
+        given: bool = False,
         expectation: Expectation | None = None,
     ) -> None:
         """Write a batch's result into its objects' memories."""
@@ -353,7 +359,9 @@ class TrackingSession:
         for row, object_id in enumerate(ids):
             tracked = self.objects[object_id]
             tracked.logits = output.logits[row : row + 1]
-            tracked.spread = output.spread[row : row + 1]
+            tracked.agreed = output.agreed[row : row + 1]
+            tracked.presence = output.presence[row, 0]
+            tracked.given = given
             tracked.score = scores[row]
             own = _entry_of(entry, row, qualities[row])
             if conditioning:
@@ -378,7 +386,7 @@ class TrackingSession:
         past = [self.objects[i].bank.last(index, self.direction) for i in ids]
         known = [entry.features for entry in past if entry is not None and entry.features is not None]
         return Doubt(
-            prior_uncertainty(output.logits.float(), output.spread.float()),
+            _frame_uncertainty(output),
             torch.cat(known) if len(known) == len(ids) else None,
             settings.write,
             settings.keep,
@@ -389,7 +397,7 @@ class TrackingSession:
         settings = self.tracker.settings
         if settings.select <= 0:
             return [1.0] * len(ious)
-        uncertainty = prior_uncertainty(output.logits.float(), output.spread.float())
+        uncertainty = _frame_uncertainty(output)
         agreement = torch.ones_like(ious) if expectation is None else expectation.agreement(output.logits > 0)[:, 0]
         doubt = mean_over_object(uncertainty, output.logits)
         qualities: list[float] = memory_quality(ious, output.presence[:, 0], doubt, agreement, settings).tolist()
@@ -414,19 +422,27 @@ class TrackingSession:
         if not logits:
             empty = torch.zeros(0, height, width, device=device)
             return FrameResult(index, (), empty > 0, empty, empty.clone(), torch.zeros(0, device=device))
-        spreads = [o.spread for o in self.objects.values() if o.spread is not None]
-        full, spread = (
+        agreed = [o.agreed for o in self.objects.values() if o.agreed is not None]
+        full, together = (
             F.interpolate(torch.cat(maps).float(), (height, width), mode="bilinear", align_corners=False)[:, 0]
-            for maps in (logits, spreads)
+            for maps in (logits, agreed)
         )
+        presence = torch.stack([o.presence for o in self.objects.values() if o.presence is not None]).float()
+        given = torch.tensor([o.given for o in self.objects.values()], device=device)
+        uncertainty = prior_uncertainty(full, together, presence[:, None, None])
         return FrameResult(
             frame_index=index,
             object_ids=tuple(self.objects),
             masks=full > 0,
             logits=full,
-            uncertainty=prior_uncertainty(full, spread),
+            uncertainty=uncertainty * ~given[:, None, None],
             scores=torch.stack(scores).float(),
         )
+
+
+def _frame_uncertainty(output: FrameOutput) -> Tensor:
+    """N×1×4h×4w in [0, 1]."""
+    return prior_uncertainty(output.logits.float(), output.agreed.float(), output.presence.float()[..., None, None])
 
 
 def _check_features(features: ImageFeatures, tracker: VideoTracker) -> None:

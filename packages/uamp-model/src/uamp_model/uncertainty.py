@@ -1,7 +1,8 @@
 """Where a mask is doubtful: the training-free prior. Shapes: see `types.py`.
 
-The prior takes doubt from two sources that are independent of each other: how undecided a pixel is, and how far the
-decoder's hypotheses disagree about it. A pixel is certain only if neither doubts it.
+The prior is the probability that a pixel of the mask is wrong. SAM 2's own probability for the chosen hypothesis is too
+sure of itself to say so; the mean of all hypotheses, toned down by the predicted IoU and the presence, is not. Of the
+forms compared on training sequences (docs/method.md) it tells wrong pixels best.
 """
 
 import math
@@ -13,35 +14,37 @@ from torch import Tensor
 
 def binary_entropy(logits: Tensor) -> Tensor:
     """Entropy in bits, in [0, 1], of the foreground probability that logits stand for."""
-    probability = logits.sigmoid()
-    nats = F.softplus(logits) - logits * probability
+    sure = logits.abs()  # the entropy is even, and small numbers keep their digits this way
+    nats = F.softplus(-sure) + sure * torch.sigmoid(-sure)
     return (nats / math.log(2)).clamp(0, 1)
 
 
-def disagreement(hypotheses: Tensor, ious: Tensor) -> Tensor:
-    """How far the hypotheses differ.
+def consensus(hypotheses: Tensor, iou: Tensor) -> Tensor:
+    """What the hypotheses say together.
 
     Args:
-        hypotheses: N×K×H×W mask logits.
-        ious: N×K predicted IoU, the weights.
+        hypotheses: N×K×H×W mask logits, before absence is taken into account.
+        iou: N predicted IoU of the chosen one.
 
     Returns:
-        N×1×H×W in [0, 1]: four times the weighted variance of the foreground probability, which is 1 where two equally
-        good hypotheses say the opposite; 0 for a single hypothesis.
+        N×1×H×W logits: the hypotheses' mean, times the predicted IoU.
     """
-    if hypotheses.shape[1] == 1:
-        return torch.zeros_like(hypotheses)
-    weights = ious.clamp_min(1e-6)
-    weights = (weights / weights.sum(dim=1, keepdim=True))[..., None, None]
-    probabilities = hypotheses.sigmoid()
-    mean = (weights * probabilities).sum(dim=1, keepdim=True)
-    variance = (weights * (probabilities - mean).square()).sum(dim=1, keepdim=True)
-    return (4 * variance).clamp(0, 1)
+    return hypotheses.mean(dim=1, keepdim=True) * iou[:, None, None, None]
 
 
-def prior_uncertainty(logits: Tensor, spread: Tensor) -> Tensor:
-    """1 − (1 − E)(1 − D) of the entropy E of mask logits and the hypotheses' disagreement D; same shape, in [0, 1]."""
-    return 1 - (1 - binary_entropy(logits)) * (1 - spread)
+def prior_uncertainty(logits: Tensor, agreed: Tensor, presence: Tensor) -> Tensor:
+    """Probability that each pixel of a mask is wrong: |[m > 0] − σ(o)·σ(c)|.
+
+    Args:
+        logits: …×H×W mask logits m.
+        agreed: …×H×W `consensus` c.
+        presence: logits o that the object is in view, broadcast to the maps.
+
+    Returns:
+        …×H×W in [0, 1].
+    """
+    foreground: Tensor = presence.sigmoid() * agreed.sigmoid()
+    return ((logits > 0).to(foreground.dtype) - foreground).abs()
 
 
 def mean_over_object(uncertainty: Tensor, logits: Tensor) -> Tensor:
