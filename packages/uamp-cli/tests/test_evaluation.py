@@ -181,6 +181,18 @@ def test_two_settings_side_by_side_are_two_runs(evaluate: Run, tracked: Tracked,
     assert "10 frames at" in both.out
 
 
+def test_an_ablation_compares_every_part(evaluate: Run, tracked: Tracked, tmp_path: Path) -> None:
+    arguments = ("davis", "--dataset-root", tracked.root, "--output", "parts", "--ablate")
+    outcome = evaluate(*arguments, "--json", "parts.json")
+    assert outcome.code == 0, outcome.err
+    document = json.loads((tmp_path / "parts.json").read_text())
+    assert list(document) == ["sam2", "+choose", "+select", "+write", "+keep", "+read", "all"]
+    assert scores_of(tmp_path / "parts.json", "sam2") == scores_of(tracked.scores)
+    assert "frames/s" in outcome.out
+    assert all(entry["settings"]["frames_per_second"] > 0 for entry in document.values())
+    evaluate(*arguments, "--memory", "sam2", "--memory", "samurai").refused()
+
+
 def test_a_second_setting_joins_the_first(evaluate: Run, tracked: Tracked, copied: Path, tmp_path: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in (copied / "sam2").rglob("*")}
     shutil.rmtree(copied / "sam2" / "dogs")

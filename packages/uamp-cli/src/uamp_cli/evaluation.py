@@ -40,6 +40,12 @@ Memory = Annotated[
         show_default="sam2",
     ),
 ]
+Ablate = Annotated[
+    bool,
+    typer.Option(
+        "--ablate", help="Compare SAM 2's memory with each part of UAMP alone and all of them.", rich_help_panel=_MODEL
+    ),
+]
 Checkpoint = Annotated[
     Path | None,
     typer.Option(
@@ -105,6 +111,7 @@ def davis(
     sequences: Sequences = None,
     model: Model = "nano",
     memory: Memory = None,
+    ablate: Ablate = False,
     checkpoint: Checkpoint = None,
     uamp_checkpoint: UampCheckpoint = None,
     device: Device = "auto",
@@ -143,7 +150,7 @@ def davis(
             json=json,
             workers=workers,
         ),
-        TrackerOptions(model, tuple(memory or ("sam2",)), checkpoint, uamp_checkpoint, device, precision),
+        TrackerOptions(model, tuple(memory or ("sam2",)), checkpoint, uamp_checkpoint, device, precision, ablate),
     )
 
 
@@ -155,6 +162,7 @@ def youtube_vos(
     sequences: Sequences = None,
     model: Model = "nano",
     memory: Memory = None,
+    ablate: Ablate = False,
     checkpoint: Checkpoint = None,
     uamp_checkpoint: UampCheckpoint = None,
     device: Device = "auto",
@@ -195,7 +203,7 @@ def youtube_vos(
             workers=workers,
             seen=_seen(data),
         ),
-        TrackerOptions(model, tuple(memory or ("sam2",)), checkpoint, uamp_checkpoint, device, precision),
+        TrackerOptions(model, tuple(memory or ("sam2",)), checkpoint, uamp_checkpoint, device, precision, ablate),
     )
 
 
@@ -214,6 +222,7 @@ def folder(
     ] = False,
     model: Model = "nano",
     memory: Memory = None,
+    ablate: Ablate = False,
     checkpoint: Checkpoint = None,
     uamp_checkpoint: UampCheckpoint = None,
     device: Device = "auto",
@@ -250,7 +259,7 @@ def folder(
             json=json,
             workers=workers,
         ),
-        TrackerOptions(model, tuple(memory or ("sam2",)), checkpoint, uamp_checkpoint, device, precision),
+        TrackerOptions(model, tuple(memory or ("sam2",)), checkpoint, uamp_checkpoint, device, precision, ablate),
     )
 
 

@@ -20,6 +20,7 @@ from uamp_eval.sequences import VideoSequence
 from uamp_eval.submission import write_submission
 from uamp_eval.tables import results_tables
 from uamp_model import InputError, VideoTracker, load_tracker
+from uamp_model.presets import ablation
 
 from uamp_cli.outputs import check_outputs
 from uamp_cli.progress import FrameProgress, frame_progress
@@ -41,6 +42,7 @@ class TrackerOptions:
     uamp_checkpoint: Path | None
     device: str
     precision: str
+    ablate: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,8 @@ def _check(sequences: Sequence[VideoSequence], run: RunOptions, tracker: Tracker
     twice = next((memory for memory in tracker.memories if tracker.memories.count(memory) > 1), None)
     if twice is not None:
         raise InputError(f"The --memory {twice} is given twice: name each setting once.")
+    if tracker.ablate and (run.submission is not None or len(tracker.memories) > 1):
+        raise InputError("--ablate chooses the memory settings itself: leave out --memory and --submission.")
     if run.submission is not None and len(tracker.memories) > 1:
         raise InputError("A submission holds the results of one setting: give --memory once with --submission.")
     if run.json is not None and not scored:
@@ -164,6 +168,8 @@ def _load(options: TrackerOptions) -> dict[str, VideoTracker]:
         device=device_of_process(options.device),
         precision=options.precision,  # type: ignore[arg-type] # checked there
     )
+    if options.ablate:
+        return {name: first.with_memory(name, settings) for name, settings in ablation().items()}
     return {memory: first.with_memory(memory) for memory in options.memories}
 
 
@@ -195,7 +201,7 @@ def _score_all(
             "device": str(tracker.device),
             "precision": str(tracker.dtype).removeprefix("torch."),
             "frames": summary.frames,
-            "frames_per_second": round(summary.frames_per_second, 2),
+            "frames_per_second": round(summary.speeds[memory], 2) if memory in summary.speeds else None,
             "processes": summary.processes,
         }
         fingerprint = summary.fingerprints[memory]

@@ -4,6 +4,7 @@ Objects may enter at any frame. Every frame is processed; a frame's image featur
 settings. What several objects say about a pixel is merged in the outputs alone, never in memory.
 """
 
+import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -26,11 +27,13 @@ class TrackedFrame:
         number: of the frame, from 0.
         labels: H×W object ids: each pixel belongs to the object that is surest of it. Empty before the first prompt.
         results: what each object's mask is by itself, and how sure.
+        seconds: what the frame took with each tracker alone: the image features and its own part.
     """
 
     number: int
     labels: Mapping[str, Ids]
     results: Mapping[str, FrameResult]
+    seconds: Mapping[str, float]
 
 
 def run_sequence(trackers: Mapping[str, VideoTracker], sequence: VideoSequence) -> Generator[TrackedFrame, None, None]:
@@ -62,12 +65,18 @@ def run_sequence(trackers: Mapping[str, VideoTracker], sequence: VideoSequence) 
                 "all frames of a video must have one size."
             )
         prompts = _prompts_at(sequence, frame, image)
+        began = time.perf_counter()
         features = first.encode(image)
-        results = {name: session.step(image, prompts, features=features) for name, session in sessions.items()}
-        labels = {
-            name: merge_logits(result.logits, result.object_ids).cpu().numpy() for name, result in results.items()
-        }
-        yield TrackedFrame(frame, labels, results)
+        shared = time.perf_counter() - began
+        results: dict[str, FrameResult] = {}
+        labels: dict[str, Ids] = {}
+        seconds: dict[str, float] = {}
+        for name, session in sessions.items():
+            began = time.perf_counter()
+            results[name] = result = session.step(image, prompts, features=features)
+            labels[name] = merge_logits(result.logits, result.object_ids).cpu().numpy()  # waits for the device
+            seconds[name] = shared + time.perf_counter() - began
+        yield TrackedFrame(frame, labels, results, seconds)
 
 
 def merge_logits(logits: Tensor, object_ids: Sequence[int]) -> Tensor:

@@ -1,9 +1,10 @@
 """Run trackers over a benchmark's videos and write what they say, by as many processes as there are."""
 
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -69,6 +70,7 @@ class RunSummary:
         kept: how many were whole before.
         frames: how many were tracked now.
         seconds: how long the slowest process tracked.
+        speeds: by memory setting, frames a second of a process that tracks with it alone; none where nothing was done.
         processes: how many there were.
     """
 
@@ -78,6 +80,7 @@ class RunSummary:
     kept: int
     frames: int
     seconds: float
+    speeds: Mapping[str, float]
     processes: int
 
     @property
@@ -96,6 +99,7 @@ class _Run:
     team: Team
     progress: RunProgress
     calibrate: ScoringRule | None
+    spent: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
 
 
 def run_benchmark(
@@ -154,7 +158,7 @@ def run_benchmark(
     costs = {name: len(by_name[name].frame_names) * len(missing[name]) for name in missing}
     own = [by_name[name] for name in share_out(costs, team.size)[team.rank]]
     run.progress.run_started(sum(len(s.frame_names) for s in own), len(sequences) - len(missing))
-    seconds = team.together(lambda: _track_all(run, own, missing))
+    done = team.together(lambda: (_track_all(run, own, missing), dict(run.spent)))
     _check_complete(team, folders, sequences)
     return RunSummary(
         folders={memory: folder.path for memory, folder in folders.items()},
@@ -162,7 +166,8 @@ def run_benchmark(
         sequences=len(missing),
         kept=len(sequences) - len(missing),
         frames=sum(len(by_name[name].frame_names) for name in missing),
-        seconds=max(seconds),
+        seconds=max(seconds for seconds, _ in done),
+        speeds=_speeds([spent for _, spent in done]),
         processes=team.size,
     )
 
@@ -240,12 +245,23 @@ def _track(run: _Run, sequence: VideoSequence, memories: Sequence[str]) -> None:
             if frame.number in listed:
                 for memory, place in places.items():
                     run.write(place / f"{names[frame.number]}.png", frame.labels[memory])
+            for memory, seconds in frame.seconds.items():
+                run.spent[memory].append(seconds)
             if collector is not None:
                 collector.add(frame.number, frame.results)
             run.progress.frame_done()
             run.team.beat()
         for memory, calibration in ({} if collector is None else collector.calibrations).items():
             write_calibration(places[memory], calibration)
+
+
+def _speeds(spent: Sequence[Mapping[str, Sequence[float]]]) -> dict[str, float]:
+    """Frames a second by memory setting, from what each process measured."""
+    together: dict[str, list[float]] = defaultdict(list)
+    for own in spent:
+        for memory, seconds in own.items():
+            together[memory] += seconds
+    return {memory: len(seconds) / max(sum(seconds), 1e-9) for memory, seconds in together.items()}
 
 
 def _check_complete(team: Team, folders: Mapping[str, ResultFolder], sequences: Sequence[VideoSequence]) -> None:

@@ -47,6 +47,9 @@ def _global_table(evaluations: Sequence[Evaluation]) -> Table:
     columns = [evaluation.figures() for evaluation in evaluations]
     for figure, best in best_values(columns).items():
         table.add_row(figure, *(_cell(column[figure], best) for column in columns))
+    speeds = [evaluation.settings.get("frames_per_second") for evaluation in evaluations]
+    if any(speeds):
+        table.add_row("frames/s", *(f"{speed:.1f}" if isinstance(speed, float) else "" for speed in speeds))
     return table
 
 
