@@ -182,6 +182,7 @@ def main() -> None:
     parser.add_argument("--davis", type=Path, help="root of DAVIS-2016")
     parser.add_argument("--split", default="train")
     parser.add_argument("--every", type=int, default=1, help="take every n-th real sequence")
+    parser.add_argument("--first", type=int, default=0, help="number of the first real sequence, from 0")
     parser.add_argument("--clips", type=int, default=0, help="generated clips of each family")
     parser.add_argument("--frames", type=int, default=48)
     parser.add_argument("--families", nargs="+", default=list(STORIES))
@@ -196,7 +197,7 @@ def main() -> None:
     scores: list[ObjectScore] = []
     if options.davis:
         real = DavisDataset(options.davis, year=2016, split=options.split)
-        videos = [real[i] for i in range(0, len(real), options.every)]
+        videos = [real[i] for i in range(options.first, len(real), options.every)]
         scores += measure(trackers, ((f"DAVIS-2016 {options.split}", v) for v in videos), len(videos))
     if options.clips:
         clips = generated(options.clips, options.frames, options.seed, options.families)
