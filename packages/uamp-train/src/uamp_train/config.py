@@ -1,9 +1,22 @@
 """What a training run is told: one frozen, strict model of every key. `config_loading.py` reads it from YAML."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+Source = Literal["synthetic", "davis", "davis2016", "davis2017", "youtube_vos", "folders"]
+"""Where clips come from; `davis` takes the year whose lists are there, 2017 before 2016."""
+
+_SPELLINGS = {
+    "davis_2016": "davis2016",
+    "davis_2017": "davis2017",
+    "youtubevos": "youtube_vos",
+    "ytvos": "youtube_vos",
+    "folder": "folders",
+}
 
 
 class _Strict(BaseModel):
@@ -55,6 +68,35 @@ class PoolSettings(_Strict):
     folder: Path = Path("runs/pool")
 
 
+class Augment(_Strict):
+    """How often a clip of a data set on disk is changed in each way, alike on all its frames; 0 is never.
+
+    In YAML, `augment: false` switches all of them off. Generated clips bring their own changes, unless all are off.
+    """
+
+    flip: float = Field(0.5, ge=0, le=1, description="left and right exchanged")
+    crop: float = Field(0.8, ge=0, le=1, description="a part of the picture that holds an object of the first frame")
+    affine: float = Field(0.5, ge=0, le=1, description="turned, sheared, scaled and moved a little")
+    colour: float = Field(0.8, ge=0, le=1, description="brightness, contrast, saturation and hue")
+    grey: float = Field(0.05, ge=0, le=1, description="without colour")
+
+    @property
+    def changes_pixels(self) -> bool:
+        """Whether a frame may look different each time it is drawn."""
+        return any((self.flip, self.crop, self.affine, self.colour, self.grey))
+
+
+class DataPart(_Strict):
+    """One part of a mix of data sets."""
+
+    dataset: Source
+    weight: float = Field(1.0, gt=0, description="how often clips are drawn from it, against the other parts")
+    root: Path | None = Field(None, description="its folder; none: dataset_root")
+    split: str | None = Field(None, description="its split; none: dataset_split")
+
+    _spelling = field_validator("dataset", mode="before")(lambda value: spelled(value))
+
+
 class TrainConfig(_Strict):
     """Every key of a training run."""
 
@@ -63,6 +105,7 @@ class TrainConfig(_Strict):
     model: str = Field("nano", description="a name of the model catalog")
     sam2_model_type: str | None = Field(None, description="another spelling of `model`")
     sam2_checkpoint: Path | None = Field(None, description="weights to start from; none: random weights")
+    uamp_checkpoint: Path | None = Field(None, description="UAMP layers to start from; none: those that change nothing")
     save_dir: Path = Path("runs")
     seed: int = Field(0, ge=0)
 
@@ -73,8 +116,27 @@ class TrainConfig(_Strict):
     num_workers: int = Field(1, ge=1, description="threads that prepare the next batches")
 
     # data
-    dataset: Literal["synthetic"] = "synthetic"
-    dataset_root: Path | None = None
+    dataset: Literal["synthetic", "davis", "davis2016", "davis2017", "youtube_vos", "folders", "mix"] = Field(
+        "synthetic",
+        description="`davis` takes 2017 where its lists are there, else 2016; `folders`: any DAVIS-like tree",
+    )
+    dataset_root: Path | None = Field(None, description="folder of the data set")
+    dataset_split: str = Field("train", description="its split; plain folders have none")
+    mix: tuple[DataPart, ...] = Field((), description="parts of `dataset: mix`, also as `{synthetic: 0.5, davis: 0.5}`")
+    train_sequences: tuple[str, ...] = Field((), description="train on these alone; none: all that are not held out")
+    val_sequences: tuple[str, ...] = Field(
+        (), description="held out for validation; none: a tenth of the training sequences, if there is validation"
+    )
+    val_dataset_root: Path | None = Field(
+        None, description="validate on this data set instead; its split is `val`, and nothing is held out"
+    )
+    val_frames: int = Field(0, ge=0, description="frames of a validation sequence that are tracked; 0: all")
+    max_bad_samples: int = Field(
+        10, ge=0, description="unreadable clips that are named and replaced before it is an error"
+    )
+    augment: Augment = Augment()
+    cache_features: bool = Field(False, description="compute what the frozen image encoder says of a frame only once")
+    cache_folder: Path = Path("runs/features")
     pool: PoolSettings = PoolSettings()
     batch_size: int = Field(4, gt=0)
     num_frames: int = Field(4, gt=0)
@@ -112,6 +174,45 @@ class TrainConfig(_Strict):
     use_wandb: bool = False
     use_tensorboard: bool = False
 
+    _spelling = field_validator("dataset", mode="before")(lambda value: spelled(value))
+
+    @field_validator("augment", mode="before")
+    @classmethod
+    def _switch(cls, value: object) -> object:
+        """`augment: false` is none of it, `true` the defaults."""
+        if isinstance(value, bool):
+            return Augment() if value else Augment(flip=0, crop=0, affine=0, colour=0, grey=0)
+        return value
+
+    @field_validator("mix", mode="before")
+    @classmethod
+    def _shorthand(cls, value: object) -> object:
+        """`{synthetic: 0.5, davis: 0.5}` is a list of two parts."""
+        if isinstance(value, dict):
+            return [{"dataset": dataset, "weight": weight} for dataset, weight in value.items()]
+        return value
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "TrainConfig":
+        for key, problem in _contradictions(self):
+            raise PydanticCustomError("contradiction", "{problem}", {"problem": problem, "key": key})
+        return self
+
+    @property
+    def parts(self) -> tuple[DataPart, ...]:
+        """Where clips come from, each with its root and split."""
+        parts = self.mix if self.dataset == "mix" else (DataPart(dataset=self.dataset),)
+        missing = {"root": self.dataset_root, "split": self.dataset_split}
+        return tuple(
+            part.model_copy(update={key: value for key, value in missing.items() if getattr(part, key) is None})
+            for part in parts
+        )
+
+    @property
+    def encoder_is_frozen(self) -> bool:
+        """Whether the image encoder stays as it is."""
+        return self.freeze_sam2_backbone or self.freeze_sam2_image_encoder
+
     @property
     def model_name(self) -> str:
         """The model, by whichever of its two keys."""
@@ -140,3 +241,39 @@ class TrainConfig(_Strict):
         """Steps in which about every clip is seen once."""
         batch = self.stages[0].batch_size if self.stages else self.batch_size
         return max(1, clips // (batch * processes * self.gradient_accumulation))
+
+
+def spelled(dataset: object) -> object:
+    """A data set's name as it is known here: `youtube-vos`, `YouTube-VOS` and `ytvos` are `youtube_vos`."""
+    if not isinstance(dataset, str):
+        return dataset
+    name = dataset.strip().lower().replace("-", "_")
+    return _SPELLINGS.get(name, name)
+
+
+def _contradictions(config: TrainConfig) -> Iterator[tuple[str, str]]:
+    """Settings that are each right but cannot go together: the key to name and what is wrong."""
+    if config.dataset == "mix" and not config.mix:
+        yield "dataset", "a mix needs the key mix, such as {synthetic: 0.5, davis: 0.5}"
+    if config.mix and config.dataset != "mix":
+        yield "mix", f"the parts of a mix are not used while dataset is {config.dataset}, so set dataset to mix"
+    on_disk = [part for part in config.parts if part.dataset != "synthetic"]
+    for part in on_disk:
+        if part.root is None:
+            yield "dataset", f"{part.dataset} lies on disk, so set dataset_root to its folder"
+    if not on_disk:
+        for key in ("train_sequences", "val_sequences"):
+            if getattr(config, key) and not (key == "val_sequences" and config.val_dataset_root):
+                yield key, "generated clips have no sequence names, so leave it out or choose another dataset"
+    both = sorted(set(config.train_sequences) & set(config.val_sequences))
+    if both and config.val_dataset_root is None:
+        yield "val_sequences", f"{both[0]} is in train_sequences too, so that nothing would be held out"
+    if config.cache_features and not config.encoder_is_frozen:
+        yield (
+            "cache_features",
+            "features of an image encoder that learns change, so set freeze_sam2_image_encoder to true",
+        )
+    if config.cache_features and config.augment.changes_pixels:
+        yield "cache_features", "features of frames that change each time cannot be kept, so set augment to false"
+    if config.sam2_model_type and config.model not in ("nano", config.sam2_model_type):
+        yield "model", f"sam2_model_type says {config.sam2_model_type}, so leave one of the two out"

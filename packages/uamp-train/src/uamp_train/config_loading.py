@@ -30,6 +30,10 @@ _Loader.add_implicit_resolver(
 )
 
 
+Origins = dict[tuple[str | int, ...], str]
+"""Where each key was set, in words, by its path: `("pool", "clips")` is `run.yaml, line 7`."""
+
+
 def load_config(
     path: Path | None, overrides: Sequence[str] = (), environment: Mapping[str, str] | None = None
 ) -> TrainConfig:
@@ -41,29 +45,37 @@ def load_config(
         environment: variables to read `UAMP_KEY` and `UAMP_POOL__CLIPS` from; None: the process's own.
 
     Raises:
-        ConfigError: a missing or unreadable file, an unknown key (names the nearest), or a wrong value.
+        ConfigError: a missing or unreadable file, an unknown key (names the nearest), a wrong value or values that
+            contradict each other; it says in which line of the file, or by which option or variable.
     """
-    values = {} if path is None else _read_yaml(path)
-    for key, text in _from_environment(os.environ if environment is None else environment):
+    origins: Origins = {}
+    values = {} if path is None else _read_yaml(path, origins)
+    for name, key, text in _from_environment(os.environ if environment is None else environment):
         _set(values, key, _parse(text))
+        _note(origins, key, f"the variable {name}")
     for override in overrides:
         name, equals, text = override.partition("=")
         if not equals or not name.strip():
             raise ConfigError(f"--set takes key=value, but was given '{override}'.")
         _set(values, name.strip().split("."), _parse(text))
-    return parse_config(values)
+        _note(origins, name.strip().split("."), f"--set {name.strip()}")
+    return parse_config(values, origins)
 
 
-def parse_config(values: Mapping[str, Any]) -> TrainConfig:
+def parse_config(values: Mapping[str, Any], origins: Origins | None = None) -> TrainConfig:
     """Validate plain values.
 
+    Args:
+        values: the keys.
+        origins: where they were set, to be named in an error.
+
     Raises:
-        ConfigError: an unknown key or a wrong value.
+        ConfigError: an unknown key, a wrong value or a contradiction.
     """
     try:
         return TrainConfig.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(_sentence(error)) from None
+        raise ConfigError(_sentence(error, origins or {})) from None
 
 
 def dump_config(config: TrainConfig) -> str:
@@ -71,9 +83,17 @@ def dump_config(config: TrainConfig) -> str:
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def _read_yaml(path: Path, origins: Origins) -> dict[str, Any]:
     try:
-        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+        loader = _Loader(path.read_text(encoding="utf-8"))
+        try:
+            tree = loader.get_single_node()
+            if tree is None:
+                return {}
+            _locate(tree, path, origins)
+            values = loader.construct_document(tree)
+        finally:
+            loader.dispose()
     except OSError as error:
         raise ConfigError(f"Cannot read the configuration {path}: {error.strerror or error}.") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -85,14 +105,44 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return values
 
 
-def _from_environment(environment: Mapping[str, str]) -> list[tuple[list[str], str]]:
+def _locate(node: yaml.Node, path: Path, origins: Origins, place: tuple[str | int, ...] = ()) -> None:
+    """Note the line of every key below a node.
+
+    Raises:
+        ConfigError: if a key is given twice, of which YAML would silently take the last.
+    """
+    if isinstance(node, yaml.SequenceNode):
+        children: list[tuple[str | int, yaml.Node, yaml.Node]] = [
+            (index, child, child) for index, child in enumerate(node.value)
+        ]
+    elif isinstance(node, yaml.MappingNode):
+        children = [(str(key.value), key, child) for key, child in node.value]
+    else:
+        return
+    for name, key, child in children:
+        line = f"{path}, line {key.start_mark.line + 1}"
+        if (*place, name) in origins:
+            raise ConfigError(f"The key '{name}' is given twice, also in {line}: remove one of them.")
+        origins[(*place, name)] = line
+        _locate(child, path, origins, (*place, name))
+
+
+def _note(origins: Origins, key: Sequence[str], origin: str) -> None:
+    """What was set at a place comes from there, with all below it."""
+    place = tuple(int(part) if part.isdecimal() else part for part in key)
+    for known in [known for known in origins if known[: len(place)] == place]:
+        del origins[known]
+    origins[place] = origin
+
+
+def _from_environment(environment: Mapping[str, str]) -> list[tuple[str, list[str], str]]:
     found = []
     for name in sorted(environment):
         if not name.startswith(ENV_PREFIX):
             continue
         key = name[len(ENV_PREFIX) :].lower().split("__")
         if key[0] in TrainConfig.model_fields:
-            found.append((key, environment[name]))
+            found.append((name, key, environment[name]))
         else:  # other parts of UAMP have variables too, so this is no error
             log.debug("The variable %s is no training key.", name)
     return found
@@ -119,17 +169,33 @@ def _set(values: Any, key: Sequence[str], value: Any) -> None:
         raise ConfigError(f"There is no key '{'.'.join(key)}' to set in this configuration.") from None
 
 
-def _sentence(error: ValidationError) -> str:
+def _sentence(error: ValidationError, origins: Origins) -> str:
+    """The first of the mistakes, with the place where it was made."""
     first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
+    place = first["loc"]
+    if first["type"] == "contradiction":
+        place = (first["ctx"]["key"],)
+        return f"The configuration key '{place[0]}'{_at(place, origins)} cannot be so: {first['msg']}."
+    where = ".".join(str(part) for part in place)
     if first["type"] == "extra_forbidden":
-        *parents, name = first["loc"]
+        *parents, name = place
         near = difflib.get_close_matches(str(name), _keys_at(parents), n=1, cutoff=0.0)
-        return f"Unknown configuration key '{where}': did you mean '{'.'.join([*map(str, parents), *near])}'?"
+        suggestion = ".".join([*map(str, parents), *near])
+        return f"Unknown configuration key '{where}'{_at(place, origins)}: did you mean '{suggestion}'?"
     reason = first["msg"].removeprefix("Value error, ")
     given = first["input"]
     shown = f" (given: {given!r})" if isinstance(given, int | float | str | bool | None) else ""
-    return f"The configuration key '{where}' has a wrong value: {reason[:1].lower()}{reason[1:]}{shown}."
+    at = _at(place, origins)
+    return f"The configuration key '{where}' has a wrong value{at}: {reason[:1].lower()}{reason[1:]}{shown}."
+
+
+def _at(place: Sequence[str | int], origins: Origins) -> str:
+    """Where a key, or the nearest above it, was set: ` in run.yaml, line 7`."""
+    for length in range(len(place), 0, -1):
+        origin = origins.get(tuple(place[:length]))
+        if origin is not None:
+            return f" in {origin}"
+    return ""
 
 
 def _keys_at(parents: Sequence[str | int]) -> list[str]:
