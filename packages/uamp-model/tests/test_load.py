@@ -34,7 +34,7 @@ def test_unknown_names_are_answered_with_near_ones() -> None:
         load_tracker("nano", memory="sam3")
     with pytest.raises(InputError, match="samurai"):
         load_tracker("nano", memory="samuray")
-    with pytest.raises(InputError, match="UAMP"):
+    with pytest.raises(CheckpointError, match=r"x\.safetensors"):
         load_tracker("nano", uamp_checkpoint="x.safetensors")
 
 

@@ -45,7 +45,7 @@ def demo(
             help="How the tracker remembers: as SAM 2, by motion as SAMURAI, or by motion and uncertainty.",
             rich_help_panel=_MODEL,
         ),
-    ] = "sam2",
+    ] = "uamp",
     device: Annotated[
         str, typer.Option(metavar="auto|cpu|cuda|mps", help="Where to compute.", rich_help_panel=_MODEL)
     ] = "auto",

@@ -37,7 +37,7 @@ Memory = Annotated[
         metavar="uamp|samurai|sam2",
         help="How the tracker remembers. Give it again to compare settings side by side.",
         rich_help_panel=_MODEL,
-        show_default="sam2",
+        show_default="uamp",
     ),
 ]
 Ablate = Annotated[
@@ -150,7 +150,7 @@ def davis(
             json=json,
             workers=workers,
         ),
-        TrackerOptions(model, tuple(memory or ("sam2",)), checkpoint, uamp_checkpoint, device, precision, ablate),
+        TrackerOptions(model, tuple(memory or ("uamp",)), checkpoint, uamp_checkpoint, device, precision, ablate),
     )
 
 
@@ -203,7 +203,7 @@ def youtube_vos(
             workers=workers,
             seen=_seen(data),
         ),
-        TrackerOptions(model, tuple(memory or ("sam2",)), checkpoint, uamp_checkpoint, device, precision, ablate),
+        TrackerOptions(model, tuple(memory or ("uamp",)), checkpoint, uamp_checkpoint, device, precision, ablate),
     )
 
 
@@ -259,7 +259,7 @@ def folder(
             json=json,
             workers=workers,
         ),
-        TrackerOptions(model, tuple(memory or ("sam2",)), checkpoint, uamp_checkpoint, device, precision, ablate),
+        TrackerOptions(model, tuple(memory or ("uamp",)), checkpoint, uamp_checkpoint, device, precision, ablate),
     )
 
 

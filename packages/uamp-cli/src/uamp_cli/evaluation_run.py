@@ -169,7 +169,8 @@ def _load(options: TrackerOptions) -> dict[str, VideoTracker]:
         precision=options.precision,  # type: ignore[arg-type] # checked there
     )
     if options.ablate:
-        return {name: first.with_memory(name, settings) for name, settings in ablation().items()}
+        settings = ablation(layers=first.layers is not None)
+        return {name: first.with_memory(name, numbers) for name, numbers in settings.items()}
     return {memory: first.with_memory(memory) for memory in options.memories}
 
 

@@ -5,17 +5,19 @@ code path. The N objects may belong to one image or to many; their features come
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from uamp_model import sam2
+from uamp_model.layers import Past, UampLayers, doubt_correction
 from uamp_model.memory import MemoryEntry
-from uamp_model.propagation import keep_past, temper, to_cells
+from uamp_model.propagation import acts, keep_past, temper, to_cells
 from uamp_model.sam2 import ImageFeatures, MemoryTokens, Sam2
-from uamp_model.uncertainty import consensus
+from uamp_model.uncertainty import consensus, prior_uncertainty
 
 PROMPT_LOGIT = 10.0
 """A mask prompt becomes logits of ±10, as in SAM 2: near 1 and 0 after the sigmoid."""
@@ -51,6 +53,7 @@ class FrameOutput:
         pointer: N×C object pointer.
         present: N×1 in {0, 1}, the decision on presence that `logits`, `pointer` and the memory follow.
         agreed: N×1×4h×4w logits, what the hypotheses say together.
+        correction: N×1×4h×4w, what the learned head adds to the training-free uncertainty, or None without one.
     """
 
     hypotheses: Tensor
@@ -61,6 +64,23 @@ class FrameOutput:
     pointer: Tensor
     present: Tensor
     agreed: Tensor
+    correction: Tensor | None = None
+
+    @property
+    def uncertainty(self) -> Tensor:
+        """N×1×4h×4w in [0, 1]."""
+        prior = prior_uncertainty(self.logits.float(), self.agreed.float(), self.presence.float()[..., None, None])
+        return prior if self.correction is None else (prior + self.correction).clamp(0, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """Trained layers, and how much of each acts. See `MemorySettings`."""
+
+    layers: UampLayers
+    doubt: float = 1.0
+    refine: float = 1.0
+    second_look: float = 1.0
 
 
 Choose = Callable[[sam2.Decoded, slice], Tensor]
@@ -74,14 +94,14 @@ class Doubt:
     Attributes:
         uncertainty: N×1×4h×4w in [0, 1].
         past: N×D×h×w memory features of the frame before, or None if there is none.
-        write: λ, see `propagation.temper`.
-        keep: μ, see `propagation.keep_past`.
+        write: λ, see `propagation.temper`; a tensor where it is learned.
+        keep: μ, see `propagation.keep_past`, likewise.
     """
 
     uncertainty: Tensor
     past: Tensor | None
-    write: float = 0.0
-    keep: float = 0.0
+    write: float | Tensor = 0.0
+    keep: float | Tensor = 0.0
 
 
 def track_frame(
@@ -94,6 +114,8 @@ def track_frame(
     present: Tensor | None = None,
     present_above: float = 0.0,
     choose: Choose | None = None,
+    learned: Learned | None = None,
+    past: Past | None = None,
     separately: bool = False,
 ) -> FrameOutput:
     """Find N objects on one frame.
@@ -107,6 +129,8 @@ def track_frame(
         present: N booleans that overrule the predicted presence (training from scratch knows the truth).
         present_above: presence logit above which an object is taken to be in view.
         choose: which hypothesis is taken where there are several; by default that of the highest predicted IoU.
+        learned: trained layers, which act where an object is tracked without a prompt.
+        past: the last frame, for those layers; without it they do not act.
         separately: decode the objects one after the other. The decoder has matrix products of one row per object,
             which torch rounds otherwise for one row than for several; with this, an object's masks do not depend on
             what others are tracked beside it.
@@ -122,22 +146,52 @@ def track_frame(
         previous = previous.clamp(-PREVIOUS_LOGIT_LIMIT, PREVIOUS_LOGIT_LIMIT)
     count = 0 if labels is None else labels.shape[1]
     multimask = _gives_hypotheses(model, count, tracking=memory is not None)
-    outputs = []
-    for row in rows:
+
+    def decode(given: Tensor, row: slice) -> FrameOutput:
         clicks = None if points is None or labels is None else (points[row], labels[row])
         start = None if previous is None else previous[row]
-        decoded = sam2.decode_masks(model, conditioned[row], features.pick(row), clicks, start, multimask=multimask)
+        decoded = sam2.decode_masks(model, given, features.pick(row), clicks, start, multimask=multimask)
         known = decoded.presence > present_above if present is None else present[row].view(-1, 1)
         best = decoded.ious.argmax(dim=1) if choose is None or not multimask else choose(decoded, row)
-        outputs.append(_take(model, decoded, best, known))
-    return _join(outputs)
+        return _take(model, decoded, best, known)
+
+    if learned is None or past is None or memory is None or prompt is not None:
+        return _join([decode(conditioned[row], row) for row in rows])
+    return _join(
+        [
+            _decode_with_layers(partial(decode, row=row), conditioned[row], features.pick(row), learned, past.pick(row))
+            for row in rows
+        ]
+    )
+
+
+def _decode_with_layers(
+    decode: Callable[[Tensor], FrameOutput], conditioned: Tensor, features: ImageFeatures, learned: Learned, past: Past
+) -> FrameOutput:
+    """Refine, decode, look again, and say what is doubtful."""
+    layers = learned.layers
+    if learned.refine > 0:
+        conditioned = conditioned + learned.refine * layers.refiner.correct(conditioned, features, past)
+    output = decode(conditioned)
+    if learned.second_look > 0:
+        seen = layers.second_look.correct(conditioned, features, output.logits, output.uncertainty)
+        conditioned = conditioned + learned.second_look * seen
+        output = decode(conditioned)
+    if learned.doubt > 0:
+        prior = output.uncertainty.detach()
+        change = layers.head(features, conditioned.detach(), output.logits.detach(), prior, past.detach())
+        output = replace(output, correction=doubt_correction(prior, learned.doubt * change))
+    return output
 
 
 def _join(outputs: Sequence[FrameOutput]) -> FrameOutput:
     """Outputs of several groups of objects as one."""
     if len(outputs) == 1:
         return outputs[0]
-    return FrameOutput(*(torch.cat([getattr(output, name) for output in outputs]) for name in FrameOutput.__slots__))
+    always = [name for name in FrameOutput.__slots__ if name != "correction"]
+    corrections = [output.correction for output in outputs if output.correction is not None]
+    joined = FrameOutput(*(torch.cat([getattr(output, name) for output in outputs]) for name in always))
+    return replace(joined, correction=torch.cat(corrections)) if corrections else joined
 
 
 def _gives_hypotheses(model: Sam2, point_count: int, *, tracking: bool) -> bool:
@@ -208,7 +262,7 @@ def write_memory(
         separately: as for `track_frame`.
     """
     logits = output.logits
-    if doubt is not None and doubt.write > 0:
+    if doubt is not None and acts(doubt.write):
         logits = temper(logits, doubt.uncertainty, doubt.write)
     encoded = [
         sam2.encode_memory(model, features.pick(row), logits[row], output.present[row], prompted=prompted)
@@ -218,7 +272,7 @@ def write_memory(
     if doubt is None:
         return MemoryEntry(frame, memory, output.pointer)
     cells = to_cells(doubt.uncertainty, (memory.shape[-2], memory.shape[-1]))
-    if doubt.keep > 0 and doubt.past is not None:
+    if acts(doubt.keep) and doubt.past is not None:
         memory = keep_past(memory, cells, doubt.past, doubt.keep)
     return MemoryEntry(frame, memory, output.pointer, cells)
 

@@ -7,10 +7,13 @@ import torch
 from uamp_model.catalog import find_model
 from uamp_model.checkpoint import find_checkpoint, load_into, load_state_dict
 from uamp_model.devices import Precision, choose_device, choose_dtype
-from uamp_model.errors import InputError
+from uamp_model.layers_file import load_layers
 from uamp_model.presets import memory_settings
 from uamp_model.sam2 import build_model
 from uamp_model.tracker import VideoTracker
+
+BUNDLED_LAYERS = Path(__file__).parent / "weights" / "nano_uamp.safetensors"
+"""UAMP layers trained on the bundled nano."""
 
 
 def load_tracker(
@@ -18,7 +21,7 @@ def load_tracker(
     *,
     checkpoint: str | Path | None = None,
     uamp_checkpoint: str | Path | None = None,
-    memory: str = "sam2",
+    memory: str = "uamp",
     device: str | torch.device = "auto",
     precision: Precision = "auto",
 ) -> VideoTracker:
@@ -27,19 +30,17 @@ def load_tracker(
     Args:
         name: a model of the catalog (`uamp_model.MODELS`), also by its file's spelling; "nano" comes with the package.
         checkpoint: a file of weights, an official `.pt` or safetensors; without it the bundled or downloaded one.
-        uamp_checkpoint: fine-tuned UAMP layers.
+        uamp_checkpoint: fine-tuned UAMP layers; nano's own come with the package.
         memory: which memory setting to track with.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         precision: "auto" (bfloat16 where it is fast), "fp32" or "bf16".
 
     Raises:
-        InputError: if a name is unknown.
+        InputError: if a name or a setting is unknown.
         CheckpointError: if the weights are missing, damaged or of another model.
         DeviceError: if the device is not there.
     """
     memory_settings(memory)
-    if uamp_checkpoint is not None:
-        raise InputError("Fine-tuned UAMP layers are not part of this version yet: leave the UAMP checkpoint away.")
     spec = find_model(name)
     place = choose_device(str(device))
     path = find_checkpoint(spec, Path(checkpoint) if checkpoint is not None else None)
@@ -47,5 +48,9 @@ def load_tracker(
     model = build_model(spec.name)
     load_into(model, state, source=str(path))
     model.requires_grad_(False).to(place)
+    layers = None
+    own = BUNDLED_LAYERS if spec.bundled and checkpoint is None and BUNDLED_LAYERS.exists() else None
+    if uamp_checkpoint is not None or own is not None:
+        layers = load_layers(Path(uamp_checkpoint or own or ""), model, base_model=spec.name).to(place)
     dtype = choose_dtype(precision, place, image_size=model.image_size)
-    return VideoTracker(model, name=spec.name, memory=memory, dtype=dtype)
+    return VideoTracker(model, name=spec.name, memory=memory, dtype=dtype, layers=layers)

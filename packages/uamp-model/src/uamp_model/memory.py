@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from uamp_model.propagation import read_bias
+from uamp_model.propagation import acts, read_bias
 from uamp_model.sam2 import MemoryTokens, Sam2
 
 MAX_CONDITIONING = 16
@@ -152,7 +152,7 @@ def _select_pointers(model: Sam2, bank: MemoryBank, frame: int, direction: int) 
     return tuple(pointers)
 
 
-def gather(selections: Sequence[Selection], *, age_span: int, read: float = 0.0) -> MemoryTokens:
+def gather(selections: Sequence[Selection], *, age_span: int, read: float | Tensor = 0.0) -> MemoryTokens:
     """Stack selections of one layout into the tokens that attention reads.
 
     Args:
@@ -175,11 +175,11 @@ def gather(selections: Sequence[Selection], *, age_span: int, read: float = 0.0)
         torch.cat(recency),
         stacked,
         torch.stack(ages) / max(age_span, 1),
-        torch.cat([_bias(selection, read) for selection in selections]) if read > 0 else None,
+        torch.cat([_bias(selection, read) for selection in selections]) if acts(read) else None,
     )
 
 
-def _bias(selection: Selection, strength: float) -> Tensor:
+def _bias(selection: Selection, strength: float | Tensor) -> Tensor:
     """N×M×h×w, see `propagation.read_bias`."""
     biases = []
     for _, entry in selection.spatial:

@@ -24,6 +24,10 @@ class MemorySettings:
         keep: μ, how far doubtful cells keep what the last frame's memory says, in [0, 1].
         read: β, how much less doubtful cells are read.
         presence_above: presence logit above which an object is taken to be in view.
+        learned: weight of the learned correction of the uncertainty map, and of the learned strengths beside λ, μ, β.
+        refine: strength of the learned correction of what the decoder is given.
+        second_look: strength of the learned second decoding. These three need trained layers (`layers.UampLayers`)
+            and do nothing without.
     """
 
     choose: float = 0.0
@@ -37,6 +41,9 @@ class MemorySettings:
     keep: float = 0.0
     read: float = 0.0
     presence_above: float = 0.0
+    learned: float = 0.0
+    refine: float = 0.0
+    second_look: float = 0.0
 
     @property
     def follows_motion(self) -> bool:
@@ -46,7 +53,7 @@ class MemorySettings:
     @property
     def doubts(self) -> bool:
         """Whether anything asks for the uncertainty map."""
-        return self.write > 0 or self.keep > 0 or self.read > 0
+        return self.write != 0 or self.keep != 0 or self.read != 0
 
 
 SAM2 = MemorySettings()
@@ -57,14 +64,17 @@ SAMURAI = MemorySettings(choose=0.25, choose_steadily=True, select=0.5, select_b
 SAMURAI_LARGE_CHOOSE = 0.15
 """SAMURAI weighs motion less with the large model."""
 
-UAMP = MemorySettings()
+UAMP = MemorySettings(learned=1.0, refine=1.0, second_look=1.0)
 """UAMP's defaults."""
 
 UAMP_TRIAL = MemorySettings(choose=0.15, settled=5, select=0.2, write=0.5, keep=0.3, read=0.5)
 """Strengths that an ablation tries for parts whose default is 0."""
 
 PARTS = ("choose", "select", "write", "keep", "read")
-"""The strengths that can be told apart in an ablation."""
+"""The training-free strengths that can be told apart in an ablation."""
+
+LEARNED_PARTS = ("learned", "refine", "second_look")
+"""Those that come with trained layers."""
 
 MEMORY_SETTINGS = ("sam2", "samurai", "uamp")
 
@@ -85,15 +95,22 @@ def memory_settings(memory: str, model: str = "nano") -> MemorySettings:
     raise InputError(f"Unknown memory setting {memory!r}: use {', '.join(MEMORY_SETTINGS)}.{hint}")
 
 
-def ablation() -> dict[str, MemorySettings]:
+def ablation(*, layers: bool = False) -> dict[str, MemorySettings]:
     """The settings of an ablation by name: SAM 2, each of UAMP's parts alone, and all of them.
 
     A part whose default strength is 0 takes part with that of `UAMP_TRIAL`, so that the table shows what it would do.
+
+    Args:
+        layers: whether there are trained layers; then "uamp" as it is, and its learned parts, are listed as well.
     """
     tried = {part: getattr(UAMP, part) or getattr(UAMP_TRIAL, part) for part in PARTS}
     base = replace(SAM2, settled=UAMP.settled if UAMP.choose else UAMP_TRIAL.settled, pool=UAMP.pool)
     alone = {f"+{part}": _with(base, **{part: strength}) for part, strength in tried.items()}
-    return {"sam2": SAM2, **alone, "all": _with(base, **tried)}
+    settings = {"sam2": SAM2, **alone, "all": _with(base, **tried)}
+    if layers:
+        settings |= {f"+{part}": _with(SAM2, **{part: getattr(UAMP, part)}) for part in LEARNED_PARTS}
+        settings["uamp"] = UAMP
+    return settings
 
 
 def _with(settings: MemorySettings, **strengths: float) -> MemorySettings:

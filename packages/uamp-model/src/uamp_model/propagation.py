@@ -174,6 +174,11 @@ def memory_quality(
     return (ious.clamp(0, 1) * presence.sigmoid() * (1 - doubt) * agreement).float()
 
 
+def acts(strength: float | Tensor) -> bool:
+    """Whether a part does anything: its strength is not 0, or is being learned."""
+    return strength.requires_grad if isinstance(strength, Tensor) else strength != 0
+
+
 def temper(logits: Tensor, uncertainty: Tensor, strength: float | Tensor) -> Tensor:
     """(1 − λu)·m: doubtful pixels enter the memory encoder as undecided. N×1×H×W both."""
     return (1 - strength * uncertainty) * logits

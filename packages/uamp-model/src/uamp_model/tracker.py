@@ -12,16 +12,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from uamp_model.core import Doubt, FrameOutput, PromptBatch, track_frame, write_memory
+from uamp_model.core import Doubt, FrameOutput, Learned, PromptBatch, track_frame, write_memory
 from uamp_model.devices import autocast
 from uamp_model.errors import InputError
+from uamp_model.layers import Past, UampLayers, with_learned_strengths
 from uamp_model.memory import MemoryBank, MemoryEntry, Retention, Selection, gather, select_best, select_recent
 from uamp_model.preprocess import check_frame, prepare_frame, prepare_mask, prepare_points
 from uamp_model.presets import MemorySettings, memory_settings
 from uamp_model.propagation import Expectation, ObjectMotion, choose_hypothesis, expect, learn_motion, memory_quality
 from uamp_model.sam2 import ImageFeatures, MemoryTokens, Sam2, encode_image
 from uamp_model.types import FrameResult, Prompt, Suggestion
-from uamp_model.uncertainty import mean_over_object, prior_uncertainty
+from uamp_model.uncertainty import mean_over_object, prior_uncertainty, upsample
 
 Frame = npt.NDArray[np.uint8]
 Key = TypeVar("Key", bound=Hashable)
@@ -33,9 +34,10 @@ class VideoTracker:
     Attributes:
         name: the model's name in the catalog.
         memory: the memory setting's name.
-        settings: its numbers.
+        settings: its numbers; with layers, the strengths they have learned are part of them.
         model: the network, in evaluation mode.
         dtype: what the network computes in.
+        layers: trained UAMP layers, which act as far as the settings say, or None.
     """
 
     def __init__(
@@ -46,12 +48,24 @@ class VideoTracker:
         memory: str = "sam2",
         settings: MemorySettings | None = None,
         dtype: torch.dtype = torch.float32,
+        layers: UampLayers | None = None,
     ) -> None:
         self.model = model.eval()
         self.name = name
         self.memory = memory
-        self.settings = memory_settings(memory, name) if settings is None else settings
+        self.layers = None if layers is None else layers.eval()
+        self.settings = with_learned_strengths(
+            memory_settings(memory, name) if settings is None else settings, self.layers
+        )
         self.dtype = dtype
+
+    @property
+    def learned(self) -> Learned | None:
+        """What of the layers acts, if anything."""
+        settings = self.settings
+        if self.layers is None or not (settings.learned or settings.refine or settings.second_look):
+            return None
+        return Learned(self.layers, settings.learned, settings.refine, settings.second_look)
 
     @property
     def device(self) -> torch.device:
@@ -98,7 +112,9 @@ class VideoTracker:
         Raises:
             InputError: if there is no such memory setting.
         """
-        return VideoTracker(self.model, name=self.name, memory=memory, settings=settings, dtype=self.dtype)
+        return VideoTracker(
+            self.model, name=self.name, memory=memory, settings=settings, dtype=self.dtype, layers=self.layers
+        )
 
     def encode(self, frame: Frame) -> ImageFeatures:
         """Image features of one H×W×3 uint8 RGB frame.
@@ -125,6 +141,8 @@ class TrackedObject:
         bank: what it remembers.
         logits: 1×1×4h×4w mask logits on the last frame.
         agreed: 1×1×4h×4w logits, what the hypotheses said together.
+        correction: 1×1×4h×4w, what the learned head added to the uncertainty there; None without one.
+        uncertainty: 1×1×4h×4w in [0, 1], kept only for learned layers.
         presence: logit that it is in view, a scalar tensor.
         given: whether its mask on the last frame was given by a prompt, and so is beyond doubt.
         score: its last score, a scalar tensor in [0, 1].
@@ -134,6 +152,8 @@ class TrackedObject:
     bank: MemoryBank = field(default_factory=MemoryBank)
     logits: Tensor | None = None
     agreed: Tensor | None = None
+    correction: Tensor | None = None
+    uncertainty: Tensor | None = None
     presence: Tensor | None = None
     given: bool = False
     score: Tensor | None = None
@@ -153,6 +173,7 @@ class TrackingSession:
     age_span: int
     objects: dict[int, TrackedObject] = field(default_factory=dict)
     features: ImageFeatures | None = None
+    before: ImageFeatures | None = None
     size: tuple[int, int] = (0, 0)
 
     @property
@@ -178,7 +199,8 @@ class TrackingSession:
         if features is not None:
             _check_features(features, self.tracker)
         batches = self._prepare(prompts or {}, frame.shape[0], frame.shape[1])
-        self.features = self.tracker.encode(frame) if features is None else features
+        now = self.tracker.encode(frame) if features is None else features
+        self.features, self.before = now, self.features
         self.size = (frame.shape[0], frame.shape[1])
         index = self.next_frame
         self.next_frame += self.direction
@@ -290,6 +312,8 @@ class TrackingSession:
                 tokens,
                 present_above=self.tracker.settings.presence_above,
                 choose=choose,
+                learned=self.tracker.learned,
+                past=self._past(group, index),
                 separately=self.tracker.exact,
             )
             self._remember(group, features, output, index, expectation=expectation)
@@ -326,6 +350,20 @@ class TrackingSession:
     def _gather(self, selections: Sequence[Selection]) -> MemoryTokens:
         return gather(selections, age_span=self.age_span, read=self.tracker.settings.read)
 
+    def _past(self, ids: Sequence[int], index: int) -> Past | None:
+        """The last frame as the objects saw it, if learned layers ask."""
+        if self.tracker.learned is None or self.before is None:
+            return None
+        known = [self.objects[i] for i in ids]
+        entries = [o.bank.last(index, self.direction) for o in known]
+        logits = [o.logits for o in known if o.logits is not None]
+        doubts = [o.uncertainty for o in known if o.uncertainty is not None]
+        memories = [e.features for e in entries if e is not None and e.features is not None]
+        if not len(logits) == len(doubts) == len(memories) == len(ids):
+            return None
+        fine = self.before.expand(len(ids)).stride4
+        return Past(fine, torch.cat(logits), torch.cat(doubts), torch.cat(memories))
+
     def _expect(self, ids: Sequence[int]) -> Expectation | None:
         """Where motion says the objects are, if anything asks."""
         settings = self.tracker.settings
@@ -355,11 +393,14 @@ class TrackingSession:
         ious = output.ious.gather(1, output.best[:, None])[:, 0]
         scores = (ious * output.presence[:, 0].sigmoid()).clamp(0, 1)
         qualities = self._qualities(output, ious, expectation)
+        uncertainty = None if self.tracker.learned is None else output.uncertainty * (not given)
         self._learn_motion(ids, output, ious, expectation)
         for row, object_id in enumerate(ids):
             tracked = self.objects[object_id]
             tracked.logits = output.logits[row : row + 1]
             tracked.agreed = output.agreed[row : row + 1]
+            tracked.correction = None if output.correction is None else output.correction[row : row + 1]
+            tracked.uncertainty = None if uncertainty is None else uncertainty[row : row + 1]
             tracked.presence = output.presence[row, 0]
             tracked.given = given
             tracked.score = scores[row]
@@ -386,7 +427,7 @@ class TrackingSession:
         past = [self.objects[i].bank.last(index, self.direction) for i in ids]
         known = [entry.features for entry in past if entry is not None and entry.features is not None]
         return Doubt(
-            _frame_uncertainty(output),
+            output.uncertainty,
             torch.cat(known) if len(known) == len(ids) else None,
             settings.write,
             settings.keep,
@@ -397,9 +438,8 @@ class TrackingSession:
         settings = self.tracker.settings
         if settings.select <= 0:
             return [1.0] * len(ious)
-        uncertainty = _frame_uncertainty(output)
         agreement = torch.ones_like(ious) if expectation is None else expectation.agreement(output.logits > 0)[:, 0]
-        doubt = mean_over_object(uncertainty, output.logits)
+        doubt = mean_over_object(output.uncertainty, output.logits)
         qualities: list[float] = memory_quality(ious, output.presence[:, 0], doubt, agreement, settings).tolist()
         return qualities
 
@@ -430,6 +470,9 @@ class TrackingSession:
         presence = torch.stack([o.presence for o in self.objects.values() if o.presence is not None]).float()
         given = torch.tensor([o.given for o in self.objects.values()], device=device)
         uncertainty = prior_uncertainty(full, together, presence[:, None, None])
+        for row, tracked in enumerate(self.objects.values()):
+            if tracked.correction is not None:
+                uncertainty[row] = (uncertainty[row] + upsample(tracked.correction, (height, width))[0, 0]).clamp(0, 1)
         return FrameResult(
             frame_index=index,
             object_ids=tuple(self.objects),
@@ -438,11 +481,6 @@ class TrackingSession:
             uncertainty=uncertainty * ~given[:, None, None],
             scores=torch.stack(scores).float(),
         )
-
-
-def _frame_uncertainty(output: FrameOutput) -> Tensor:
-    """N×1×4h×4w in [0, 1]."""
-    return prior_uncertainty(output.logits.float(), output.agreed.float(), output.presence.float()[..., None, None])
 
 
 def _check_features(features: ImageFeatures, tracker: VideoTracker) -> None:

@@ -53,3 +53,8 @@ def mean_over_object(uncertainty: Tensor, logits: Tensor) -> Tensor:
     area = inside.sum(dim=1)
     total = (uncertainty.flatten(1) * inside).sum(dim=1)
     return torch.where(area > 0, total / area.clamp_min(1), torch.ones_like(area))
+
+
+def upsample(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """N×1×4h×4w to N×1×H×W, bilinearly, as masks are."""
+    return F.interpolate(maps.float(), size, mode="bilinear", align_corners=False)

@@ -3,9 +3,10 @@
 import torch
 from torch import Tensor
 
-from uamp_model.core import FrameOutput, PromptBatch, track_frame, write_memory
+from uamp_model.core import Doubt, FrameOutput, Learned, PromptBatch, track_frame, write_memory
+from uamp_model.layers import Past, UampLayers
 from uamp_model.memory import MemoryBank, Retention, gather, select_recent
-from uamp_model.sam2 import Sam2, encode_image
+from uamp_model.sam2 import ImageFeatures, Sam2, encode_image
 
 
 def unroll(
@@ -15,6 +16,8 @@ def unroll(
     prompts: PromptBatch,
     *,
     present: Tensor | None = None,
+    layers: UampLayers | None = None,
+    features: ImageFeatures | None = None,
 ) -> list[FrameOutput]:
     """Follow N objects through B clips of T frames, each from its prompt on frame 0.
 
@@ -24,12 +27,16 @@ def unroll(
         clip_of_object: N integers below B.
         prompts: of the N objects on their first frames.
         present: N×T booleans that overrule the predicted presence, or None to trust the prediction.
+        layers: UAMP layers, all of them at full strength.
+        features: of the B·T images, clip after clip, if they are known already.
 
     Returns:
         T outputs for all N objects; the first is that of the prompted frame.
     """
     frames = images.shape[1]
-    features = encode_image(model, images.flatten(0, 1))
+    features = encode_image(model, images.flatten(0, 1)) if features is None else features
+    learned = None if layers is None else Learned(layers)
+    past: Past | None = None
     bank = MemoryBank()
     outputs = []
     for t in range(frames):
@@ -39,16 +46,25 @@ def unroll(
             output = track_frame(model, here, None, prompts, present=known)
         else:
             selection = select_recent(model, bank, t, direction=1)
-            tokens = gather([selection], age_span=model.max_obj_ptrs_in_encoder - 1)
-            output = track_frame(model, here, tokens, present=known)
+            read = 0.0 if layers is None else layers.read
+            tokens = gather([selection], age_span=model.max_obj_ptrs_in_encoder - 1, read=read)
+            output = track_frame(model, here, tokens, present=known, learned=learned, past=past)
         outputs.append(output)
         if t + 1 < frames:
-            entry = write_memory(model, here, output, t, prompted=t == 0)
+            doubt = None if past is None or layers is None else _doubt(output, past, layers)
+            entry = write_memory(model, here, output, t, prompted=t == 0, doubt=doubt)
+            if layers is not None and entry.features is not None:
+                given = t == 0 and prompts.masks is not None
+                past = Past(here.stride4, output.logits, output.uncertainty * (not given), entry.features)
             if t == 0:
                 bank.remember_prompted(entry)
             else:
                 bank.remember(entry, Retention(model.num_maskmem, model.max_obj_ptrs_in_encoder))
     return outputs
+
+
+def _doubt(output: FrameOutput, past: Past, layers: UampLayers) -> Doubt:
+    return Doubt(output.uncertainty, past.memory, layers.write, layers.keep)
 
 
 def initialise_local_memory(model: Sam2, bias: float = 2.5) -> None:

@@ -1,0 +1,76 @@
+"""UAMP's learned layers in files: safetensors whose header says which base model they were trained on."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from uamp_model.checkpoint import load_into, load_state_dict, read_metadata, save_state_dict
+from uamp_model.errors import CheckpointError
+from uamp_model.layers import LayerSizes, UampLayers
+from uamp_model.sam2 import Sam2
+
+_BASE, _DIGEST, _SIZES = "base_model", "base_digest", "sizes"
+
+
+def weights_digest(model: nn.Module) -> str:
+    """Digest of a model's weights, whatever file they came from."""
+    sha = hashlib.sha256()
+    for name, value in sorted(model.state_dict().items()):
+        sha.update(name.encode())
+        sha.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return sha.hexdigest()
+
+
+def save_layers(
+    path: Path, layers: UampLayers, *, base_model: str, base_digest: str, metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write layers so that they can only be loaded onto their base.
+
+    Args:
+        path: the file; it appears whole or not at all.
+        layers: what was trained.
+        base_model: the base model's name in the catalog.
+        base_digest: `weights_digest` of the base model.
+        metadata: further strings for the header, such as the training configuration.
+
+    Raises:
+        CheckpointError: if the file cannot be written.
+    """
+    header = {_BASE: base_model, _DIGEST: base_digest, _SIZES: json.dumps(layers.sizes.as_dict())}
+    save_state_dict(path, layers.state_dict(), {**(metadata or {}), **header})
+
+
+def load_layers(path: Path, model: Sam2, *, base_model: str) -> UampLayers:
+    """Read layers for a base model: safetensors as `save_layers` writes them, or a `.pth` of weights alone.
+
+    Raises:
+        CheckpointError: if the file is damaged, holds something else, or belongs to another base.
+    """
+    state = load_state_dict(path)
+    header = read_metadata(path) if path.suffix == ".safetensors" else {}
+    wanted = header.get(_BASE, base_model)
+    if wanted != base_model:
+        raise CheckpointError(f"{path} holds UAMP layers for {wanted}, not for {base_model}: ask for model {wanted}.")
+    if _DIGEST in header and header[_DIGEST] != weights_digest(model):
+        raise CheckpointError(
+            f"{path} holds UAMP layers trained on other weights of {base_model} (digest {header[_DIGEST][:12]}): "
+            "pass the checkpoint they were trained on."
+        )
+    layers = UampLayers(_sizes(path, header, state, model))
+    try:
+        load_into(layers, state, source=str(path))
+    except CheckpointError as error:
+        raise CheckpointError(f"{path} holds no UAMP layers that fit {base_model}: pass another file.") from error
+    return layers.requires_grad_(False).eval()
+
+
+def _sizes(path: Path, header: Mapping[str, str], state: Mapping[str, Tensor], model: Sam2) -> LayerSizes:
+    try:
+        if _SIZES in header:
+            return LayerSizes(**json.loads(header[_SIZES]))
+        return LayerSizes.of(model, hidden=len(state["refiner.mix.bias"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path} holds no UAMP layers: pass a file that `uamp train` wrote.") from error
