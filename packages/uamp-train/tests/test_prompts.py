@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from uamp_train.config import PromptShares
-from uamp_train.prompts import draw_kind, draw_points, inner_point, jittered_box, outer_point
+from uamp_train.prompts import click_count, draw_kind, draw_points, inner_point, jittered_box, outer_point
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def test_points_fall_on_the_object_or_beside_it_as_labelled(rng: np.random.Gener
         assert beside is not None
         assert not on(ring, beside)
     for _ in range(50):
-        xy, labels = draw_points(rng, np.stack([ring, ring[::-1]]), "points")
+        xy, labels = draw_points(rng, np.stack([ring, ring[::-1]]), "points", click_count(rng, "points"))
         assert xy.shape == (2, labels.shape[1], 2)
         assert 2 <= labels.shape[1] <= 4
         assert (labels[:, 0] == 1).all()
@@ -57,7 +57,7 @@ def test_a_single_pixel_and_a_full_picture_can_be_prompted(rng: np.random.Genera
     pixel[31, 0] = True
     for kind in ("box", "point", "points"):
         for _ in range(30):
-            xy, labels = draw_points(rng, np.stack([pixel, full]), kind)
+            xy, labels = draw_points(rng, np.stack([pixel, full]), kind, click_count(rng, kind))
             assert np.isfinite(xy).all()
             assert xy.min() >= 0
             assert xy.max() <= 32

@@ -13,10 +13,12 @@ from torch import Tensor
 
 from uamp_train.config import Stage, TrainConfig
 from uamp_train.errors import ConfigError
-from uamp_train.prompts import PromptKind, draw_kind, draw_points
+from uamp_train.prompts import PromptKind, click_count, draw_kind, draw_points
 
 VOID = 255
 DRAWS_PER_CLIP = 20
+CLIPS = 1
+"""Sets the random numbers of clips apart from those of a batch."""
 PREFETCHED_PER_WORKER = 2
 
 
@@ -55,6 +57,7 @@ class Batch:
         present: N×T bool, whether the object is in view.
         kind: of the prompts, the same for all objects.
         points, labels: N×P×2 float and N×P int32; None for mask prompts.
+        clips: B names of the clips, for messages.
     """
 
     images: Tensor
@@ -65,6 +68,7 @@ class Batch:
     kind: PromptKind
     points: Tensor | None
     labels: Tensor | None
+    clips: tuple[str, ...] = ()
 
     def to(self, device: torch.device) -> "Batch":
         """The batch on another device."""
@@ -84,8 +88,15 @@ class Place:
     micro: int = 0
 
     def rng(self, seed: int) -> np.random.Generator:
-        """The source of everything random in this batch."""
+        """The source of what is random within the network, such as dropout."""
         return np.random.default_rng([seed, self.step, self.rank, self.micro])
+
+    def clip_rng(self, seed: int, number: int, clips: int) -> np.random.Generator:
+        """The source of everything random about clip `number` of the `clips` in this batch.
+
+        Clips are counted through all processes, so that two with one clip each see what one with two clips sees.
+        """
+        return np.random.default_rng([seed, self.step, self.micro, self.rank * clips + number, CLIPS])
 
 
 def make_batch(source: ClipSource, config: TrainConfig, stage: Stage, place: Place) -> Batch:
@@ -100,18 +111,21 @@ def make_batch(source: ClipSource, config: TrainConfig, stage: Stage, place: Pla
     still = bool(shared.random() < share) or stage.num_frames == 1
     kind = draw_kind(shared, config.prompt_shares, still=still)
 
-    rng = place.rng(config.seed)
+    clicks = click_count(shared, kind)
     clips, frames = (stage.batch_size * stage.num_frames, 1) if still else (stage.batch_size, stage.num_frames)
-    images, masks, valid, owner = [], [], [], []
+    images, masks, valid, owner, names, points = [], [], [], [], [], []
     for number in range(clips):
-        clip, ids = _draw_clip(source, config, stage, frames, rng)
+        rng = place.clip_rng(config.seed, number, clips)
+        index, clip, ids = _draw_clip(source, config, stage, frames, rng)
+        truth = np.stack([clip.masks == identity for identity in ids])
         images.append(clip.frames)
-        for identity in ids:
-            masks.append(clip.masks == identity)
-            valid.append(clip.masks != VOID)
-            owner.append(number)
-    truth, known = np.stack(masks), np.stack(valid)
-    points = None if kind == "mask" else draw_points(rng, truth[:, 0], kind)
+        masks.append(truth)
+        valid.extend([clip.masks != VOID] * len(ids))
+        owner.extend([number] * len(ids))
+        names.append(str(getattr(clip, "name", f"clip {index}")))
+        if kind != "mask":
+            points.append(draw_points(rng, truth[:, 0], kind, clicks))
+    truth, known = np.concatenate(masks), np.stack(valid)
     return Batch(
         images=torch.from_numpy(np.ascontiguousarray(np.stack(images).transpose(0, 1, 4, 2, 3))),
         clip_of_object=torch.tensor(owner),
@@ -119,15 +133,16 @@ def make_batch(source: ClipSource, config: TrainConfig, stage: Stage, place: Pla
         valid=None if known.all() else torch.from_numpy(known.view(np.uint8)),
         present=torch.from_numpy(truth.any((2, 3))),
         kind=kind,
-        points=None if points is None else torch.from_numpy(points[0]),
-        labels=None if points is None else torch.from_numpy(points[1]),
+        points=torch.from_numpy(np.concatenate([xy for xy, _ in points])) if points else None,
+        labels=torch.from_numpy(np.concatenate([labels for _, labels in points])) if points else None,
+        clips=tuple(names),
     )
 
 
 def _draw_clip(
     source: ClipSource, config: TrainConfig, stage: Stage, frames: int, rng: np.random.Generator
-) -> tuple[TrainingClip, list[int]]:
-    """A clip and the numbers of the objects to follow in it."""
+) -> tuple[int, TrainingClip, list[int]]:
+    """A clip with its index, and the numbers of the objects to follow in it."""
     for _ in range(DRAWS_PER_CLIP):
         index = int(rng.integers(len(source)))
         clip = source.clip(index, rng, frames, stage.image_size, stage.max_stride)
@@ -135,7 +150,7 @@ def _draw_clip(
         areas[[0, VOID]] = 0
         ids = np.flatnonzero(areas >= max(1.0, config.min_object_area * stage.image_size**2))
         if len(ids):
-            return clip, sorted(rng.permutation(ids)[: config.max_objects].tolist())
+            return index, clip, sorted(rng.permutation(ids)[: config.max_objects].tolist())
     raise ConfigError(
         f"{DRAWS_PER_CLIP} clips in a row show no object of at least {config.min_object_area:.1%} of the first frame: "
         "lower min_object_area or use other clips."
@@ -147,7 +162,8 @@ def prefetch(
 ) -> Iterator[tuple[Place, Batch]]:
     """The batches of these places in their order, prepared ahead on `num_workers` threads.
 
-    Since a batch depends on nothing but its place, the number of threads changes nothing but the speed.
+    Since a batch depends on nothing but its place, the number of threads changes nothing but the speed. At most
+    `PREFETCHED_PER_WORKER` batches per thread, and one more, are in memory at a time.
     """
     with ThreadPoolExecutor(config.num_workers, thread_name_prefix="batches") as workers:
         waiting: deque[tuple[Place, Future[Batch]]] = deque()

@@ -1,9 +1,11 @@
 """A training run on disk: one safetensors file with everything needed to go on, replaced atomically.
 
 The tensors are named `model/…`, `ema/…` and `optimizer/<slot>/…`; the step and the configuration are in the header.
-Nothing else is needed, because everything random in a step follows from the seed and the step's number.
+Nothing else is needed, because everything random in a step follows from the seed and the step's number. Weights that
+are frozen are not stored: the header has their digest, and a resumed run reads them again where its start did.
 """
 
+import contextlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,11 +27,13 @@ class TrainingState:
 
     Attributes:
         step: finished steps.
-        model: weights by their official names.
+        model: the weights that learn, by SAM 2's official names; those of the UAMP layers begin with `layers.`.
         ema: their running average, by the same names.
         optimizer: its moments, `<slot>/<name of the parameter>`.
         best: best validation score so far, or None.
         config: the run's configuration as JSON.
+        frozen: digest of the weights that stay as they are and are not stored here; "" if all are here.
+        processes: how many trained together; 0 if unknown.
     """
 
     step: int
@@ -38,13 +42,15 @@ class TrainingState:
     optimizer: dict[str, Tensor] = field(default_factory=dict)
     best: float | None = None
     config: str = "{}"
+    frozen: str = ""
+    processes: int = 0
 
 
 def save_state(state: TrainingState, path: Path) -> None:
     """Write a state so that the file holds either what it held before or all of the new state.
 
     Raises:
-        CheckpointError: if it cannot be written.
+        CheckpointError: if it cannot be written; the file is then as it was.
     """
     groups = {"model": state.model, "ema": state.ema, "optimizer": state.optimizer}
     tensors = {f"{group}/{name}": value for group, values in groups.items() for name, value in values.items()}
@@ -53,8 +59,24 @@ def save_state(state: TrainingState, path: Path) -> None:
         "step": str(state.step),
         "best": json.dumps(state.best),
         "config": state.config,
+        "frozen": state.frozen,
+        "processes": str(state.processes),
     }
-    save_state_dict(path, tensors, header)
+    try:
+        save_state_dict(path, tensors, header)
+    except CheckpointError as error:
+        kept = "the checkpoint of before is still there: " if path.is_file() else ""
+        raise CheckpointError(
+            f"{str(error).rstrip('.')} at step {state.step}; {kept}free space on that disk and go on with --resume."
+        ) from error
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete what a process that was killed while it saved has left behind in a run's folder."""
+    for name in (LAST, BEST):
+        for leftover in folder.glob(f".{name}.*.tmp"):
+            with contextlib.suppress(OSError):
+                leftover.unlink()
 
 
 def load_state(path: Path) -> TrainingState:
@@ -83,6 +105,8 @@ def load_state(path: Path) -> TrainingState:
         optimizer=groups["optimizer"],
         best=json.loads(header["best"]),
         config=header["config"],
+        frozen=header.get("frozen", ""),
+        processes=int(header.get("processes", 0)),
     )
 
 

@@ -4,9 +4,13 @@ import csv
 import logging
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+from accelerate import Accelerator
 from torch import Tensor
+from uamp_model.errors import CheckpointError
 
 log = logging.getLogger(__name__)
 
@@ -33,12 +37,14 @@ class Averages:
             self._sums[name] = self._sums[name] + value if name in self._sums else value.detach()
             self._counts[name] += 1
 
-    def take(self) -> dict[str, float]:
-        """The means so far, and start anew."""
-        means = {name: float(total) / self._counts[name] for name, total in self._sums.items()}
+    def take(self, accelerator: Accelerator) -> dict[str, float]:
+        """The means so far over all processes, all of which must ask for them, and start anew."""
+        names = list(self._sums)
+        means = torch.stack([self._sums[name] / self._counts[name] for name in names])
         self._sums.clear()
         self._counts.clear()
-        return means
+        values: list[float] = accelerator.reduce(means, reduction="mean").tolist()
+        return dict(zip(names, values, strict=True))
 
 
 class MetricsFile:
@@ -47,19 +53,44 @@ class MetricsFile:
     def __init__(self, path: Path, resumed_step: int) -> None:
         self._path = path
         rows = [row for row in _read_rows(path) if int(row["step"]) <= resumed_step] if resumed_step else []
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.part")
-        with temporary.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, COLUMNS, restval="", extrasaction="ignore")
-            writer.writeheader()
-            writer.writerows(rows)
-        temporary.replace(path)
+        write_whole(
+            path, "".join([_line(COLUMNS), *(_line([row.get(name) or "" for name in COLUMNS]) for row in rows)])
+        )
 
     def append(self, values: dict[str, float]) -> None:
         """Add a row; what is no column is left out."""
-        row = {name: f"{values[name]:.6g}" for name in COLUMNS if name in values}
-        with self._path.open("a", newline="", encoding="utf-8") as file:
-            csv.DictWriter(file, COLUMNS, restval="").writerow(row)
+        try:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(_line([f"{values[name]:.6g}" if name in values else "" for name in COLUMNS]))
+        except OSError as error:
+            raise _unwritable(self._path, error) from error
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a small file so that it holds either what it held before or all of the text.
+
+    Raises:
+        CheckpointError: if it cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> CheckpointError:
+    return CheckpointError(
+        f"{path} cannot be written ({error.strerror or error}): make room there, then go on with --resume."
+    )
+
+
+def _line(cells: Sequence[str]) -> str:
+    """A row of CSV; the names and numbers of which it is made need no quotes."""
+    return ",".join(cells) + "\n"
 
 
 def _read_rows(path: Path) -> list[dict[str, str]]:

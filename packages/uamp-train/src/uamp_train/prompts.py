@@ -35,13 +35,21 @@ def draw_kind(rng: np.random.Generator, shares: PromptShares, *, still: bool) ->
     return kinds[rng.choice(4, p=weights / weights.sum())]
 
 
-def draw_points(rng: np.random.Generator, masks: npt.NDArray[np.bool_], kind: PromptKind) -> tuple[Points, Labels]:
+def click_count(rng: np.random.Generator, kind: PromptKind) -> int:
+    """How many clicks each object gets from a kind of prompt: one for `point`, two to four for `points`."""
+    return int(rng.integers(2, MOST_POINTS + 1)) if kind == "points" else 1
+
+
+def draw_points(
+    rng: np.random.Generator, masks: npt.NDArray[np.bool_], kind: PromptKind, clicks: int
+) -> tuple[Points, Labels]:
     """Draw point prompts of one kind for N objects.
 
     Args:
         rng: the source of chance.
         masks: N×S×S, none of them empty.
-        kind: `box` (two corners), `point` (one click) or `points` (the same number of clicks for all objects).
+        kind: `box` (two corners), `point` (one click) or `points` (several).
+        clicks: `click_count`, the same for all objects; boxes do without.
 
     Returns:
         N×P×2 coordinates and N×P labels.
@@ -49,8 +57,7 @@ def draw_points(rng: np.random.Generator, masks: npt.NDArray[np.bool_], kind: Pr
     if kind == "box":
         corners = np.stack([jittered_box(rng, mask) for mask in masks])
         return corners, np.tile(np.array([BOX_CORNER_0, BOX_CORNER_1], np.int32), (len(masks), 1))
-    count = 1 if kind == "point" else int(rng.integers(2, MOST_POINTS + 1))
-    drawn = [_clicks(rng, mask, count) for mask in masks]
+    drawn = [_clicks(rng, mask, clicks) for mask in masks]
     return np.stack([xy for xy, _ in drawn]), np.stack([labels for _, labels in drawn])
 
 

@@ -1,7 +1,7 @@
 """Telling how a run goes: metrics.csv, log lines or a progress bar, and trackers."""
 
-import importlib.util
 import logging
+from collections.abc import Mapping
 from types import TracebackType
 
 from accelerate import Accelerator
@@ -12,27 +12,14 @@ from torch import Tensor
 from uamp_train.batches import Place
 from uamp_train.config import Stage, TrainConfig
 from uamp_train.config_loading import dump_config
-from uamp_train.errors import ConfigError
-from uamp_train.progress import Averages, Clock, MetricsFile, log_line
+from uamp_train.progress import Averages, Clock, MetricsFile, log_line, write_whole
+from uamp_train.trackers import start_trackers
 
 log = logging.getLogger(__name__)
 
 
-def chosen_trackers(config: TrainConfig) -> list[str]:
-    """The trackers that the configuration asks for.
-
-    Raises:
-        ConfigError: if one is not installed.
-    """
-    wanted = [name for name, used in (("wandb", config.use_wandb), ("tensorboard", config.use_tensorboard)) if used]
-    for name in wanted:
-        if importlib.util.find_spec(name) is None:
-            raise ConfigError(f"use_{name} needs the package {name}, which is not installed: install it or say false.")
-    return wanted
-
-
 class Report:
-    """Tells every `log_interval` steps what the main process sees; the other processes are silent.
+    """Tells every `log_interval` steps the means over all processes; only the main one speaks.
 
     On a terminal a bar shows the latest values; elsewhere each report is a log line.
     """
@@ -43,13 +30,11 @@ class Report:
         self._total, self._end, self._told = total, end, step
         self._averages, self._clock = Averages(), Clock()
         self._bar: Progress | None = None
-        if accelerator.log_with:
-            accelerator.init_trackers(config.experiment_name, config=_flat(config.model_dump(mode="json")))
+        start_trackers(config, accelerator)
         if not self._active:
             return
-        config.run_dir.mkdir(parents=True, exist_ok=True)
         log.info("Steps %d to %d on %s, %d process(es)", step, end, accelerator.device, accelerator.num_processes)
-        (config.run_dir / "config.yaml").write_text(dump_config(config), encoding="utf-8")
+        write_whole(config.run_dir / "config.yaml", dump_config(config))
         self._file = MetricsFile(config.run_dir / "metrics.csv", step)
 
     def __enter__(self) -> "Report":
@@ -71,8 +56,6 @@ class Report:
 
     def add(self, parts: dict[str, Tensor], stage: Stage, rate: float, place: Place) -> None:
         """Take in the parts of one batch, and report if it is time."""
-        if not self._active:
-            return
         self._averages.add(parts)
         if place.micro + 1 < self._config.gradient_accumulation:
             return
@@ -81,14 +64,17 @@ class Report:
             self._bar.update(self._task, completed=step)
         if step % self._config.log_interval:
             return
+        means = self._averages.take(self._accelerator)
         self._clock.lap(step - self._told)
         self._told = step
+        if not self._active:
+            return
         values: dict[str, float] = {
             "step": step,
             "image_size": stage.image_size,
             "num_frames": stage.num_frames,
             "lr": rate,
-            **self._averages.take(),
+            **means,
             "seconds_per_step": self._clock.seconds_per_step,
         }
         self._file.append(values)
@@ -99,19 +85,9 @@ class Report:
         if self._accelerator.log_with:
             self._accelerator.log(values, step=step)
 
-    def validated(self, step: int, score: float) -> None:
-        """Tell the score of a validation."""
-        log.info("step %d/%d  validation %.4f", step, self._total, score)
+    def validated(self, step: int, scores: Mapping[str, float]) -> None:
+        """Tell the scores of a validation."""
+        told = "  ".join(f"{name} {score:.4f}" for name, score in scores.items())
+        log.info("step %d/%d  %s", step, self._total, told if "validation" in scores else f"validation  {told}")
         if self._accelerator.log_with:
-            self._accelerator.log({"validation": score}, step=step)
-
-
-def _flat(values: dict[str, object], prefix: str = "") -> dict[str, str | int | float | bool]:
-    """Nested settings under dotted names, as trackers want them."""
-    flat: dict[str, str | int | float | bool] = {}
-    for name, value in values.items():
-        if isinstance(value, dict):
-            flat.update(_flat(value, f"{prefix}{name}."))
-        else:
-            flat[prefix + name] = value if isinstance(value, str | int | float | bool) else str(value)
-    return flat
+            self._accelerator.log({f"validation/{name}": score for name, score in scores.items()}, step=step)

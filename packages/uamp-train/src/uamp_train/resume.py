@@ -1,0 +1,109 @@
+"""Where a run stands when it begins or goes on, and whether it may go on so."""
+
+import json
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+from uamp_model.errors import CheckpointError
+
+from uamp_train.checkpoint import LAST, TrainingState, load_state
+from uamp_train.config import TrainConfig
+from uamp_train.errors import ConfigError
+from uamp_train.weights import digest, initial_module, learning, weights_of
+
+log = logging.getLogger(__name__)
+
+MAY_CHANGE = {
+    *("num_epochs", "max_steps", "steps", "log_interval", "save_interval", "val_interval"),
+    *(
+        "save_dir",
+        "experiment_name",
+        "device",
+        "threads",
+        "num_workers",
+        "cache_folder",
+        "use_wandb",
+        "use_tensorboard",
+    ),
+}
+"""Keys, by the last part of their dotted names, that say how long, how often or where, but not what is learnt."""
+MOST_NAMED = 6
+
+
+def begin(config: TrainConfig, *, resume: bool, processes: int) -> tuple[dict[str, Tensor], TrainingState]:
+    """Begin a run or go on with it.
+
+    Returns:
+        The weights that stay as they are, by their names in files, and the state with all the others.
+
+    Raises:
+        ConfigError: if there is a run already that is not to be resumed, or one with other settings.
+        CheckpointError: if there is nothing to resume, or the frozen weights are not those it began with.
+    """
+    checkpoint = config.run_dir / LAST
+    if checkpoint.exists() and not resume:
+        raise ConfigError(f"{config.run_dir} already holds a run: give --resume, or another experiment_name.")
+    state = None
+    if resume:
+        state = load_state(checkpoint)
+        _check_same_run(state, config, processes)
+        if not state.frozen:
+            return {}, state
+    module = initial_module(config)
+    everything, learnt = weights_of(module), learning(module)
+    frozen = {name: value for name, value in everything.items() if name not in set(learnt)}
+    frozen_digest = digest(frozen) if frozen else ""
+    if state is None:
+        weights = {name: everything[name].detach().clone() for name in learnt}
+        average = {name: value.clone() for name, value in weights.items()}
+        return frozen, TrainingState(step=0, model=weights, ema=average, frozen=frozen_digest, processes=processes)
+    if state.frozen != frozen_digest:
+        raise CheckpointError(
+            f"{checkpoint} was trained on other frozen weights of {config.model_name} than those found now: "
+            "set sam2_checkpoint to the file that the run began with."
+        )
+    return frozen, state
+
+
+def _check_same_run(state: TrainingState, config: TrainConfig, processes: int) -> None:
+    changed = differences(json.loads(state.config), config)
+    if changed:
+        more = f" and {len(changed) - MOST_NAMED} more" if len(changed) > MOST_NAMED else ""
+        raise ConfigError(
+            f"The run in {config.run_dir} was begun with other settings ({', '.join(changed[:MOST_NAMED])}{more}): "
+            "set them back to resume it, or begin another run under another experiment_name."
+        )
+    if state.processes and state.processes != processes:
+        log.warning("The run was begun by %d processes and goes on with %d.", state.processes, processes)
+
+
+def differences(before: Mapping[str, Any], config: TrainConfig) -> list[str]:
+    """The settings that decide what is learnt and are others than before, as `key: before instead of now`.
+
+    Args:
+        before: the configuration that a checkpoint holds; keys that it did not know yet had today's defaults.
+        config: the present one.
+    """
+    was, now, usual = _flat(before), _flat(config.model_dump(mode="json")), _flat(TrainConfig().model_dump(mode="json"))
+    return [
+        f"{key} is {_shown(now.get(key))}, was {_shown(was.get(key, usual.get(key)))}"
+        for key in {**was, **now}
+        if was.get(key, usual.get(key)) != now.get(key) and key.rpartition(".")[2] not in MAY_CHANGE
+    ]
+
+
+def _shown(value: Any) -> str:
+    return "absent" if value is None else str(value)
+
+
+def _flat(value: Any, name: str = "") -> dict[str, Any]:
+    """Nested settings under dotted names; what is None counts as not there."""
+    items = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else None
+    if items is None:
+        return {} if value is None else {name: value}
+    flat: dict[str, Any] = {}
+    for key, inner in items:
+        flat.update(_flat(inner, f"{name}.{key}" if name else str(key)))
+    return flat

@@ -1,0 +1,98 @@
+"""Which weights a run trains and which stay as they are; their names in files.
+
+In files and states the weights of SAM 2 have their official names, those of the UAMP layers begin with `layers.`.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import Tensor, nn
+from uamp_model.catalog import find_model
+from uamp_model.checkpoint import find_checkpoint, load_into, load_state_dict
+from uamp_model.sam2 import build_model
+from uamp_model.unroll import initialise_local_memory
+
+from uamp_train.config import TrainConfig
+from uamp_train.errors import ConfigError
+from uamp_train.objective import TrainingModule
+
+_SAM2 = "model."
+
+
+def initial_module(config: TrainConfig) -> TrainingModule:
+    """What a run starts from: given weights, or random ones that follow from the seed.
+
+    A frozen SAM 2 without a given checkpoint has its published weights, since random ones would be of no use.
+
+    Raises:
+        CheckpointError: if the weights are missing, damaged or of another model.
+        ConfigError: if nothing would learn.
+    """
+    torch.manual_seed(config.seed)
+    module = build_module(config)
+    if config.sam2_checkpoint is None and not config.freeze_sam2_backbone:
+        initialise_local_memory(module.model)
+    else:
+        path = find_checkpoint(find_model(config.model_name), config.sam2_checkpoint)
+        load_into(module.model, load_state_dict(path), source=str(path))
+    return module
+
+
+def build_module(config: TrainConfig, *, image_size: int | None = None) -> TrainingModule:
+    """The network with its loss, frozen as configured, with random weights."""
+    module = TrainingModule(build_model(config.model_name, image_size=image_size), config)
+    freeze(module, config)
+    return module
+
+
+def freeze(module: TrainingModule, config: TrainConfig) -> None:
+    """Put what learns into training mode; what is frozen stays in evaluation mode (Hiera has DropPath).
+
+    Raises:
+        ConfigError: if nothing is left that could learn.
+    """
+    module.train()
+    frozen = {
+        "": config.freeze_sam2_backbone,
+        "image_encoder": config.freeze_sam2_image_encoder,
+        "sam_mask_decoder": config.freeze_sam2_mask_decoder,
+    }
+    for name, is_frozen in frozen.items():
+        if is_frozen:
+            module.model.get_submodule(name).eval().requires_grad_(False)
+    if not any(parameter.requires_grad for parameter in module.parameters()):
+        raise ConfigError("Everything is frozen and nothing would learn: set freeze_sam2_backbone to false.")
+
+
+def file_name(name: str) -> str:
+    """A weight's name in files, from that within the module."""
+    return name.removeprefix(_SAM2)
+
+
+def weights_of(module: nn.Module) -> dict[str, Tensor]:
+    """All weights by their names in files; they share their memory with the module."""
+    return {file_name(name): value for name, value in module.state_dict().items()}
+
+
+def load_weights(module: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Copy all weights, by their names in files, into a module."""
+    module.load_state_dict({name: weights[file_name(name)] for name in module.state_dict()})
+
+
+def learning(module: nn.Module) -> list[str]:
+    """Names in files of what a run changes and therefore stores: all weights if nothing is frozen."""
+    parameters = list(module.named_parameters())
+    if all(parameter.requires_grad for _, parameter in parameters):
+        return list(weights_of(module))
+    return [file_name(name) for name, parameter in parameters if parameter.requires_grad]
+
+
+def digest(weights: Mapping[str, Tensor], names: Iterable[str] | None = None) -> str:
+    """SHA-256 over names, shapes and values: the same for the same weights, wherever they were read from."""
+    total = hashlib.sha256()
+    for name in sorted(weights if names is None else names):
+        value = weights[name].detach().cpu().contiguous()
+        total.update(f"{name} {tuple(value.shape)} {value.dtype}\n".encode())
+        total.update(value.flatten().view(torch.uint8).numpy().tobytes())
+    return total.hexdigest()
