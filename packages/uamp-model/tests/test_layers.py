@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 import torch
 from uamp_model import CheckpointError, Prompt, VideoTracker
-from uamp_model.core import PromptBatch
+from uamp_model.core import Learned, PromptBatch
 from uamp_model.layers import LayerSizes, UampLayers, doubt_correction
 from uamp_model.layers_file import load_layers, save_layers, weights_digest
 from uamp_model.presets import SAM2, UAMP, MemorySettings
@@ -126,7 +126,7 @@ def test_training_unrolls_what_a_session_does(model: Sam2, frames: Frames) -> No
     images = torch.cat([prepare_frame(f, SIZE) for f in frames])[None]
     mask = PromptBatch(masks=prepare_mask(region, 48, 80, SIZE))
     with torch.inference_mode():
-        outputs = unroll(model, images, torch.zeros(1, dtype=torch.long), mask, layers=layers)
+        outputs = unroll(model, images, torch.zeros(1, dtype=torch.long), mask, learned=Learned(layers))
     assert len(outputs) == len(seen)
     last = torch.nn.functional.interpolate(outputs[-1].logits, (48, 80), mode="bilinear", align_corners=False)[0, 0]
     # a session stores memory in bfloat16
@@ -140,7 +140,7 @@ def test_gradients_reach_every_layer_and_nothing_else(model: Sam2) -> None:
             part.out.weight.normal_(0, 0.1)
     images = torch.randn(1, 4, 3, SIZE, SIZE)
     mask = PromptBatch(masks=(torch.rand(1, 1, SIZE, SIZE) > 0.5).float())
-    outputs = unroll(model, images, torch.zeros(1, dtype=torch.long), mask, layers=layers)
+    outputs = unroll(model, images, torch.zeros(1, dtype=torch.long), mask, learned=Learned(layers))
     (outputs[-1].logits.mean() + outputs[-1].uncertainty.mean()).backward()  # type: ignore[no-untyped-call]
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in layers.parameters())
     assert all(p.grad is None for p in model.parameters())

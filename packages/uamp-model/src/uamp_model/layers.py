@@ -86,6 +86,11 @@ class UncertaintyHead(nn.Module):
         self.norm = nn.GroupNorm(GROUPS, width)
         self.out = _zero(nn.Conv2d(width, 1, 3, padding=1))
 
+    @property
+    def trained(self) -> bool:
+        """Whether it says anything."""
+        return bool(self.out.weight.any())
+
     def forward(
         self, features: ImageFeatures, conditioned: Tensor, logits: Tensor, prior: Tensor, past: Past
     ) -> Tensor:
@@ -120,6 +125,11 @@ class Correction(nn.Module):
         self.look = nn.Conv2d(hidden, hidden, 3, padding=1)
         self.norm = nn.GroupNorm(GROUPS, hidden)
         self.out = _zero(nn.Conv2d(hidden, channels, 1))
+
+    @property
+    def trained(self) -> bool:
+        """Whether it says anything."""
+        return bool(self.out.weight.any())
 
     def forward(self, maps: list[Tensor]) -> Tensor:
         """What to add, N×C×h×w, from maps N×·×h×w."""

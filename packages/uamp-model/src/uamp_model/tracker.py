@@ -37,7 +37,8 @@ class VideoTracker:
         settings: its numbers; with layers, the strengths they have learned are part of them.
         model: the network, in evaluation mode.
         dtype: what the network computes in.
-        layers: trained UAMP layers, which act as far as the settings say, or None.
+        layers: trained UAMP layers, or None.
+        learned: what of the layers acts under these settings, if anything.
     """
 
     def __init__(
@@ -58,14 +59,7 @@ class VideoTracker:
             memory_settings(memory, name) if settings is None else settings, self.layers
         )
         self.dtype = dtype
-
-    @property
-    def learned(self) -> Learned | None:
-        """What of the layers acts, if anything."""
-        settings = self.settings
-        if self.layers is None or not (settings.learned or settings.refine or settings.second_look):
-            return None
-        return Learned(self.layers, settings.learned, settings.refine, settings.second_look)
+        self.learned = _acting_layers(self.layers, self.settings)
 
     @property
     def device(self) -> torch.device:
@@ -481,6 +475,15 @@ class TrackingSession:
             uncertainty=uncertainty * ~given[:, None, None],
             scores=torch.stack(scores).float(),
         )
+
+
+def _acting_layers(layers: UampLayers | None, settings: MemorySettings) -> Learned | None:
+    """The layers that settings ask for; what was never trained adds nothing and need not be computed."""
+    if layers is None:
+        return None
+    doubt = settings.learned * layers.head.trained
+    refine, look = settings.refine * layers.refiner.trained, settings.second_look * layers.second_look.trained
+    return Learned(layers, doubt, refine, look) if doubt or refine or look else None
 
 
 def _check_features(features: ImageFeatures, tracker: VideoTracker) -> None:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from uamp_model.core import Doubt, FrameOutput, Learned, PromptBatch, track_frame, write_memory
-from uamp_model.layers import Past, UampLayers
+from uamp_model.layers import Past
 from uamp_model.memory import MemoryBank, Retention, gather, select_recent
 from uamp_model.sam2 import ImageFeatures, Sam2, encode_image
 
@@ -16,7 +16,7 @@ def unroll(
     prompts: PromptBatch,
     *,
     present: Tensor | None = None,
-    layers: UampLayers | None = None,
+    learned: Learned | None = None,
     features: ImageFeatures | None = None,
 ) -> list[FrameOutput]:
     """Follow N objects through B clips of T frames, each from its prompt on frame 0.
@@ -27,7 +27,7 @@ def unroll(
         clip_of_object: N integers below B.
         prompts: of the N objects on their first frames.
         present: N×T booleans that overrule the predicted presence, or None to trust the prediction.
-        layers: UAMP layers, all of them at full strength.
+        learned: UAMP layers, and which of them act.
         features: of the B·T images, clip after clip, if they are known already.
 
     Returns:
@@ -35,7 +35,6 @@ def unroll(
     """
     frames = images.shape[1]
     features = encode_image(model, images.flatten(0, 1)) if features is None else features
-    learned = None if layers is None else Learned(layers)
     past: Past | None = None
     bank = MemoryBank()
     outputs = []
@@ -46,14 +45,14 @@ def unroll(
             output = track_frame(model, here, None, prompts, present=known)
         else:
             selection = select_recent(model, bank, t, direction=1)
-            read = 0.0 if layers is None else layers.read
+            read = 0.0 if learned is None else learned.doubt * learned.layers.read
             tokens = gather([selection], age_span=model.max_obj_ptrs_in_encoder - 1, read=read)
             output = track_frame(model, here, tokens, present=known, learned=learned, past=past)
         outputs.append(output)
         if t + 1 < frames:
-            doubt = None if past is None or layers is None else _doubt(output, past, layers)
+            doubt = None if past is None or learned is None else _doubt(output, past, learned)
             entry = write_memory(model, here, output, t, prompted=t == 0, doubt=doubt)
-            if layers is not None and entry.features is not None:
+            if learned is not None and entry.features is not None:
                 given = t == 0 and prompts.masks is not None
                 past = Past(here.stride4, output.logits, output.uncertainty * (not given), entry.features)
             if t == 0:
@@ -63,8 +62,9 @@ def unroll(
     return outputs
 
 
-def _doubt(output: FrameOutput, past: Past, layers: UampLayers) -> Doubt:
-    return Doubt(output.uncertainty, past.memory, layers.write, layers.keep)
+def _doubt(output: FrameOutput, past: Past, learned: Learned) -> Doubt:
+    layers = learned.layers
+    return Doubt(output.uncertainty, past.memory, learned.doubt * layers.write, learned.doubt * layers.keep)
 
 
 def initialise_local_memory(model: Sam2, bias: float = 2.5) -> None:

@@ -56,6 +56,23 @@ class LossWeights(_Strict):
     dice: float = Field(3.0, ge=0)
     iou: float = Field(1.0, ge=0)
     presence: float = Field(1.0, ge=0)
+    uncertainty: float = Field(1.0, ge=0, description="of the learned uncertainty map")
+
+
+class LayerOptions(_Strict):
+    """The UAMP layers that are trained while SAM 2 is frozen, and how."""
+
+    head: bool = Field(True, description="learn the uncertainty map, and how far it acts on memory")
+    refiner: bool = Field(True, description="learn to correct what the mask decoder is given")
+    second_look: bool = Field(True, description="learn to decode a second time, knowing the first mask and its doubt")
+    hidden: int = Field(96, gt=0, multiple_of=8, description="channels inside the refiner and the second look")
+    doubt_input: bool = Field(True, description="show the uncertainty to both; false measures what it is worth to them")
+    drop_path: float = Field(
+        0.1, ge=0, lt=1, description="share of objects that train without the refiner's correction"
+    )
+    uncertainty_target: Literal["error", "change", "both"] = Field(
+        "error", description="where the mask is wrong, where the object changed since the last frame, or either"
+    )
 
 
 class PoolSettings(_Strict):
@@ -153,6 +170,7 @@ class TrainConfig(_Strict):
     freeze_sam2_backbone: bool = Field(False, description="everything but the UAMP layers stays as it is")
     freeze_sam2_image_encoder: bool = False
     freeze_sam2_mask_decoder: bool = False
+    layers: LayerOptions = LayerOptions()
     loss: LossWeights = LossWeights()
     optimizer: Literal["adamw"] = "adamw"
     lr: float = Field(1e-4, gt=0)

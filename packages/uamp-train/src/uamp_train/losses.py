@@ -18,6 +18,8 @@ from uamp_train.config import LossWeights
 FOCAL_ALPHA = 0.25
 FOCAL_GAMMA = 2.0
 """Of SAM 2's training recipe."""
+SMALLEST_PROBABILITY = 1e-4
+"""Keeps the cross-entropy of a map that is sure finite."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +30,14 @@ class FrameLoss:
         focal, dice: N, of the best hypothesis.
         iou: N, mean over the hypotheses.
         presence: N.
+        uncertainty: N.
     """
 
     focal: Tensor
     dice: Tensor
     iou: Tensor
     presence: Tensor
+    uncertainty: Tensor
 
     def total(self, weights: LossWeights) -> Tensor:
         """Weighted sum per object, N."""
@@ -42,6 +46,7 @@ class FrameLoss:
             + weights.dice * self.dice
             + weights.iou * self.iou
             + weights.presence * self.presence
+            + weights.uncertainty * self.uncertainty
         )
 
 
@@ -98,6 +103,7 @@ def frame_loss(
     present: Tensor,
     weights: LossWeights,
     valid: Tensor | None = None,
+    uncertainty: Tensor | None = None,
 ) -> FrameLoss:
     """The loss of one frame: mask terms on the hypothesis that fits best, IoU on all of them.
 
@@ -109,6 +115,7 @@ def frame_loss(
         present: N booleans; without the object there is neither mask nor IoU to learn.
         weights: decide which hypothesis fits best.
         valid: N×h×w weights of the cells, or None.
+        uncertainty: N loss of the uncertainty map, where it is learned.
     """
     targets = targets.unsqueeze(1)
     valid = None if valid is None else valid.unsqueeze(1)
@@ -124,4 +131,27 @@ def frame_loss(
         dice=dice_all.gather(1, best).squeeze(1) * here,
         iou=(ious - reached).abs().mean(dim=1) * here,
         presence=F.binary_cross_entropy_with_logits(presence.squeeze(1), here, reduction="none"),
+        uncertainty=torch.zeros_like(here) if uncertainty is None else uncertainty,
     )
+
+
+def uncertainty_target(kind: str, logits: Tensor, targets: Tensor, before: Tensor) -> Tensor:
+    """What an uncertainty map is to say of each cell: …×h×w in [0, 1].
+
+    Args:
+        kind: "error": where the mask is wrong; "change": where the object is not what it was on the frame before, which
+            is MatAnyone's target (Yang et al., 2025); "both": where either holds.
+        logits: …×h×w mask logits.
+        targets: …×h×w covered shares.
+        before: …×h×w covered shares on the frame before.
+    """
+    wrong = ((logits > 0).float() - targets).abs()
+    changed = (targets - before).abs()
+    return {"error": wrong, "change": changed, "both": torch.maximum(wrong, changed)}[kind]
+
+
+def uncertainty_loss(uncertainty: Tensor, target: Tensor, valid: Tensor | None = None) -> Tensor:
+    """Binary cross-entropy of an uncertainty map, mean over the cells: …×h×w → …."""
+    sure = uncertainty.clamp(SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY)
+    loss = -(target * sure.log() + (1 - target) * (1 - sure).log())
+    return loss.mean((-2, -1)) if valid is None else (loss * valid).mean((-2, -1))

@@ -1,17 +1,25 @@
-"""The module that is trained: a network together with its loss, so that one forward pass gives what to minimise."""
+"""The module that is trained: networks together with their loss, so that one forward pass gives what to minimise."""
 
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from uamp_model.core import FrameOutput, PromptBatch
+from uamp_model.core import FrameOutput, Learned, PromptBatch
+from uamp_model.layers import LayerSizes, UampLayers
 from uamp_model.preprocess import normalize
-from uamp_model.sam2 import Sam2
+from uamp_model.sam2 import ImageFeatures, Sam2
 from uamp_model.unroll import unroll
 
 from uamp_train.batches import Batch
 from uamp_train.config import TrainConfig
-from uamp_train.losses import FrameLoss, cell_shares, frame_loss, mask_iou
+from uamp_train.losses import (
+    FrameLoss,
+    cell_shares,
+    frame_loss,
+    mask_iou,
+    uncertainty_loss,
+    uncertainty_target,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,23 +36,43 @@ class Losses:
 
 
 class TrainingModule(nn.Module):
-    """A network and the loss of a batch of clips."""
+    """Networks and the loss of a batch of clips.
+
+    Attributes:
+        model: SAM 2.
+        layers: the UAMP layers where SAM 2 is frozen, else None.
+    """
 
     def __init__(self, model: Sam2, config: TrainConfig) -> None:
         super().__init__()
         self.model = model
+        self.layers = make_layers(model, config) if config.freeze_sam2_backbone else None
         self._weights = config.loss
+        self._options = config.layers
         self._true_presence = config.true_presence
 
-    def forward(self, batch: Batch) -> Losses:
-        """Follow the batch's objects from their prompts and compare with the truth on every predicted frame."""
+    def forward(self, batch: Batch, features: ImageFeatures | None = None) -> Losses:
+        """Follow the batch's objects from their prompts and compare with the truth on every predicted frame.
+
+        Args:
+            batch: the clips.
+            features: of their B·T images, if they are known already.
+        """
         prompts = (
             PromptBatch(masks=batch.masks[:, :1].float())
             if batch.kind == "mask"
             else PromptBatch(points=batch.points, labels=batch.labels)
         )
         present = batch.present if self._true_presence else None
-        outputs = unroll(self.model, normalize(batch.images), batch.clip_of_object, prompts, present=present)
+        outputs = unroll(
+            self.model,
+            normalize(batch.images),
+            batch.clip_of_object,
+            prompts,
+            present=present,
+            learned=self._learned(),
+            features=features,
+        )
         targets = cell_shares(batch.masks)
         valid = None if batch.valid is None else cell_shares(batch.valid)
         first = 1 if batch.kind == "mask" else 0  # a mask prompt is its own answer on frame 0
@@ -57,10 +85,25 @@ class TrainingModule(nn.Module):
                 batch.present[:, t],
                 self._weights,
                 None if valid is None else valid[:, t],
+                self._uncertainty_loss(outputs[t], targets, valid, t),
             )
             for t in range(first, len(outputs))
         ]
         return self._sum_up(per_frame, outputs, targets, batch, first)
+
+    def _learned(self) -> Learned | None:
+        options = self._options
+        if self.layers is None:
+            return None
+        return Learned(self.layers, float(options.head), float(options.refiner), float(options.second_look))
+
+    def _uncertainty_loss(self, output: FrameOutput, targets: Tensor, valid: Tensor | None, t: int) -> Tensor | None:
+        if output.correction is None or t == 0:
+            return None
+        target = uncertainty_target(
+            self._options.uncertainty_target, output.logits.squeeze(1), targets[:, t], targets[:, t - 1]
+        ).detach()
+        return uncertainty_loss(output.uncertainty.squeeze(1), target, None if valid is None else valid[:, t])
 
     def _sum_up(
         self, per_frame: list[FrameLoss], outputs: list[FrameOutput], targets: Tensor, batch: Batch, first: int
@@ -75,6 +118,8 @@ class TrainingModule(nn.Module):
             "iou_error": torch.stack([loss.iou for loss in per_frame]).sum() / seen,
             "presence": torch.stack([loss.presence for loss in per_frame]).mean(),
         }
+        if outputs[-1].correction is not None:
+            parts["uncertainty"] = torch.stack([loss.uncertainty for loss in per_frame]).mean()
         with torch.no_grad():
             reached = torch.stack(
                 [mask_iou(outputs[t].logits.squeeze(1), targets[:, t]) for t in range(first, len(outputs))]
@@ -86,3 +131,15 @@ class TrainingModule(nn.Module):
                 seen = present[followed].sum().clamp_min(1)
                 parts[f"tracked_{batch.kind}"] = (reached[followed] * present[followed]).sum() / seen
         return Losses(total, {name: value.detach() for name, value in parts.items()})
+
+
+def make_layers(model: Sam2, config: TrainConfig) -> UampLayers:
+    """Untrained layers that fit a base model; those that the configuration leaves out stay untrained."""
+    options = config.layers
+    layers = UampLayers(LayerSizes.of(model, hidden=options.hidden, doubt_input=options.doubt_input))
+    layers.refiner.drop_path = layers.second_look.drop_path = options.drop_path
+    for name, wanted in {"head": options.head, "refiner": options.refiner, "second_look": options.second_look}.items():
+        layers.get_submodule(name).requires_grad_(wanted)
+    for strength in (layers.write, layers.keep, layers.read):
+        strength.requires_grad_(options.head)
+    return layers
