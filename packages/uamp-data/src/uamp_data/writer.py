@@ -18,19 +18,19 @@ from av.video.reformatter import Colorspace
 from av.video.stream import VideoStream
 
 from uamp_data.atomic import create_temporary, replace, unwritable
+from uamp_data.encodings import H264, Encoding
 from uamp_data.errors import DataError
 from uamp_data.interrupts import interrupts_deferred
+from uamp_data.sound import Sound, open_sound
 
 logger = logging.getLogger(__name__)
 
-CONTAINERS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
+CONTAINERS = H264.containers
 """Endings that can be written, with FFmpeg's names."""
 
 LARGEST_SIDE = 16384
 """Pixels; beyond it H.264 decoders give up."""
 
-# No frames that wait for later ones (bf): each packet then follows the one before in time as well.
-_ENCODER_OPTIONS = {"crf": "18", "preset": "veryfast", "bf": "0"}
 _MPEG_CLOCK = 90_000  # steps per second; divides into the clocks of most cameras and containers
 _FINEST_CLOCK = 10_000_000
 _BT709 = 1  # what players assume for H.264 where nothing is said, in H.264's numbering
@@ -38,14 +38,17 @@ _VIDEO_RANGE = 1
 
 
 class VideoWriter:
-    """Writes H.264 video that browsers and players open, and puts it in place only when it is complete.
+    """Writes video, H.264 unless asked otherwise, and puts it in place only when it is complete.
 
     Frames go to a temporary file beside `path`, which replaces `path` in `close`. Until then an older file there stays
     as it was. As a context manager, leaving normally closes; Ctrl-C keeps what was written so far as a playable file
     and goes on; any other exception discards it.
 
-    Sizes that are not even keep every pixel: such video has full colour resolution (4:4:4), which Chrome, VLC and
+    Sizes that are not even keep every pixel: such H.264 has full colour resolution (4:4:4), which Chrome, VLC and
     FFmpeg play, but Firefox and Safari do not.
+
+    Attributes:
+        note: None, or after closing a sentence on sound that could not be kept.
     """
 
     def __init__(
@@ -55,15 +58,20 @@ class VideoWriter:
         frame_rate: Fraction | int,
         size: tuple[int, int],
         time_base: Fraction | None = None,
+        encoding: Encoding = H264,
+        sound_of: Path | None = None,
     ) -> None:
         """Starts the file; missing parent folders are created.
 
         Args:
-            path: What to write: .mp4, .mov or .mkv.
+            path: What to write; for H.264 .mp4, .mov or .mkv.
             frame_rate: Frames per second; the average where the rate varies.
             size: Height and width in pixels.
             time_base: The step in seconds that the times given to `write` are counted in, as `VideoReader.time_base`.
                 Lets every time be kept exactly, and times that the source could only store rounded be restored.
+            encoding: How to encode.
+            sound_of: A video file whose sound goes under the pictures as long as these last; its first picture is
+                taken to be the first one written. A file without sound is fine.
 
         Raises:
             DataError: The ending, the size or the rate cannot be written, or the folder cannot be written to.
@@ -71,11 +79,13 @@ class VideoWriter:
         self.path = Path(path).expanduser()
         self.frame_rate = Fraction(frame_rate)
         self.size = size
+        self.encoding = encoding
         self.frame_count = 0
-        if self.path.suffix.lower() not in CONTAINERS:
+        self.note: str | None = None
+        if self.path.suffix.lower() not in encoding.containers:
             raise DataError(
                 f"{self.path} ends in {self.path.suffix or 'nothing'}: name an output that ends in "
-                f"{', '.join(CONTAINERS)}."
+                f"{', '.join(encoding.containers)}."
             )
         if not all(1 <= side <= LARGEST_SIDE for side in size):
             raise DataError(f"A video of {size[1]}×{size[0]} pixels cannot be written: use 1 to {LARGEST_SIDE} a side.")
@@ -87,22 +97,24 @@ class VideoWriter:
         self._start_time = 0.0
         self._last_tick = 0
         self._held: Packet[VideoStream] | None = None
+        self._sound: Sound | None = None
         # through a link, to the file itself
         self._target = self.path.resolve()
         temporary = create_temporary(self._target)
         try:
+            self._sound = open_sound(sound_of) if sound_of is not None else None
             self._container, self._stream = self._start(temporary)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
+            self._discard(temporary)
             raise unwritable(self.path, error) from error
         except (av.error.FFmpegError, ValueError) as error:
-            temporary.unlink(missing_ok=True)
+            self._discard(temporary)
             raise DataError(
                 f"A video of {size[1]}×{size[0]} pixels at {self.frame_rate} frames per second cannot be encoded "
                 f"({error}): use another size or rate."
             ) from error
         except BaseException:
-            temporary.unlink(missing_ok=True)
+            self._discard(temporary)
             raise
         self._temporary: Path | None = temporary
 
@@ -110,7 +122,7 @@ class VideoWriter:
         """Adds a frame.
 
         Args:
-            image: H×W×3 uint8 RGB, of the size given at the start.
+            image: H×W×3 uint8 RGB of the size given at the start; H×W×4 RGBA if the encoding has alpha.
             time: Seconds, as `Frame.time`; None for one step of `frame_rate` after the frame before. The first frame
                 is the zero of the video. A time that is not later than the one before counts as just after it.
 
@@ -119,11 +131,11 @@ class VideoWriter:
         """
         if self._temporary is None:
             raise DataError(f"{self.path} is closed: open another writer.")
-        if image.dtype != np.uint8 or image.shape != (*self.size, 3):
-            raise DataError(
-                f"A frame is {image.dtype} of shape {image.shape}: {self.path} takes uint8 of {(*self.size, 3)}."
-            )
-        frame = VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+        shape = (*self.size, self.encoding.channels)
+        if image.dtype != np.uint8 or image.shape != shape:
+            raise DataError(f"A frame is {image.dtype} of shape {image.shape}: {self.path} takes uint8 of {shape}.")
+        layout = "rgba" if self.encoding.has_alpha else "rgb24"
+        frame = VideoFrame.from_ndarray(np.ascontiguousarray(image), format=layout)
         frame = frame.reformat(format=self._stream.pix_fmt, dst_colorspace=Colorspace.ITU709)
         frame.time_base = Fraction(1, self._clock)
         frame.pts = tick = self._next_tick(time)
@@ -158,7 +170,7 @@ class VideoWriter:
         except (av.error.FFmpegError, OSError) as error:
             logger.debug("closing %s: %s", temporary, error)
         finally:
-            temporary.unlink(missing_ok=True)
+            self._discard(temporary)
 
     def __enter__(self) -> Self:
         return self
@@ -172,19 +184,25 @@ class VideoWriter:
             self.abort()
 
     def _start(self, temporary: Path) -> tuple[OutputContainer, VideoStream]:
-        kind = CONTAINERS[self.path.suffix.lower()]
+        encoding = self.encoding
+        kind = encoding.containers[self.path.suffix.lower()]
         # the index goes first, so that a browser starts before it has loaded all
         muxing = {"movflags": "+faststart"} if kind in ("mp4", "mov") else {}
         # "file:" keeps FFmpeg from taking a colon in the path for a protocol
         container = av.open(f"file:{temporary}", "w", format=kind, options=muxing)
         height, width = self.size
-        stream = container.add_stream("libx264", rate=self.frame_rate, options=_ENCODER_OPTIONS)
+        stream: VideoStream = container.add_stream(  # type: ignore[assignment]  # it is what the codec says
+            encoding.codec, rate=self.frame_rate, options=dict(encoding.options)
+        )
         stream.width, stream.height = width, height
-        stream.pix_fmt = "yuv420p" if width % 2 == 0 and height % 2 == 0 else "yuv444p"
+        stream.pix_fmt = encoding.stored_as(height, width)
+        stream.metadata.update(encoding.metadata)
         context = stream.codec_context
         context.time_base = Fraction(1, self._clock)
         context.colorspace = context.color_primaries = context.color_trc = _BT709
         context.color_range = _VIDEO_RANGE
+        if self._sound is not None:
+            self._sound.attach(container)
         container.start_encoding()
         return container, stream
 
@@ -213,9 +231,15 @@ class VideoWriter:
         try:
             for packet in self._stream.encode(frame):
                 self._hold(packet)
-            if frame is None:
-                self._release(self._last_duration())
+            if frame is not None and frame.pts is not None and self._sound is not None:
+                self._sound.write_until(frame.pts / self._clock)
+            elif frame is None:
+                last = self._last_duration()
+                self._release(last)
+                if self._sound is not None:
+                    self._sound.finish((self._last_tick + last) / self._clock)
                 self._container.close()
+                self._close_sound()
         except (av.error.FFmpegError, OSError) as error:
             self.abort()
             cause = error if isinstance(error, OSError) else OSError(error.errno, error.strerror)
@@ -235,6 +259,15 @@ class VideoWriter:
             self._held.duration = duration
             self._container.mux(self._held)
             self._held = None
+
+    def _discard(self, temporary: Path) -> None:
+        self._close_sound()
+        temporary.unlink(missing_ok=True)
+
+    def _close_sound(self) -> None:
+        if self._sound is not None:
+            self.note = self._sound.note
+            self._sound.close()
 
     def _last_duration(self) -> int:
         """How long the last frame is shown: so long that the average rate is the one asked for, if that is sensible."""
