@@ -10,11 +10,12 @@ from tiny_videos import MANY, TinyVideo
 from uamp_eval.fingerprint import Fingerprint, describe_sequences, differences, take_fingerprint, weights_digest
 from uamp_eval.sequences import Ids, Image
 from uamp_model import VideoTracker, build_model, load_tracker
+from uamp_model.layers import LayerSizes, UampLayers
 
 
 @pytest.fixture(scope="module")
 def tracker() -> VideoTracker:
-    return load_tracker("nano", device="cpu", precision="fp32")
+    return load_tracker("nano", memory="sam2", device="cpu", precision="fp32")
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +44,15 @@ def test_the_digest_follows_the_weights_and_nothing_else() -> None:
     assert weights_digest(model) != digest
     in_float32 = weights_digest(model)
     assert weights_digest(model.to(torch.bfloat16)) != in_float32  # a type that numpy does not know
+
+
+def test_trained_layers_belong_to_it_where_they_act(tracker: VideoTracker, taken: Fingerprint) -> None:
+    layers = UampLayers(LayerSizes.of(tracker.model))
+    layers.refiner.out.weight.data.fill_(0.1)
+    layered = VideoTracker(tracker.model, name="nano", memory="uamp", dtype=tracker.dtype, layers=layers)
+    assert take_fingerprint(layered.with_memory("sam2"), MANY, "tiny") == taken
+    told = differences(json.loads(taken.as_json()), take_fingerprint(layered, MANY, "tiny"))
+    assert "the UAMP layers" in told
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ FORMAT = 1
 _SPOKEN = {
     "model": "the model",
     "weights": "the weights",
+    "layers": "the UAMP layers",
     "memory": "the memory setting",
     "memory_settings": "the settings of the memory",
     "precision": "the precision",
@@ -44,6 +45,7 @@ class Fingerprint:
         protocol: how the videos are tracked and from which split, in the words of the command.
         sequences: by name: numbers of frames and of listed frames, and a digest, see `describe_sequences`.
         versions: of the packages that made the results.
+        layers: digest of the UAMP layers where any of them acts, or None.
         format: of this record.
     """
 
@@ -56,6 +58,7 @@ class Fingerprint:
     protocol: str
     sequences: Mapping[str, Mapping[str, Any]]
     versions: Mapping[str, str]
+    layers: str | None = None
     format: int = field(default=FORMAT)
 
     def as_json(self) -> str:
@@ -83,6 +86,7 @@ def take_fingerprint(
     Raises:
         What reading the videos raises.
     """
+    learned = getattr(tracker, "learned", None)
     settings = getattr(tracker, "settings", None)  # the numbers behind the memory setting's name
     return Fingerprint(
         model=tracker.name,
@@ -94,6 +98,7 @@ def take_fingerprint(
         protocol=protocol,
         sequences=describe_sequences(sequences) if data is None else data,
         versions={name: version(name) for name in ("uamp-eval", "uamp-model")},
+        layers=None if learned is None else weights_digest(learned.layers),
     )
 
 
