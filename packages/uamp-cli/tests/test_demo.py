@@ -47,7 +47,7 @@ def test_mask_prompt_writes_video_masks_and_json(demo: Run, make_video: Make, ma
 
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert list(report) == ["frames", "objects", "model", "memory", "device", "fps", "output", "per_frame"]
-    assert (report["frames"], report["objects"], report["model"], report["memory"]) == (5, 2, "nano", "sam2")
+    assert (report["frames"], report["objects"], report["model"], report["memory"]) == (5, 2, "nano", "uamp")
     assert (report["device"], report["output"]) == ("cpu", "in_uamp.mp4")
     assert [entry["frame"] for entry in report["per_frame"]] == list(range(5))
     assert [entry["time"] for entry in report["per_frame"]] == pytest.approx([0, 0.1, 0.2, 0.3, 0.4])
