@@ -12,7 +12,7 @@ Map = npt.NDArray[np.uint8]
 
 _DARKEST, _BRIGHTEST = 25, 120
 """Greys of the frame's black and white: dim, so that the heat's bright end stands out against them."""
-_OPAQUE_FROM = 0.6
+_OPAQUE_FROM = 0.4
 """Doubt from which nothing of the frame shines through."""
 
 

@@ -1,0 +1,172 @@
+"""One picture that sums a run up: frames of it with the objects, and scores and uncertainty over time."""
+
+from array import array
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image as Pictures
+from PIL import ImageDraw
+from uamp_data.atomic import create_temporary, replace, unwritable
+
+from uamp_cli.chart import FAINT, INK, PAPER, Chart, Curve, draw_chart, line_colour, text_font
+from uamp_cli.overlay import Image, draw_overlay
+from uamp_cli.tracking import TrackedFrame
+from uamp_cli.writers.writer import VideoForm
+
+TILES = 8
+_WIDTH, _MARGIN, _GAP = 1600, 24, 12
+_COLUMNS_WIDE, _COLUMNS_TALL = 4, 8
+_CHART_HEIGHT = 210
+_MOST_NAMED = 24
+_NOTHING = float("nan")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Tile:
+    """A small overlay and the frame's number and seconds."""
+
+    index: int
+    time: float
+    picture: Image
+
+
+@dataclass(slots=True)
+class _Curves:
+    """Score and uncertainty of each object on every frame so far; an object that comes late has NaN before."""
+
+    times: "array[float]" = field(default_factory=lambda: array("d"))
+    scores: "dict[int, array[float]]" = field(default_factory=dict)
+    doubts: "dict[int, array[float]]" = field(default_factory=dict)
+
+    def add(self, frame: TrackedFrame) -> None:
+        for object_id in frame.objects:
+            for curves in (self.scores, self.doubts):
+                curves.setdefault(object_id, array("f", [_NOTHING] * len(self.times)))
+        self.times.append(frame.time)
+        for object_id in self.scores:
+            state = frame.objects.get(object_id)
+            self.scores[object_id].append(_NOTHING if state is None else state.score)
+            doubt = None if state is None else state.uncertainty
+            self.doubts[object_id].append(_NOTHING if doubt is None else doubt)
+
+    def charts(self) -> list[Chart]:
+        times: Curve = np.array(self.times, np.float64)
+        named = (
+            ("score, the tracker's own estimate of its masks", self.scores),
+            ("uncertainty, mean over each mask", self.doubts),
+        )
+        return [
+            Chart(title, times, {i: np.array(values, np.float64) for i, values in sorted(curves.items())})
+            for title, curves in named
+        ]
+
+
+class SummaryPicture:
+    """A PNG with `TILES` frames spread over the video, and a chart each of scores and uncertainty.
+
+    Memory does not grow with the video but for a few numbers a frame: while it is not known how long the video is,
+    every frame, then every second, every fourth and so on is kept, small.
+    """
+
+    note: str | None = None
+
+    def __init__(self, path: Path, form: VideoForm, title: str) -> None:
+        """Start the picture.
+
+        Args:
+            path: the PNG.
+            form: of the video.
+            title: its heading.
+        """
+        self.path = path
+        self._title = title
+        self._target = path.resolve()
+        self._temporary: Path | None = create_temporary(self._target)
+        self._columns = _COLUMNS_WIDE if form.width >= form.height else _COLUMNS_TALL
+        width = (_WIDTH - 2 * _MARGIN - (self._columns - 1) * _GAP) // self._columns
+        self._tile_size = (width, max(1, round(width * form.height / form.width)))
+        self._tiles: list[_Tile] = []
+        self._stride = 1
+        self._curves = _Curves()
+        self._last: TrackedFrame | None = None
+
+    def add(self, frame: TrackedFrame) -> None:
+        """Note one frame."""
+        self._curves.add(frame)
+        self._last = frame
+        if (len(self._curves.times) - 1) % self._stride == 0:
+            self._tiles.append(self._tile(frame))
+            if len(self._tiles) > 2 * TILES:
+                del self._tiles[1::2]
+                self._stride *= 2
+
+    def close(self) -> Path:
+        """Draw and write it."""
+        temporary, self._temporary = self._temporary, None
+        if temporary is None:
+            return self.path
+        try:
+            self._draw().save(temporary, format="PNG")
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise unwritable(self.path, error) from error
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        replace(temporary, self._target)
+        return self.path
+
+    def abort(self) -> None:
+        """Discard it."""
+        temporary, self._temporary = self._temporary, None
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+    def _tile(self, frame: TrackedFrame) -> _Tile:
+        """The frame made small first and marked then, so that lines and labels keep their size."""
+        image = np.asarray(cv2.resize(frame.image, self._tile_size, interpolation=cv2.INTER_AREA), np.uint8)
+        ids = np.asarray(cv2.resize(frame.ids, self._tile_size, interpolation=cv2.INTER_NEAREST_EXACT), np.uint8)
+        return _Tile(frame.index, frame.time, draw_overlay(image, ids))
+
+    def _chosen(self) -> list[_Tile]:
+        """At most `TILES` of the frames kept, with the first and the last of the video among them."""
+        tiles = list(self._tiles)
+        if self._last is not None and (not tiles or tiles[-1].index != self._last.index):
+            tiles.append(self._tile(self._last))
+        places = np.unique(np.linspace(0, len(tiles) - 1, min(TILES, len(tiles))).round().astype(int))
+        return [tiles[place] for place in places]
+
+    def _draw(self) -> Pictures.Image:
+        tiles = self._chosen()
+        width, height = self._tile_size
+        row_height = height + 30
+        rows = -(-len(tiles) // self._columns)
+        top = _MARGIN + 78
+        charts = self._curves.charts()
+        page = Pictures.new(
+            "RGB", (_WIDTH, top + rows * row_height + len(charts) * (_CHART_HEIGHT + _GAP) + _MARGIN), PAPER
+        )
+        draw = ImageDraw.Draw(page)
+        self._draw_heading(draw)
+        for number, tile in enumerate(tiles):
+            x = _MARGIN + number % self._columns * (width + _GAP)
+            y = top + number // self._columns * row_height
+            page.paste(Pictures.fromarray(tile.picture), (x, y))
+            draw.text((x, y + height + 4), f"{tile.time:.2f} s · frame {tile.index}", FAINT, text_font(15))
+        for number, chart in enumerate(charts):
+            y = top + rows * row_height + number * (_CHART_HEIGHT + _GAP) + _GAP
+            page.paste(draw_chart(chart, _WIDTH - 2 * _MARGIN, _CHART_HEIGHT), (_MARGIN, y))
+        return page
+
+    def _draw_heading(self, draw: ImageDraw.ImageDraw) -> None:
+        """The title, and which colour is which object."""
+        draw.text((_MARGIN, _MARGIN - 4), self._title, INK, text_font(28))
+        x, y = float(_MARGIN), _MARGIN + 44
+        font = text_font(18)
+        for object_id in sorted(self._curves.scores)[:_MOST_NAMED]:
+            draw.rounded_rectangle([x, y, x + 18, y + 18], 4, line_colour(object_id))
+            text = f"object {object_id}" if len(self._curves.scores) <= TILES else str(object_id)
+            draw.text((x + 26, y + 9), text, INK, font, anchor="lm")
+            x += 26 + font.getlength(text) + 24
