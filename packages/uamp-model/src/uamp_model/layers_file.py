@@ -15,10 +15,10 @@ from uamp_model.sam2 import Sam2
 _BASE, _DIGEST, _SIZES = "base_model", "base_digest", "sizes"
 
 
-def weights_digest(model: nn.Module) -> str:
-    """Digest of a model's weights, whatever file they came from."""
+def weights_digest(model: nn.Module | Mapping[str, Tensor]) -> str:
+    """Digest of a model's weights, or of weights by their names in it, whatever file they came from."""
     sha = hashlib.sha256()
-    for name, value in sorted(model.state_dict().items()):
+    for name, value in sorted((model.state_dict() if isinstance(model, nn.Module) else model).items()):
         sha.update(name.encode())
         sha.update(value.detach().cpu().contiguous().numpy().tobytes())
     return sha.hexdigest()

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from uamp_train.config import Stage, TrainConfig
 from uamp_train.errors import ConfigError
+from uamp_train.feature_store import FeatureStore, StoredFrame
 from uamp_train.prompts import PromptKind, click_count, draw_kind, draw_points
 
 VOID = 255
@@ -58,6 +59,7 @@ class Batch:
         kind: of the prompts, the same for all objects.
         points, labels: N×P×2 float and N×P int32; None for mask prompts.
         clips: B names of the clips, for messages.
+        stored: what the feature cache has of the B·T frames, if there is one.
     """
 
     images: Tensor
@@ -69,6 +71,7 @@ class Batch:
     points: Tensor | None
     labels: Tensor | None
     clips: tuple[str, ...] = ()
+    stored: tuple[StoredFrame, ...] = ()
 
     def to(self, device: torch.device) -> "Batch":
         """The batch on another device."""
@@ -139,6 +142,12 @@ def make_batch(source: ClipSource, config: TrainConfig, stage: Stage, place: Pla
     )
 
 
+def first_batch(source: ClipSource, config: TrainConfig, stage: Stage) -> Batch:
+    """A batch of whole clips that stays the same through a stage, to be looked at."""
+    moving = stage.model_copy(update={"still_share": 0.0})
+    return make_batch(source, config, moving, Place(0))
+
+
 def _draw_clip(
     source: ClipSource, config: TrainConfig, stage: Stage, frames: int, rng: np.random.Generator
 ) -> tuple[int, TrainingClip, list[int]]:
@@ -158,18 +167,28 @@ def _draw_clip(
 
 
 def prefetch(
-    source: ClipSource, config: TrainConfig, stage: Stage, places: Iterator[Place]
+    source: ClipSource,
+    config: TrainConfig,
+    stage: Stage,
+    places: Iterator[Place],
+    store: FeatureStore | None = None,
 ) -> Iterator[tuple[Place, Batch]]:
     """The batches of these places in their order, prepared ahead on `num_workers` threads.
 
     Since a batch depends on nothing but its place, the number of threads changes nothing but the speed. At most
-    `PREFETCHED_PER_WORKER` batches per thread, and one more, are in memory at a time.
+    `PREFETCHED_PER_WORKER` batches per thread, and one more, are in memory at a time. With a `store`, the threads also
+    read what it has of a batch's frames.
     """
+
+    def prepare(place: Place) -> Batch:
+        batch = make_batch(source, config, stage, place)
+        return batch if store is None else replace(batch, stored=store.look_up(batch.images))
+
     with ThreadPoolExecutor(config.num_workers, thread_name_prefix="batches") as workers:
         waiting: deque[tuple[Place, Future[Batch]]] = deque()
         try:
             for place in places:
-                waiting.append((place, workers.submit(make_batch, source, config, stage, place)))
+                waiting.append((place, workers.submit(prepare, place)))
                 if len(waiting) > PREFETCHED_PER_WORKER * config.num_workers:
                     ready, future = waiting.popleft()
                     yield ready, future.result()

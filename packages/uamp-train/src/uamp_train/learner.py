@@ -5,13 +5,17 @@ import logging
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
+from uamp_model.sam2 import ImageFeatures
 
 from uamp_train.batches import Batch, Place
 from uamp_train.checkpoint import TrainingState, optimizer_tensors, restore_optimizer
 from uamp_train.config import Stage, TrainConfig
 from uamp_train.errors import ConfigError
 from uamp_train.failures import explained_memory
+from uamp_train.feature_store import FeatureStore
+from uamp_train.features import FeatureCache
 from uamp_train.optimisation import make_optimizer, update_average
+from uamp_train.pictures import Picture, paint_clips
 from uamp_train.weights import build_module, file_name, load_weights, weights_of
 
 log = logging.getLogger(__name__)
@@ -49,6 +53,7 @@ class Learner:
         self._weights = {name: value for name, value in weights_of(module).items() if name in state.model}
         self._average = {name: value.clone().to(accelerator.device) for name, value in state.ema.items()}
         self._frozen_digest = state.frozen
+        self._cache = self._feature_cache() if config.cache_features else None
         optimizer = make_optimizer(module, config)
         restore_optimizer(optimizer, state.optimizer, self._trained)
         self._prepared: nn.Module = accelerator.prepare_model(module)
@@ -65,13 +70,41 @@ class Learner:
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         with explained_memory(self._stage, place.step), self._accelerator.accumulate(self._prepared):
-            losses = self._prepared(batch.to(self._accelerator.device))
+            losses = self._prepared(batch.to(self._accelerator.device), self._features(batch))
             self._accelerator.backward(losses.total)
             parts: dict[str, Tensor] = dict(losses.parts)
             self._step_losses.append((losses.total.detach(), batch))
             if self._accelerator.sync_gradients:
                 parts["grad_norm"] = self._move(place.step)
         return parts
+
+    @property
+    def store(self) -> FeatureStore | None:
+        """Where batches find features that are known already, if they are cached."""
+        return self._cache.store if self._cache else None
+
+    def _feature_cache(self) -> FeatureCache:
+        return FeatureCache(
+            self.module.model,
+            self._config.cache_folder,
+            precision=self._config.precision,
+            autocast=self._accelerator.autocast,
+        )
+
+    def _features(self, batch: Batch) -> ImageFeatures | None:
+        return self._cache.complete(batch.images, batch.stored) if self._cache else None
+
+    def show(self, batch: Batch) -> list[Picture]:
+        """Pictures of the batch's clips, as the network sees them now, without chance."""
+        training = [part for part in self.module.modules() if part.training]
+        self.module.eval()
+        try:
+            with torch.no_grad(), self._accelerator.autocast():
+                here = batch.to(self._accelerator.device)
+                return paint_clips(batch, self.module.follow(here))
+        finally:
+            for part in training:
+                part.training = True
 
     def _move(self, step: int) -> Tensor:
         norm: Tensor = self._accelerator.clip_grad_norm_(list(self._trained.values()), self._config.grad_clip)

@@ -19,9 +19,10 @@ from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwar
 from torch import Tensor
 from uamp_model.errors import DeviceError
 
-from uamp_train.batches import ClipSource, Place, prefetch
+from uamp_train.batches import ClipSource, Place, first_batch, prefetch
 from uamp_train.checkpoint import BEST, LAST, TrainingState, remove_leftovers, save_state
 from uamp_train.config import Stage, TrainConfig
+from uamp_train.export import export_run
 from uamp_train.learner import Learner
 from uamp_train.optimisation import learning_rate
 from uamp_train.report import Report
@@ -71,7 +72,7 @@ def train(config: TrainConfig, source: ClipSource, *, resume: bool = False, vali
             stage, stage_end = stage_at(stages, state.step)
             learner = Learner(config, stage, frozen, state, accelerator)
             places = _places(config, state.step, min(stage_end, end), accelerator.process_index)
-            for place, batch in prefetch(source, config, stage, places):
+            for place, batch in prefetch(source, config, stage, places, learner.store):
                 rate = learning_rate(config, place.step, total, per_epoch)
                 report.add(learner.learn(batch, place, rate), stage, rate, place)
                 if place.micro + 1 < config.gradient_accumulation:
@@ -85,11 +86,15 @@ def train(config: TrainConfig, source: ClipSource, *, resume: bool = False, vali
                 if accelerator.is_main_process:
                     if validating and validate is not None:
                         scores = validate({**frozen, **state.ema}, step)
-                        state.best = _keep_best(state, scores, config.run_dir / BEST, report)
+                        state.best = _keep_best(state, scores, config.run_dir, report)
                     save_state(state, checkpoint)
+                    if report.wants_pictures:
+                        report.show(learner.show(first_batch(source, config, stage)), step)
                 if stop.requested:
                     break
     accelerator.wait_for_everyone()
+    if accelerator.is_main_process and not stop.requested:
+        export_run(config.run_dir)
     if stop.requested:
         raise KeyboardInterrupt
     return checkpoint
@@ -136,7 +141,7 @@ def _places(config: TrainConfig, start: int, end: int, rank: int) -> Iterator[Pl
             yield Place(step, rank, micro)
 
 
-def _keep_best(state: TrainingState, scores: Scores, path: Path, report: Report) -> float:
+def _keep_best(state: TrainingState, scores: Scores, run_dir: Path, report: Report) -> float:
     """Tell a validation's scores, and keep the state if none was better."""
     named = scores if isinstance(scores, Mapping) else {"validation": scores}
     report.validated(state.step, named)
@@ -144,7 +149,8 @@ def _keep_best(state: TrainingState, scores: Scores, path: Path, report: Report)
     if state.best is not None and score <= state.best:
         return state.best
     state.best = score
-    save_state(state, path)
+    save_state(state, run_dir / BEST)
+    export_run(run_dir)
     return score
 
 

@@ -58,21 +58,7 @@ class TrainingModule(nn.Module):
             batch: the clips.
             features: of their B·T images, if they are known already.
         """
-        prompts = (
-            PromptBatch(masks=batch.masks[:, :1].float())
-            if batch.kind == "mask"
-            else PromptBatch(points=batch.points, labels=batch.labels)
-        )
-        present = batch.present if self._true_presence else None
-        outputs = unroll(
-            self.model,
-            normalize(batch.images),
-            batch.clip_of_object,
-            prompts,
-            present=present,
-            learned=self._learned(),
-            features=features,
-        )
+        outputs = self.follow(batch, features)
         targets = cell_shares(batch.masks)
         valid = None if batch.valid is None else cell_shares(batch.valid)
         first = 1 if batch.kind == "mask" else 0  # a mask prompt is its own answer on frame 0
@@ -90,6 +76,24 @@ class TrainingModule(nn.Module):
             for t in range(first, len(outputs))
         ]
         return self._sum_up(per_frame, outputs, targets, batch, first)
+
+    def follow(self, batch: Batch, features: ImageFeatures | None = None) -> list[FrameOutput]:
+        """What the networks say about the batch's N objects on its T frames; arguments as for `forward`."""
+        prompts = (
+            PromptBatch(masks=batch.masks[:, :1].float())
+            if batch.kind == "mask"
+            else PromptBatch(points=batch.points, labels=batch.labels)
+        )
+        present = batch.present if self._true_presence else None
+        return unroll(
+            self.model,
+            normalize(batch.images),
+            batch.clip_of_object,
+            prompts,
+            present=present,
+            learned=self._learned(),
+            features=features,
+        )
 
     def _learned(self) -> Learned | None:
         options = self._options

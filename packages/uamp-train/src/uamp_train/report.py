@@ -12,8 +12,9 @@ from torch import Tensor
 from uamp_train.batches import Place
 from uamp_train.config import Stage, TrainConfig
 from uamp_train.config_loading import dump_config
+from uamp_train.pictures import Picture
 from uamp_train.progress import Averages, Clock, MetricsFile, log_line, write_whole
-from uamp_train.trackers import start_trackers
+from uamp_train.trackers import show_pictures, start_trackers
 
 log = logging.getLogger(__name__)
 
@@ -84,6 +85,15 @@ class Report:
             self._bar.update(self._task, description=f"loss {values['loss']:.3f}")
         if self._accelerator.log_with:
             self._accelerator.log(values, step=step)
+
+    @property
+    def wants_pictures(self) -> bool:
+        """Whether there is a tracker to show them."""
+        return self._active and bool(self._accelerator.trackers)
+
+    def show(self, pictures: list[Picture], step: int) -> None:
+        """Give pictures to the trackers."""
+        show_pictures(self._accelerator, "prediction, truth, uncertainty", pictures, step)
 
     def validated(self, step: int, scores: Mapping[str, float]) -> None:
         """Tell the scores of a validation."""

@@ -7,11 +7,12 @@ from typing import Any
 
 from torch import Tensor
 from uamp_model.errors import CheckpointError
+from uamp_model.layers_file import weights_digest
 
 from uamp_train.checkpoint import LAST, TrainingState, load_state
 from uamp_train.config import TrainConfig
 from uamp_train.errors import ConfigError
-from uamp_train.weights import digest, initial_module, learning, weights_of
+from uamp_train.weights import initial_module, split
 
 log = logging.getLogger(__name__)
 
@@ -45,26 +46,35 @@ def begin(config: TrainConfig, *, resume: bool, processes: int) -> tuple[dict[st
     checkpoint = config.run_dir / LAST
     if checkpoint.exists() and not resume:
         raise ConfigError(f"{config.run_dir} already holds a run: give --resume, or another experiment_name.")
-    state = None
     if resume:
         state = load_state(checkpoint)
         _check_same_run(state, config, processes)
-        if not state.frozen:
-            return {}, state
-    module = initial_module(config)
-    everything, learnt = weights_of(module), learning(module)
-    frozen = {name: value for name, value in everything.items() if name not in set(learnt)}
-    frozen_digest = digest(frozen) if frozen else ""
-    if state is None:
-        weights = {name: everything[name].detach().clone() for name in learnt}
-        average = {name: value.clone() for name, value in weights.items()}
-        return frozen, TrainingState(step=0, model=weights, ema=average, frozen=frozen_digest, processes=processes)
-    if state.frozen != frozen_digest:
+        return frozen_weights(state, config), state
+    frozen, weights = split(initial_module(config))
+    return frozen, TrainingState(
+        step=0,
+        model=weights,
+        ema={name: value.clone() for name, value in weights.items()},
+        frozen=weights_digest(frozen) if frozen else "",
+        processes=processes,
+    )
+
+
+def frozen_weights(state: TrainingState, config: TrainConfig) -> dict[str, Tensor]:
+    """The weights that a run does not store, read again from where it began.
+
+    Raises:
+        CheckpointError: if they are not there any more, or others than then.
+    """
+    if not state.frozen:
+        return {}
+    frozen, _ = split(initial_module(config))
+    if weights_digest(frozen) != state.frozen:
         raise CheckpointError(
-            f"{checkpoint} was trained on other frozen weights of {config.model_name} than those found now: "
-            "set sam2_checkpoint to the file that the run began with."
+            f"The run in {config.run_dir} was trained on other frozen weights of {config.model_name} than those found "
+            "now: set sam2_checkpoint to the file that it began with."
         )
-    return frozen, state
+    return frozen
 
 
 def _check_same_run(state: TrainingState, config: TrainConfig, processes: int) -> None:

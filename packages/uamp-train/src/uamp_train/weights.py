@@ -3,13 +3,13 @@
 In files and states the weights of SAM 2 have their official names, those of the UAMP layers begin with `layers.`.
 """
 
-import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 from uamp_model.catalog import find_model
 from uamp_model.checkpoint import find_checkpoint, load_into, load_state_dict
+from uamp_model.layers_file import load_layers
 from uamp_model.sam2 import build_model
 from uamp_model.unroll import initialise_local_memory
 
@@ -18,6 +18,7 @@ from uamp_train.errors import ConfigError
 from uamp_train.objective import TrainingModule
 
 _SAM2 = "model."
+LAYERS = "layers."
 
 
 def initial_module(config: TrainConfig) -> TrainingModule:
@@ -36,6 +37,11 @@ def initial_module(config: TrainConfig) -> TrainingModule:
     else:
         path = find_checkpoint(find_model(config.model_name), config.sam2_checkpoint)
         load_into(module.model, load_state_dict(path), source=str(path))
+    if config.uamp_checkpoint is not None:
+        if module.layers is None:
+            raise ConfigError("uamp_checkpoint needs a frozen SAM 2: set freeze_sam2_backbone to true or leave it out.")
+        layers = load_layers(config.uamp_checkpoint, module.model, base_model=config.model_name)
+        load_into(module.layers, layers.state_dict(), source=str(config.uamp_checkpoint))
     return module
 
 
@@ -81,18 +87,16 @@ def load_weights(module: nn.Module, weights: Mapping[str, Tensor]) -> None:
 
 
 def learning(module: nn.Module) -> list[str]:
-    """Names in files of what a run changes and therefore stores: all weights if nothing is frozen."""
-    parameters = list(module.named_parameters())
-    if all(parameter.requires_grad for _, parameter in parameters):
-        return list(weights_of(module))
-    return [file_name(name) for name, parameter in parameters if parameter.requires_grad]
+    """Names in files of what a run stores: all weights if nothing is frozen, else what learns and the UAMP layers."""
+    learnt = {file_name(name) for name, parameter in module.named_parameters() if parameter.requires_grad}
+    names = list(weights_of(module))
+    if len(learnt) == len(list(module.parameters())):
+        return names
+    return [name for name in names if name in learnt or name.startswith(LAYERS)]
 
 
-def digest(weights: Mapping[str, Tensor], names: Iterable[str] | None = None) -> str:
-    """SHA-256 over names, shapes and values: the same for the same weights, wherever they were read from."""
-    total = hashlib.sha256()
-    for name in sorted(weights if names is None else names):
-        value = weights[name].detach().cpu().contiguous()
-        total.update(f"{name} {tuple(value.shape)} {value.dtype}\n".encode())
-        total.update(value.flatten().view(torch.uint8).numpy().tobytes())
-    return total.hexdigest()
+def split(module: TrainingModule) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """All weights by their names in files: those that stay as they are, and those that a run stores."""
+    everything, stored = weights_of(module), learning(module)
+    frozen = {name: value for name, value in everything.items() if name not in set(stored)}
+    return frozen, {name: everything[name].detach().clone() for name in stored}
