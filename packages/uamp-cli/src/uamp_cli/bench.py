@@ -77,6 +77,73 @@ def metrics(
     out.print(f"All give the same J and F, to {AGREEMENT:g}.", highlight=False, soft_wrap=True)
 
 
+@app.command()
+def tracker(
+    model: Annotated[str, typer.Option("--model", "--sam2-model-type", help="A model of `uamp models list`.")] = "nano",
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(
+            "--checkpoint",
+            "--sam2-checkpoint",
+            metavar="PT",
+            help="Weights of the model; without it those that are at hand, else random ones.",
+        ),
+    ] = None,
+    objects: Annotated[str, typer.Option(metavar="N,N...", help="Numbers of objects to compare.")] = "1,4,16",
+    frames: Annotated[int, typer.Option(min=1, metavar="N", help="Frames to time for each number of objects.")] = 20,
+    memory_frames: Annotated[
+        str,
+        typer.Option(
+            metavar="N,N...",
+            help="Lengths of videos whose memory is measured, each in a process of its own; 0 for none. "
+            "The sam2 package's predictor holds all frames: 1600 at 1024×1024 take 20 GB.",
+        ),
+    ] = "40,80",
+    precision: Annotated[str, typer.Option(metavar="auto|fp32|bf16", help="What to compute in.")] = "auto",
+    device: Annotated[str, typer.Option(metavar="auto|cpu|cuda|mps", help="Where to compute.")] = "auto",
+    memory_budget: Annotated[
+        float, typer.Option(min=0.05, max=1.0, metavar="SHARE", help="Share of the memory that ours reads.")
+    ] = 1.0,
+    compile: Annotated[  # noqa: A002 - the option's name
+        bool, typer.Option("--compile", help="Compile ours with torch.compile.")
+    ] = False,
+    threads: Annotated[int | None, typer.Option(min=1, metavar="N", help="CPU threads; by default torch's.")] = None,
+    video: Annotated[
+        Path | None,
+        typer.Option("--video", "--input", metavar="FILE|DIR", help="Frames to track; without it a clip is generated."),
+    ] = None,
+    size: Annotated[str, typer.Option(metavar="WxH", help="Size of the generated clip.")] = "854x480",
+    json: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the numbers here too.")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE.svg", help="Draw frames per second and memory here.")
+    ] = None,
+) -> None:
+    """Time the tracker beside the sam2 package's own video predictor, on the same weights, frames and prompts.
+
+    Both track in turns, frame by frame, and their masks are compared. On CUDA the package's compiled predictor takes
+    part too.
+    """
+    from uamp_cli.bench_tracker_command import TrackerOptions, run_tracker_bench
+
+    options = TrackerOptions(
+        model,
+        checkpoint,
+        objects,
+        frames,
+        memory_frames,
+        precision,
+        device,
+        memory_budget,
+        compile,
+        threads,
+        video,
+        size,
+        json,
+        plot,
+    )
+    run_tracker_bench(options)
+
+
 def _speeds(measured: "list[Measurement]", names: list[str]) -> "Table":
     """Milliseconds for a frame with all its objects, and how many times ours that is."""
     from rich.table import Table

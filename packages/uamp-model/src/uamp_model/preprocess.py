@@ -8,6 +8,7 @@ from PIL import Image
 from torch import Tensor
 
 from uamp_model.errors import InputError
+from uamp_model.stages import RESIZE, stage
 from uamp_model.types import BOX_CORNER_0, Prompt
 
 MEAN = (0.485, 0.456, 0.406)
@@ -31,6 +32,7 @@ def check_frame(frame: npt.NDArray[np.uint8]) -> None:
         raise InputError("A frame has no pixels.")
 
 
+@stage(RESIZE)
 def prepare_frame(frame: npt.NDArray[np.uint8], size: int) -> Tensor:
     """Resize an H×W×3 uint8 RGB frame to the square input: 1×3×S×S, normalised, on the CPU."""
     if frame.shape[:2] != (size, size):

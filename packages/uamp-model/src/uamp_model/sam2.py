@@ -19,6 +19,7 @@ from sam2.modeling.sam2_utils import get_1d_sine_pe
 from torch import Tensor
 
 from uamp_model.catalog import find_model
+from uamp_model.stages import ATTEND, DECODE, ENCODE, MEMORY, stage
 
 Sam2 = SAM2Base
 """The network: a `torch.nn.Module` that holds SAM 2's weights under their official names."""
@@ -133,6 +134,7 @@ def model_config(name: str, *, image_size: int | None = None) -> DictConfig:
     return config
 
 
+@stage(ENCODE)
 def encode_image(model: Sam2, images: Tensor) -> ImageFeatures:
     """Encode images, B×3×S×S normalised floats."""
     out = model.forward_image(images)
@@ -145,6 +147,7 @@ def without_memory(model: Sam2, features: ImageFeatures) -> Tensor:
     return features.stride16 + model.no_mem_embed.view(1, -1, 1, 1)
 
 
+@stage(ATTEND)
 def attend_memory(model: Sam2, features: ImageFeatures, memory: MemoryTokens) -> Tensor:
     """Stride-16 features (N×C×h×w) that have seen the objects' memories."""
     shape = features.stride16.shape
@@ -233,6 +236,7 @@ def _pointer_tokens(model: Sam2, memory: MemoryTokens) -> tuple[Tensor, Tensor]:
     return tokens, position.permute(1, 0, 2).repeat_interleave(split, dim=0)
 
 
+@stage(DECODE)
 def decode_masks(
     model: Sam2,
     conditioned: Tensor,
@@ -282,6 +286,7 @@ def mix_absence(model: Sam2, pointer: Tensor, present: Tensor) -> Tensor:
     return kept + (1 - present) * model.no_obj_ptr
 
 
+@stage(MEMORY)
 def encode_memory(model: Sam2, features: ImageFeatures, logits: Tensor, present: Tensor, *, prompted: bool) -> Tensor:
     """Encode a frame and its masks into memory features, N×D×h×w.
 

@@ -1,0 +1,148 @@
+"""The work of `uamp bench tracker`: check what was asked for, measure, and say what came out."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, get_args
+
+from uamp_model.catalog import find_model
+from uamp_model.errors import InputError
+
+from uamp_cli.outputs import check_outputs
+from uamp_cli.progress import frame_progress
+from uamp_cli.sizes import parse_size
+from uamp_cli.terminal import err_console, out_console
+
+if TYPE_CHECKING:
+    from uamp_cli.bench_tracker import MemoryCurve, SpeedMeasurement, TrackerBench
+
+_WARM_UP = 8
+"""Tracked frames before the clock runs: by then, memory has its full size."""
+_MOST_OBJECTS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class TrackerOptions:
+    """Everything the command was asked for; see `uamp bench tracker --help`."""
+
+    model: str
+    checkpoint: Path | None
+    objects: str
+    frames: int
+    memory_frames: str
+    precision: str
+    device: str
+    memory_budget: float
+    compile: bool
+    threads: int | None
+    video: Path | None
+    size: str
+    json: Path | None
+    plot: Path | None
+
+
+def run_tracker_bench(options: TrackerOptions) -> None:
+    """Measure and print.
+
+    Raises:
+        InputError: if something cannot be done as it was asked for.
+    """
+    find_model(options.model)
+    objects = parse_counts(options.objects, "--objects", least=1)
+    lengths = tuple(n for n in parse_counts(options.memory_frames, "--memory-frames", least=0) if n > 0)
+    if max(objects) > _MOST_OBJECTS:
+        raise InputError(f"--objects {options.objects} is too many: {_MOST_OBJECTS} at most.")
+    if options.plot is not None and options.plot.suffix.lower() != ".svg":
+        raise InputError(f"--plot {options.plot} must end in .svg: that is how it is written.")
+    if options.video is not None and not options.video.exists():
+        raise InputError(f"--video {options.video} does not exist: check the path.")
+    check_outputs({"--json": options.json, "--plot": options.plot}, {"--video": options.video})
+    height, width = parse_size(options.size)
+    import torch  # takes seconds: whatever is wrong with the options is found before
+    from uamp_model.devices import Precision
+
+    from uamp_cli.bench_tracker import TrackerBench
+
+    precision = next((p for p in get_args(Precision) if p == options.precision), None)
+    if precision is None:
+        raise InputError(f"Unknown precision {options.precision!r}: choose {', '.join(get_args(Precision))}.")
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
+    bench = TrackerBench(
+        model=options.model,
+        checkpoint=options.checkpoint,
+        objects=objects,
+        frames=options.frames,
+        warm_up=_WARM_UP,
+        memory_frames=lengths,
+        precision=precision,
+        device=options.device,
+        memory_budget=options.memory_budget,
+        compile=options.compile,
+        video=options.video,
+        size=(height, width),
+        threads=options.threads,
+    )
+    _measure_and_print(bench, options)
+
+
+def _measure_and_print(bench: "TrackerBench", options: TrackerOptions) -> None:
+    from uamp_eval.results_files import write_json
+
+    from uamp_cli.bench_tracker import make_tracker, weights_of
+    from uamp_cli.bench_tracker_report import as_json, memory_table, save_plot, speed_table, stage_table
+
+    weights, source = weights_of(bench)
+    tracker = make_tracker(bench, weights)
+    measured, curves = _measure(bench, weights)
+    out = out_console()
+    out.print(speed_table(measured), highlight=False)
+    out.print(stage_table(measured), highlight=False)
+    if curves:
+        out.print(memory_table(curves), highlight=False)
+    setting = _setting(tracker.device.type, str(tracker.dtype).removeprefix("torch."))
+    frames = f"median of {bench.frames} frames after {1 + bench.warm_up}, all contenders in turns frame by frame"
+    out.print(f"{tracker.name} ({source}), {', '.join(setting.values())}; {frames}.", highlight=False, soft_wrap=True)
+    if tracker.device.type != "cuda":
+        sentence = "There is no CUDA device in use: the compiled predictor of the sam2 package is left out."
+        out.print(sentence, highlight=False, soft_wrap=True)
+    if options.json is not None:
+        described = {"model": tracker.name, "weights": source, **setting}
+        write_json(options.json, as_json(bench, described, measured, curves))
+    if options.plot is not None:
+        save_plot(options.plot, measured, curves)
+
+
+def _measure(bench: "TrackerBench", weights: dict) -> "tuple[list[SpeedMeasurement], list[MemoryCurve]]":  # type: ignore[type-arg]
+    from uamp_cli.bench_tracker import OURS, THEIRS, measure_memory, measure_speed
+
+    measured, curves = [], []
+    with frame_progress(err_console()) as progress:
+        for count in bench.objects:
+            progress.begin(f"Tracking {count} object{'s' if count > 1 else ''}", 1 + bench.warm_up + bench.frames)
+            measured.append(measure_speed(bench, weights, count, progress.advance))
+        if bench.memory_frames:
+            progress.begin("Measuring memory", 2 * len(bench.memory_frames), "videos")
+        for length in bench.memory_frames:
+            for contender in (OURS, THEIRS):
+                curves.append(measure_memory(bench, contender, length, min(bench.objects)))
+                progress.advance()
+    return measured, curves
+
+
+def _setting(device: str, dtype: str) -> dict[str, str]:
+    import torch
+
+    name = torch.cuda.get_device_name() if device == "cuda" else f"{device} with {torch.get_num_threads()} threads"
+    return {"device": name, "precision": dtype, "torch": f"torch {torch.__version__}"}
+
+
+def parse_counts(text: str, option: str, *, least: int) -> tuple[int, ...]:
+    """Numbers of "1,4,16".
+
+    Raises:
+        InputError: if it is no such text, or a number is below `least`.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() and int(part) >= least for part in parts):
+        raise InputError(f"{option} {text} must be numbers from {least} on, separated by commas, like 1,4,16.")
+    return tuple(dict.fromkeys(int(part) for part in parts))
