@@ -53,11 +53,6 @@ class Augmentation:
     colour: float = 0.8
     grey: float = 0.05
 
-    @property
-    def changes_pixels(self) -> bool:
-        """Whether a frame may look different each time."""
-        return any((self.flip, self.crop, self.affine, self.colour, self.grey))
-
 
 NO_AUGMENTATION = Augmentation(flip=0, crop=0, affine=0, colour=0, grey=0)
 

@@ -181,6 +181,10 @@ class ClipPool:
     def __len__(self) -> int:
         return len(self._frames)
 
+    def stored(self, index: int) -> PoolClip:
+        """Pool clip ``index`` as it was rendered, whole; its arrays are read from the file as they are used."""
+        return PoolClip(self._frames[index], self._masks[index])
+
     def clip(self, index: int, rng: np.random.Generator, num_frames: int, size: int, max_stride: int = 4) -> PoolClip:
         """Cut a training clip out of pool clip ``index`` and augment it the same way on all its frames.
 

@@ -26,7 +26,7 @@ _LEAVING_SHARE, _LEAVING_TRIES = 0.25, 3
 """How often a clip is looked for in which an object leaves the picture, and how long."""
 
 
-class ClipSequence(Protocol):
+class MaskedSequence(Protocol):
     """What is needed of a video with masks; those of the data sets here satisfy it."""
 
     @property
@@ -51,12 +51,12 @@ class SequenceClip:
     Attributes:
         frames: T×S×S×3 uint8, RGB.
         masks: T×S×S uint8 object ids: 0 background, 255 void.
-        keys: `sequence/frame number` of each frame where its pixels are always the same, else none.
+        name: The sequence and the numbers of its frames, for messages.
     """
 
     frames: Array
     masks: Array
-    keys: tuple[str, ...] = ()
+    name: str = ""
 
 
 class ClipSource(Protocol):
@@ -89,7 +89,7 @@ class TrainingClips:
 
     def __init__(
         self,
-        sequences: Sequence[ClipSequence],
+        sequences: Sequence[MaskedSequence],
         augmentation: Augmentation | None = None,
         *,
         max_bad_samples: int = 10,
@@ -155,7 +155,7 @@ class TrainingClips:
                 index = int(rng.integers(len(self)))
 
     def _cut(
-        self, sequence: ClipSequence, rng: np.random.Generator, num_frames: int, size: int, max_stride: int
+        self, sequence: MaskedSequence, rng: np.random.Generator, num_frames: int, size: int, max_stride: int
     ) -> SequenceClip:
         reader = _Reader(sequence, self._cache, max(_LARGEST_SIDE, size))
         numbers = _draw_frames(reader, rng, num_frames, max_stride)
@@ -163,10 +163,9 @@ class TrainingClips:
         if frames.shape[:3] != masks.shape:
             raise DataError(f"The masks of {sequence.name} are not of the size of its frames: mend it or leave it out.")
         frames, masks = augment(frames, masks, self._augmentation, rng, size)
-        fixed = not self._augmentation.changes_pixels
-        return SequenceClip(frames, masks, tuple(f"{sequence.name}/{number}" for number in numbers) if fixed else ())
+        return SequenceClip(frames, masks, f"{sequence.name} frames {' '.join(map(str, numbers))}")
 
-    def _count_bad(self, sequence: ClipSequence, error: DataError) -> None:
+    def _count_bad(self, sequence: MaskedSequence, error: DataError) -> None:
         with self._lock:
             self._bad += 1
             bad = self._bad
@@ -224,7 +223,7 @@ class MixedClips:
 class _Reader:
     """The pictures of one sequence, by way of the cache, none with a shorter side above `side`."""
 
-    def __init__(self, sequence: ClipSequence, cache: PictureCache, side: int) -> None:
+    def __init__(self, sequence: MaskedSequence, cache: PictureCache, side: int) -> None:
         self.sequence, self._cache, self._side = sequence, cache, side
 
     def image(self, frame: int) -> Array:
@@ -254,7 +253,7 @@ class _Reader:
         return np.asarray(cv2.resize(picture, size, interpolation=smooth), np.uint8)
 
 
-def _stack(sequence: ClipSequence, pictures: list[Array]) -> Array:
+def _stack(sequence: MaskedSequence, pictures: list[Array]) -> Array:
     if len({picture.shape for picture in pictures}) > 1:
         raise DataError(f"The pictures of {sequence.name} are of several sizes: mend it or leave it out.")
     return np.stack(pictures)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from uamp_data.davis import DavisDataset, split_lists
@@ -23,6 +24,8 @@ from uamp_data.youtube_vos import YoutubeVosDataset
 
 _DAVIS_YEARS = {"davis2016": 2016, "davis2017": 2017}
 _NAMES = ("davis", *_DAVIS_YEARS, "youtube_vos", "folders")
+_LEAST_ANNOTATED = 3
+"""Scores leave out the first annotated frame and the last."""
 _HELD_OUT_OF = 10
 """One sequence of so many is held out where nobody says which."""
 
@@ -88,6 +91,22 @@ def hold_out(
             choose(names, wanted, "the training data")
     kept = [[s for s in part if s.name not in held_out and (not train or s.name in train)] for part in sets]
     return kept, [sequence for part in sets for sequence in part if sequence.name in held_out]
+
+
+def first_frames(sequence: DiskSequence, count: int) -> DiskSequence:
+    """The beginning of a sequence: its first `count` frames, or as many more as hold three masks.
+
+    Objects that enter later are left out.
+    """
+    count = max(count, sequence.annotated[:_LEAST_ANNOTATED][-1] + 1)
+    objects = {key: tuple(n for n in frames if n < count) for key, frames in sequence.object_frames.items()}
+    return replace(
+        sequence,
+        frame_paths=sequence.frame_paths[:count],
+        annotation_paths={n: path for n, path in sequence.annotation_paths.items() if n < count},
+        listed=tuple(n for n in sequence.listed if n < count),
+        object_frames={key: frames for key, frames in objects.items() if frames},
+    )
 
 
 def a_tenth(names: Iterable[str]) -> tuple[str, ...]:

@@ -88,7 +88,8 @@ class PoolSettings(_Strict):
 class Augment(_Strict):
     """How often a clip of a data set on disk is changed in each way, alike on all its frames; 0 is never.
 
-    In YAML, `augment: false` switches all of them off. Generated clips bring their own changes, unless all are off.
+    In YAML, `augment: false` switches all of them off. Generated clips have changes of their own instead, unless crop,
+    affine, colour and grey are all 0.
     """
 
     flip: float = Field(0.5, ge=0, le=1, description="left and right exchanged")
@@ -98,9 +99,12 @@ class Augment(_Strict):
     grey: float = Field(0.05, ge=0, le=1, description="without colour")
 
     @property
-    def changes_pixels(self) -> bool:
-        """Whether a frame may look different each time it is drawn."""
-        return any((self.flip, self.crop, self.affine, self.colour, self.grey))
+    def is_endless(self) -> bool:
+        """Whether a frame may look different each time it is drawn; a flip gives it but one other look."""
+        return any((self.crop, self.affine, self.colour, self.grey))
+
+
+NO_AUGMENT = Augment(flip=0, crop=0, affine=0, colour=0, grey=0)
 
 
 class DataPart(_Strict):
@@ -148,6 +152,9 @@ class TrainConfig(_Strict):
         None, description="validate on this data set instead; its split is `val`, and nothing is held out"
     )
     val_frames: int = Field(0, ge=0, description="frames of a validation sequence that are tracked; 0: all")
+    val_image_size: int = Field(
+        0, ge=0, multiple_of=32, description="input side S in validation; 0: the model's own, as in use"
+    )
     max_bad_samples: int = Field(
         10, ge=0, description="unreadable clips that are named and replaced before it is an error"
     )
@@ -199,7 +206,7 @@ class TrainConfig(_Strict):
     def _switch(cls, value: object) -> object:
         """`augment: false` is none of it, `true` the defaults."""
         if isinstance(value, bool):
-            return Augment() if value else Augment(flip=0, crop=0, affine=0, colour=0, grey=0)
+            return Augment() if value else NO_AUGMENT
         return value
 
     @field_validator("mix", mode="before")
@@ -228,8 +235,8 @@ class TrainConfig(_Strict):
 
     @property
     def encoder_is_frozen(self) -> bool:
-        """Whether the image encoder stays as it is."""
-        return self.freeze_sam2_backbone or self.freeze_sam2_image_encoder
+        """Whether image features stay the same; SAM 2 makes a part of them in its mask decoder."""
+        return self.freeze_sam2_backbone or (self.freeze_sam2_image_encoder and self.freeze_sam2_mask_decoder)
 
     @property
     def model_name(self) -> str:
@@ -287,11 +294,11 @@ def _contradictions(config: TrainConfig) -> Iterator[tuple[str, str]]:
     if both and config.val_dataset_root is None:
         yield "val_sequences", f"{both[0]} is in train_sequences too, so that nothing would be held out"
     if config.cache_features and not config.encoder_is_frozen:
+        yield "cache_features", "features of weights that learn change with them, so set freeze_sam2_backbone to true"
+    if config.cache_features and config.augment.is_endless:
         yield (
             "cache_features",
-            "features of an image encoder that learns change, so set freeze_sam2_image_encoder to true",
+            "features of frames that look different each time cannot be kept, so set augment to false",
         )
-    if config.cache_features and config.augment.changes_pixels:
-        yield "cache_features", "features of frames that change each time cannot be kept, so set augment to false"
     if config.sam2_model_type and config.model not in ("nano", config.sam2_model_type):
         yield "model", f"sam2_model_type says {config.sam2_model_type}, so leave one of the two out"
