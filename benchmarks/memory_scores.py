@@ -3,16 +3,20 @@
     uv run python benchmarks/memory_scores.py --davis DIR --split train --settings sam2 choose=0.25 select=0.3,pool=12
     uv run python benchmarks/memory_scores.py --clips 8 --frames 48 --settings sam2 samurai uamp
 
-A setting is a name (sam2, samurai, uamp) or numbers of `MemorySettings` over SAM 2's. All of them see the same image
-features. Differences to the first setting come with 95 % bootstrap intervals over objects. Search with --seed 8000000
-(the default) and the train split; report other seeds and val. It asserts nothing.
+    uv run python benchmarks/memory_scores.py --clips 8 --settings sam2 uamp-free uamp uamp@runs/mine/uamp.safetensors
+
+A setting is a name (sam2, samurai, uamp; uamp-free is uamp without learned layers), uamp@FILE with the layers of a
+file, or numbers of `MemorySettings` over SAM 2's. All of them see the same image features. Doubt is judged on the
+pixels within 16 of the edge of the predicted or the true mask. Differences to the first setting come with 95 %
+bootstrap intervals over objects. Search with --seed 8000000 (the default) and the train split; report other seeds and
+val. It asserts nothing.
 """
 
 import argparse
 import json
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +26,13 @@ from rich.progress import track
 from rich.table import Table
 from uamp_data.davis import DavisDataset
 from uamp_data.synthetic import FAMILIES, generate_clip
+from uamp_eval.calibration import ENTROPY, UNCERTAINTY, Calibration
+from uamp_eval.doubt import add_frame
 from uamp_eval.metrics import score_frame
 from uamp_eval.protocols import run_sequence
 from uamp_eval.sequences import VideoSequence
 from uamp_model import VideoTracker, load_tracker
+from uamp_model.layers_file import load_layers
 from uamp_model.presets import MEMORY_SETTINGS, MemorySettings, memory_settings
 
 SEARCH_SEED = 8_000_000
@@ -86,10 +93,21 @@ class ObjectScore:
         return (self.j + self.f) / 2
 
 
-def parse_setting(text: str, model: str) -> tuple[str, MemorySettings]:
+def make_tracker(base: VideoTracker, text: str) -> VideoTracker:
+    """A tracker of the base's network for a setting: see the top of this file."""
+    name, _, file = text.partition("@")
+    if file:
+        layers = load_layers(Path(file), base.model, base_model=base.name)
+        return VideoTracker(base.model, name=base.name, memory=name, dtype=base.dtype, layers=layers)
+    if text == "uamp-free":
+        return VideoTracker(base.model, name=base.name, memory="uamp", dtype=base.dtype)
+    return base.with_memory(text, parse_setting(text, base.name))
+
+
+def parse_setting(text: str, model: str) -> MemorySettings:
     """A name, or numbers over SAM 2's: "choose=0.25,settled=5"."""
     if text in MEMORY_SETTINGS:
-        return text, memory_settings(text, model)
+        return memory_settings(text, model)
     plain = MemorySettings()
     kinds = {field.name: type(getattr(plain, field.name)) for field in fields(MemorySettings)}
     values: dict[str, object] = {}
@@ -98,7 +116,7 @@ def parse_setting(text: str, model: str) -> tuple[str, MemorySettings]:
         if key not in kinds:
             raise SystemExit(f"{part!r}: use a memory setting's name or numbers of {', '.join(kinds)}")
         values[key] = value == "1" if kinds[key] is bool else kinds[key](value)
-    return text, replace(plain, **values)  # type: ignore[arg-type]
+    return replace(plain, **values)  # type: ignore[arg-type]
 
 
 def generated(clips: int, frames: int, seed: int, families: Sequence[str]) -> Iterator[tuple[str, VideoSequence]]:
@@ -109,8 +127,30 @@ def generated(clips: int, frames: int, seed: int, families: Sequence[str]) -> It
             yield family, GeneratedSequence(clip.name, clip.frames, clip.masks)
 
 
-def score(trackers: Mapping[str, VideoTracker], group: str, sequence: VideoSequence) -> list[ObjectScore]:
-    """Scores of all objects under all settings."""
+@dataclass
+class Doubts:
+    """What is known beside J and F: calibration of the doubt, and how long frames took with each setting alone."""
+
+    calibrations: dict[tuple[str, str], Calibration] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    frames: int = 0
+
+    def row(self, group: str, setting: str) -> list[str]:
+        """AUROC and ECE of the uncertainty, and AUROC of the mask's own entropy."""
+        groups = STORIES if group == "all generated" else (group,)
+        together = Calibration()
+        for one in groups:
+            if (one, setting) in self.calibrations:
+                together.include(self.calibrations[one, setting])
+        figures = together.figures()
+        shown = (figures[UNCERTAINTY]["AUROC"], figures[UNCERTAINTY]["ECE"], figures[ENTROPY]["AUROC"])
+        return ["" if value is None else f"{value:.3f}" for value in shown]
+
+
+def score(
+    trackers: Mapping[str, VideoTracker], group: str, sequence: VideoSequence, doubts: Doubts | None = None
+) -> list[ObjectScore]:
+    """Scores of all objects under all settings; doubts are counted where they are asked for."""
     ids = sorted(i for start in sequence.prompts.values() for i in start)
     sums = {name: np.zeros((2, len(ids))) for name in trackers}
     last = len(sequence.frame_names) - 1
@@ -118,6 +158,12 @@ def score(trackers: Mapping[str, VideoTracker], group: str, sequence: VideoSeque
         if not 0 < frame.number < last:
             continue
         truth = sequence.annotation(frame.number)
+        if doubts:
+            doubts.frames += 1
+            for name, result in frame.results.items():
+                calibration = doubts.calibrations.setdefault((group, name), Calibration())
+                add_frame(calibration, result, truth, ids, truth == 255)
+                doubts.seconds[name] = doubts.seconds.get(name, 0.0) + frame.seconds[name]
         for name, labels in frame.labels.items():
             sums[name] += np.stack(score_frame(labels, np.where(truth == 255, 0, truth).astype(np.uint8), ids))
     scores = []
@@ -136,7 +182,9 @@ def interval(values: npt.NDArray[np.float64]) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def show(console: Console, scores: Sequence[ObjectScore], settings: Sequence[str]) -> dict[str, dict[str, object]]:
+def show(
+    console: Console, scores: Sequence[ObjectScore], settings: Sequence[str], doubts: Doubts | None = None
+) -> dict[str, dict[str, object]]:
     """Print a row for each setting and group; return the same as JSON."""
     report: dict[str, dict[str, object]] = {}
     groups = list(dict.fromkeys(s.group for s in scores))
@@ -144,14 +192,16 @@ def show(console: Console, scores: Sequence[ObjectScore], settings: Sequence[str
         chosen = [s for s in scores if s.group == group or (group == "all generated" and s.group in STORIES)]
         by_setting = {name: [s for s in chosen if s.setting == name] for name in settings}
         base = np.array([s.jf for s in by_setting[settings[0]]])
-        table = Table("setting", "J", "F", "J&F", f"J&F - {settings[0]}", "95 %", title=f"{group}, {len(base)} objects")
+        columns = ("setting", "J", "F", "J&F", f"J&F - {settings[0]}", "95 %")
+        more = ("AUROC", "ECE", "AUROC of entropy") if doubts else ()
+        table = Table(*columns, *more, title=f"{group}, {len(base)} objects")
         for name, own in by_setting.items():
             gain = 100 * (np.array([s.jf for s in own]) - base)
             low, high = interval(gain)
             j, f, jf = (100 * float(np.mean([getattr(s, k) for s in own])) for k in ("j", "f", "jf"))
-            table.add_row(
-                name, f"{j:.1f}", f"{f:.1f}", f"{jf:.1f}", f"{gain.mean():+.2f}", f"{low:+.2f} to {high:+.2f}"
-            )
+            doubt = doubts.row(group, name) if doubts else []
+            span = f"{low:+.2f} to {high:+.2f}"
+            table.add_row(name, f"{j:.1f}", f"{f:.1f}", f"{jf:.1f}", f"{gain.mean():+.2f}", span, *doubt)
             report.setdefault(group, {})[name] = {
                 "J": j,
                 "F": f,
@@ -159,18 +209,22 @@ def show(console: Console, scores: Sequence[ObjectScore], settings: Sequence[str
                 "gain": gain.mean(),
                 "low": low,
                 "high": high,
+                "doubt": doubt,
             }
         console.print(table)
     return report
 
 
 def measure(
-    trackers: Mapping[str, VideoTracker], sequences: Iterable[tuple[str, VideoSequence]], total: int
+    trackers: Mapping[str, VideoTracker],
+    sequences: Iterable[tuple[str, VideoSequence]],
+    total: int,
+    doubts: Doubts | None = None,
 ) -> list[ObjectScore]:
     """Scores of all sequences, with a progress bar."""
     scores: list[ObjectScore] = []
     for group, sequence in track(sequences, description="sequences", total=total):
-        scores += score(trackers, group, sequence)
+        scores += score(trackers, group, sequence, doubts)
     return scores
 
 
@@ -187,23 +241,26 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=48)
     parser.add_argument("--families", nargs="+", default=list(STORIES))
     parser.add_argument("--seed", type=int, default=SEARCH_SEED)
+    parser.add_argument("--doubt", action="store_true", help="judge the uncertainty too")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
 
     base = load_tracker(options.model, checkpoint=options.checkpoint)
-    chosen = dict(parse_setting(text, base.name) for text in options.settings)
-    trackers = {name: base.with_memory(name, settings) for name, settings in chosen.items()}
+    trackers = {text: make_tracker(base, text) for text in options.settings}
+    doubts = Doubts() if options.doubt else None
     began = time.perf_counter()
     scores: list[ObjectScore] = []
     if options.davis:
         real = DavisDataset(options.davis, year=2016, split=options.split)
         videos = [real[i] for i in range(options.first, len(real), options.every)]
-        scores += measure(trackers, ((f"DAVIS-2016 {options.split}", v) for v in videos), len(videos))
+        scores += measure(trackers, ((f"DAVIS-2016 {options.split}", v) for v in videos), len(videos), doubts)
     if options.clips:
         clips = generated(options.clips, options.frames, options.seed, options.families)
-        scores += measure(trackers, clips, options.clips * len(options.families))
+        scores += measure(trackers, clips, options.clips * len(options.families), doubts)
     console = Console(width=140)
-    report = show(console, scores, list(trackers))
+    report = show(console, scores, list(trackers), doubts)
+    for name, seconds in (doubts.seconds if doubts else {}).items():
+        console.print(f"{name}: {doubts.frames / seconds if doubts else 0:.1f} frames/s, the image encoder included")
     console.print(f"{base.name} on {base.device}, {time.perf_counter() - began:.0f} s")
     if options.json:
         options.json.write_text(json.dumps(report, indent=1))
