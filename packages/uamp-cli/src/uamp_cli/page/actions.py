@@ -1,0 +1,302 @@
+"""What people can do on the page. Each action changes the state of one tab or raises one sentence; no Gradio here."""
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from uamp_model.errors import InputError
+
+from uamp_cli.page.clips import Clip, generated_clip, open_clip
+from uamp_cli.page.export import About, Export, write_exports
+from uamp_cli.page.jobs import Job
+from uamp_cli.page.marks import Drawing, next_object, pack_mask
+from uamp_cli.page.results import Found
+from uamp_cli.page.state import PageState, Tool
+from uamp_cli.page.tracking import Trackers
+
+MOST_OBJECTS_PROPOSED = 3
+
+
+def open_generated(state: PageState) -> None:
+    """Show the generated clip."""
+    _show(state, generated_clip(), "This is a generated clip. Click on one of the moving things to follow it.")
+
+
+def open_upload(state: PageState, upload: Path) -> None:
+    """Show a video that the browser has sent; the page keeps a name for it of its own.
+
+    Raises:
+        DataError: if it cannot be read.
+    """
+    _refuse_while_busy(state)
+    kept = state.folder / "videos" / upload.name
+    kept.parent.mkdir(exist_ok=True)
+    kept.unlink(missing_ok=True)
+    try:
+        os.link(upload, kept)
+    except OSError:
+        shutil.copyfile(upload, kept)
+    try:
+        open_named(state, str(kept))
+    except Exception:
+        kept.unlink(missing_ok=True)
+        raise
+
+
+def open_named(state: PageState, name: str) -> None:
+    """Show a video file, a folder of frames or a pattern.
+
+    Raises:
+        DataError: if it cannot be read.
+    """
+    _refuse_while_busy(state)
+    clip = open_clip(name)
+    _show(state, clip, "Go to a frame where the object is in plain view and click on it.")
+
+
+def go_to(state: PageState, frame: int) -> None:
+    """Look at another frame, the nearest there is."""
+    clip = _clip(state)
+    state.frame = min(max(frame, 0), clip.frame_count - 1)
+    state.say("")
+
+
+def choose_tool(state: PageState, tool: Tool) -> None:
+    """Say what the next click means."""
+    state.tool = tool
+    hints = {
+        Tool.ON: "Click on the object.",
+        Tool.BESIDE: "Click where the mask covers too much.",
+        Tool.BOX: "Click two opposite corners of a box around the object.",
+    }
+    state.say(hints[tool])
+
+
+def choose_object(state: PageState, object_id: int) -> None:
+    """Say which object the next click is about."""
+    if object_id not in state.object_ids:
+        raise InputError(f"There is no object {object_id}: choose one of the list.")
+    state.object_id = object_id
+
+
+def add_object(state: PageState) -> None:
+    """Begin another object; one that was not pointed at yet serves."""
+    _refuse_while_busy(state)
+    marked = state.drawing.first_frames()
+    free = [i for i in state.object_ids if i not in marked]
+    if not free:
+        free = [next_object(state.object_ids)]
+        state.object_ids.append(free[0])
+    state.object_id = free[0]
+    state.tool = Tool.ON if state.tool is Tool.BESIDE else state.tool
+    state.say(f"Click on object {free[0]}.")
+
+
+def remove_object(state: PageState) -> None:
+    """Forget the chosen object on all frames."""
+    _refuse_while_busy(state)
+    gone = state.object_id
+    first = state.drawing.first_frames().get(gone)
+    state.drawing.remove(gone)
+    state.object_ids = [i for i in state.object_ids if i != gone] or [1]
+    state.object_id = state.object_ids[-1]
+    if first is not None:
+        state.track.touch(0)
+        state.track.snapshots.clear()
+    if not state.drawing.frames():
+        state.track.reset()
+    state.say(f"Object {gone} is gone.")
+
+
+def click(state: PageState, x: float, y: float) -> None:
+    """Point at (x, y), in pixels of the video, with the chosen tool.
+
+    Raises:
+        InputError: if there is no video or the point is none of it.
+    """
+    clip = _clip(state)
+    _refuse_while_busy(state)
+    if not (0 <= x <= clip.width and 0 <= y <= clip.height):
+        raise InputError("That is outside the picture: click on it.")
+    marks = state.drawing.of(state.frame, state.object_id)
+    if marks.is_empty and marks.corner is None:
+        marks.tracked = _tracked_mask(state)
+    if state.tool is Tool.BOX:
+        marks.add_corner(x, y)
+        if marks.corner is not None:
+            state.say("Now click the opposite corner.")
+            return
+    elif state.tool is Tool.BESIDE and marks.box is None and marks.tracked is None and not marks.points:
+        raise InputError("Click on the object first, then beside it where the mask covers too much.")
+    else:
+        marks.add_point(x, y, int(state.tool is Tool.ON))
+    state.track.touch(state.frame)
+    state.say(_after_click(state))
+
+
+def undo(state: PageState) -> None:
+    """Take the last click on this frame back."""
+    _refuse_while_busy(state)
+    marks = state.drawing.of(state.frame, state.object_id)
+    if marks.is_empty and marks.corner is None:
+        raise InputError(f"There is no click for object {state.object_id} on this frame to take back.")
+    _touch_from(state)
+    marks.undo()
+    state.say("")
+
+
+def clear_marks(state: PageState) -> None:
+    """Forget what was pointed at for the chosen object on this frame."""
+    _refuse_while_busy(state)
+    _touch_from(state)
+    state.drawing.clear(state.frame, state.object_id)
+    state.say("")
+
+
+def propose(state: PageState, trackers: Trackers) -> None:
+    """Let the model point at what stands out on this frame.
+
+    Raises:
+        InputError: if nothing does.
+    """
+    clip = _clip(state)
+    _refuse_while_busy(state)
+    tracker = trackers.get(state.model, state.memory)
+    suggestions = tracker.suggest_prompts(clip.frame(state.frame).image, max_objects=MOST_OBJECTS_PROPOSED)
+    if not suggestions:
+        raise InputError("Nothing stands out on this frame: click on the object yourself.")
+    for suggestion in suggestions:
+        add_object(state)
+        marks = state.drawing.of(state.frame, state.object_id)
+        x0, y0, x1, y1 = suggestion.box
+        marks.box = (max(x0, 0), max(y0, 0), min(x1, clip.width), min(y1, clip.height))
+    state.track.touch(state.frame)
+    state.say("Remove what you do not want to follow, or press Track.")
+
+
+def choose_tracker(state: PageState, model: str, memory: str) -> None:
+    """Track with another model or memory setting: what was tracked with the one before is dropped."""
+    if (model, memory) == (state.model, state.memory):
+        return
+    _refuse_while_busy(state)
+    had_results = len(state.track.results) > 0
+    state.model, state.memory = model, memory
+    state.track.reset()
+    state.say("Press Track to track again with these settings." if had_results else "")
+
+
+def start_tracking(state: PageState, trackers: Trackers) -> None:
+    """Track in the background: from the first change on, or where it was cancelled.
+
+    Raises:
+        InputError: if there is nothing to track.
+    """
+    clip = _clip(state)
+    _refuse_while_busy(state)
+    if not state.drawing.frames():
+        raise InputError("There is nothing to track yet: click on an object first.")
+    model, memory, track, drawing = state.model, state.memory, state.track, state.drawing
+
+    def work(job: Job) -> None:
+        track.run(job, trackers.get(model, memory), clip, drawing)
+
+    _start(state, Job("Tracking", clip.frame_count), work)
+
+
+def start_export(state: PageState, trackers: Trackers, exports: Sequence[Export]) -> None:
+    """Write files for download in the background.
+
+    Raises:
+        InputError: if there is nothing to write.
+    """
+    clip = _clip(state)
+    _refuse_while_busy(state)
+    if not exports:
+        raise InputError("Choose what to download first.")
+    if len(state.track.results) == 0:
+        raise InputError("There is nothing to download yet: press Track first.")
+    folder = state.folder / "files"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    state.files = []
+    results = state.track.results
+    about = About(clip, state.model, state.memory, str(trackers.get(state.model, state.memory).device))
+
+    def work(job: Job) -> None:
+        state.files = write_exports(job, results, exports, folder, about)
+
+    _start(state, Job("Writing files", clip.frame_count), work)
+
+
+def cancel(state: PageState) -> None:
+    """End the work in the background after the frame it is at."""
+    if state.job is not None and state.is_busy:
+        state.job.cancel()
+
+
+def finish(state: PageState) -> None:
+    """Say what the work in the background has come to, once it is over."""
+    job = state.job
+    if job is None or not job.is_finished:
+        return
+    if job.error is not None:
+        state.say(job.error, is_error=True)
+    elif job.is_cancelled and job.what.startswith("Writing"):
+        state.say("Cancelled: no files were written.")
+    elif job.is_cancelled:
+        state.say(f"Cancelled with {len(state.track.results)} frames tracked: press Track to go on.")
+    elif state.files:
+        state.say("The files are ready to download." + (f" {job.note}" if job.note else ""))
+    else:
+        state.say(job.note or "Done. Go through the frames; click where a mask is wrong and press Track again.")
+
+
+def _show(state: PageState, clip: Clip, message: str) -> None:
+    _refuse_while_busy(state)
+    if state.clip is not None:
+        state.clip.close()
+    state.clip, state.frame, state.files, state.seen = clip, 0, [], None
+    state.object_ids, state.object_id, state.tool, state.drawing = [1], 1, Tool.ON, Drawing()
+    state.eye.forget()
+    state.track.reset()
+    state.say(message)
+
+
+def _start(state: PageState, job: Job, work: Callable[[Job], None]) -> None:
+    state.say("")
+    state.job, state.job_started = job, time.monotonic()
+    job.start(work)
+
+
+def _clip(state: PageState) -> Clip:
+    if state.clip is None:
+        raise InputError("There is no video yet: drop one or use the generated clip.")
+    return state.clip
+
+
+def _refuse_while_busy(state: PageState) -> None:
+    if state.is_busy:
+        raise InputError("There is work going on: wait for its end or cancel it first.")
+
+
+def _touch_from(state: PageState) -> None:
+    """The marks on this frame change: from here on nothing holds; if they were an object's first, not before either."""
+    first = state.drawing.first_frames().get(state.object_id)
+    state.track.touch(0 if first == state.frame and len(state.drawing.frames()) > 1 else state.frame)
+
+
+def _tracked_mask(state: PageState) -> bytes | None:
+    """The tracked mask that the first click on a frame corrects."""
+    found: Found | None = state.track.results.get(state.frame)
+    if found is None:
+        return None
+    mask = found.ids == state.object_id
+    return pack_mask(mask) if mask.any() else None
+
+
+def _after_click(state: PageState) -> str:
+    if len(state.track.results) > 0:
+        return "Press Track to track on from here."
+    return "Press Track, or click again where the mask is wrong."

@@ -1,0 +1,394 @@
+"""The page in Gradio: what stands where, and which action each button calls."""
+
+import html
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from uamp_model.catalog import MODELS
+from uamp_model.presets import MEMORY_SETTINGS
+
+from uamp_cli.models import weights_path
+from uamp_cli.page import actions
+from uamp_cli.page.export import Export
+from uamp_cli.page.jobs import sentence
+from uamp_cli.page.state import PageState, Tabs, Tool
+from uamp_cli.page.tracking import Trackers
+from uamp_cli.page.view import View, object_labels, shown_scale, view
+
+REFRESH = 0.7
+"""Seconds between looks at work that goes on."""
+
+# A reload keeps the tab's name and so its work; a tab that was opened anew, or is a copy, gets a name of its own.
+TAB_NAME = """() => {
+  const kind = performance.getEntriesByType('navigation')[0]?.type;
+  let name = sessionStorage.getItem('uamp-tab');
+  if (!name || kind !== 'reload') { name = crypto.randomUUID(); sessionStorage.setItem('uamp-tab', name); }
+  return name;
+}"""
+
+CSS = """
+.gradio-container { max-width: 1760px !important; }
+#uamp-head h1 { font-size: 1.3rem; margin: 0; }
+#uamp-head p { margin: 0; opacity: .75; }
+#uamp-picture img { cursor: crosshair; }
+.uamp-note { min-height: 2.6em; padding: .55em .8em; border-radius: 6px; background: var(--background-fill-secondary); }
+.uamp-note.error { background: #b42318; color: #fff; }
+.uamp-work { padding: .1em; }
+.uamp-work progress { width: 100%; height: .7em; accent-color: #0072b2; }
+.uamp-caption { font-variant-numeric: tabular-nums; opacity: .8; }
+#uamp-tools .wrap, #uamp-objects .wrap { gap: 6px; }
+footer { display: none !important; }
+"""
+
+_TOOLS = [("+ on the object", Tool.ON.value), ("− beside it", Tool.BESIDE.value), ("▢ box", Tool.BOX.value)]
+_DEFAULT_EXPORTS = [Export.OVERLAY.value, Export.MASKS.value]
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """The page's components that actions change."""
+
+    tab: gr.Textbox
+    upload: gr.File
+    generated: gr.Button
+    picture: gr.Image
+    doubt: gr.Image
+    caption: gr.HTML
+    slider: gr.Slider
+    back: gr.Button
+    on: gr.Button
+    note: gr.HTML
+    objects: gr.Radio
+    tools: gr.Radio
+    new: gr.Button
+    remove: gr.Button
+    undo: gr.Button
+    clear: gr.Button
+    propose: gr.Button
+    model: gr.Dropdown
+    memory: gr.Radio
+    track: gr.Button
+    cancel: gr.Button
+    exports: gr.CheckboxGroup
+    write: gr.Button
+    files: gr.File
+
+    def shown(self) -> list[Any]:
+        """What every action refreshes, in the order of `_updates`."""
+        return [
+            self.picture,
+            self.doubt,
+            self.caption,
+            self.slider,
+            self.note,
+            self.objects,
+            self.tools,
+            self.model,
+            self.memory,
+            self.track,
+            self.cancel,
+            self.write,
+            self.files,
+        ]
+
+
+def build_page(tabs: Tabs, trackers: Trackers, start_with: Callable[[PageState], None] | None = None) -> gr.Blocks:
+    """The page.
+
+    Args:
+        tabs: the states of the browser's tabs.
+        trackers: loads models.
+        start_with: what a new tab does first, such as opening a video.
+    """
+    page = gr.Blocks(title="UAMP", analytics_enabled=False, fill_width=True, delete_cache=(300, 3600))
+    with page:
+        parts = _place(tabs)
+        _wire(page, parts, tabs, trackers, start_with)
+    return page
+
+
+def _place(tabs: Tabs) -> _Parts:
+    """Put everything in its place."""
+    tab = gr.Textbox(visible="hidden", elem_id="uamp-tab")
+    gr.HTML(
+        "<h1>UAMP</h1><p>Choose a video, click on what is to be followed, track it, take the result away.</p>",
+        elem_id="uamp-head",
+    )
+    with gr.Row():
+        with gr.Column(scale=1, min_width=300):
+            upload = gr.File(label="Drop a video here", type="filepath", height=110, elem_id="uamp-upload")
+            generated = gr.Button("Use the generated clip", size="sm", elem_id="uamp-generated")
+            objects = gr.Radio([("1", 1)], value=1, label="Objects", elem_id="uamp-objects")
+            with gr.Row():
+                new = gr.Button("New object", size="sm", min_width=60, elem_id="uamp-new")
+                remove = gr.Button("Remove", size="sm", min_width=60, elem_id="uamp-remove")
+                propose = gr.Button("Propose", size="sm", min_width=60, elem_id="uamp-propose")
+            tools = gr.Radio(_TOOLS, value=Tool.ON.value, label="A click is", elem_id="uamp-tools")
+            with gr.Row():
+                undo = gr.Button("Undo click", size="sm", min_width=60, elem_id="uamp-undo")
+                clear = gr.Button("Clear this frame", size="sm", min_width=60, elem_id="uamp-clear")
+            model = gr.Dropdown(_model_choices(), value=tabs.model, label="Model", elem_id="uamp-model")
+            memory = gr.Radio(list(MEMORY_SETTINGS), value=tabs.memory, label="Memory", elem_id="uamp-memory")
+            with gr.Row():
+                track = gr.Button("Track", variant="primary", min_width=60, elem_id="uamp-track")
+                cancel = gr.Button("Cancel", variant="stop", min_width=60, interactive=False, elem_id="uamp-cancel")
+        with gr.Column(scale=4, min_width=480):
+            note = gr.HTML(_note("Choose a video to begin."), elem_id="uamp-note")
+            with gr.Row():
+                picture = gr.Image(
+                    label="Click here", interactive=False, format="jpeg", buttons=[], elem_id="uamp-picture"
+                )
+                doubt = gr.Image(
+                    label="Uncertainty", interactive=False, format="jpeg", buttons=[], elem_id="uamp-doubt"
+                )
+            with gr.Row(equal_height=True):
+                back = gr.Button("◀", size="sm", min_width=40, scale=0, elem_id="uamp-back")
+                slider = gr.Slider(
+                    0, 1, value=0, step=1, label="Frame", buttons=[], scale=6, interactive=True, elem_id="uamp-frame"
+                )
+                on = gr.Button("▶", size="sm", min_width=40, scale=0, elem_id="uamp-on")
+            caption = gr.HTML("", elem_id="uamp-caption")
+            with gr.Row():
+                exports = gr.CheckboxGroup(
+                    [export.value for export in Export],
+                    value=_DEFAULT_EXPORTS,
+                    label="Take away",
+                    scale=3,
+                    elem_id="uamp-exports",
+                )
+                with gr.Column(scale=2, min_width=240):
+                    write = gr.Button("Make the files", elem_id="uamp-write")
+                    files = gr.File(label="Files", file_count="multiple", interactive=False, elem_id="uamp-files")
+    return _Parts(
+        tab=tab,
+        upload=upload,
+        generated=generated,
+        picture=picture,
+        doubt=doubt,
+        caption=caption,
+        slider=slider,
+        back=back,
+        on=on,
+        note=note,
+        objects=objects,
+        tools=tools,
+        new=new,
+        remove=remove,
+        undo=undo,
+        clear=clear,
+        propose=propose,
+        model=model,
+        memory=memory,
+        track=track,
+        cancel=cancel,
+        exports=exports,
+        write=write,
+        files=files,
+    )
+
+
+def _model_choices() -> list[tuple[str, str]]:
+    """Every model; those whose weights are not here say how much there is to download."""
+    choices = []
+    for spec in MODELS.values():
+        missing = not weights_path(spec).is_file() and spec.size_bytes is not None
+        size = f" (download of {(spec.size_bytes or 0) / 1e6:.0f} MB)" if missing else ""
+        choices.append((spec.name + size, spec.name))
+    return choices
+
+
+class _Wires:
+    """Connects components with actions on the state of the tab they are in."""
+
+    def __init__(self, parts: _Parts, tabs: Tabs, trackers: Trackers) -> None:
+        self._parts, self._tabs, self._trackers = parts, tabs, trackers
+
+    def on(self, event: Any, do: Callable[..., None], *inputs: Any, latest_only: bool = False) -> None:
+        """Call `do` with the state and the inputs' values at an event, then refresh the page."""
+
+        def handle(tab: str, *values: Any) -> list[Any]:
+            state = self._tabs.of(tab)
+            with state.lock:
+                _attempt(state, lambda: do(state, *values))
+                return self._updates(state)
+
+        event(
+            handle,
+            [self._parts.tab, *inputs],
+            self._parts.shown(),
+            show_progress="hidden",
+            concurrency_limit=None,
+            trigger_mode="always_last" if latest_only else "multiple",
+            api_visibility="private",
+        )
+
+    def on_click(self) -> None:
+        """A click on the picture."""
+
+        def handle(tab: str, event: gr.SelectData) -> list[Any]:
+            state = self._tabs.of(tab)
+            with state.lock:
+                _attempt(state, lambda: _click(state, event.index))
+                return self._updates(state)
+
+        self._parts.picture.select(
+            handle,
+            [self._parts.tab],
+            self._parts.shown(),
+            show_progress="hidden",
+            concurrency_limit=None,
+            trigger_mode="multiple",
+            api_visibility="private",
+        )
+
+    def on_work(self, event: Any, do: Callable[..., None], *inputs: Any) -> None:
+        """Likewise for work in the background, and refresh the page while it goes on."""
+
+        def handle(tab: str, *values: Any) -> Iterator[list[Any]]:
+            state = self._tabs.of(tab)
+            with state.lock:
+                _attempt(state, lambda: do(state, *values))
+            yield from self.watch(state)
+
+        event(
+            handle,
+            [self._parts.tab, *inputs],
+            self._parts.shown(),
+            show_progress="hidden",
+            concurrency_limit=None,
+            trigger_mode="multiple",
+            api_visibility="private",
+        )
+
+    def on_load(self, page: gr.Blocks, start_with: Callable[[PageState], None] | None) -> None:
+        """A tab is opened or reloaded: show where it was, and go on watching work that goes on."""
+        parts = self._parts
+
+        def handle(tab: str, request: gr.Request) -> Iterator[list[Any]]:
+            state = self._tabs.of(tab, request.session_hash)
+            with state.lock:
+                if state.clip is None and start_with is not None:
+                    _attempt(state, lambda: start_with(state))
+            for updates in self.watch(state):
+                yield [tab, *updates]
+
+        page.load(
+            handle,
+            [parts.tab],
+            [parts.tab, *parts.shown()],
+            js=TAB_NAME,
+            show_progress="hidden",
+            concurrency_limit=None,
+            api_visibility="private",
+        )
+
+        def leave(request: gr.Request) -> None:
+            if request.session_hash is not None:
+                self._tabs.leave(request.session_hash)
+
+        page.unload(leave)
+
+    def watch(self, state: PageState) -> Iterator[list[Any]]:
+        """The page again and again, until the work is over."""
+        while True:
+            with state.lock:
+                job, was_busy = state.job, state.is_busy
+                if not was_busy:
+                    actions.finish(state)
+                updates = self._updates(state)
+            yield updates
+            if not was_busy or job is None:
+                return
+            seen = job.done
+            job.wait(seen, REFRESH)
+            job.join(REFRESH)
+
+    def _updates(self, state: PageState) -> list[Any]:
+        shown = view(state, self._trackers)
+        busy, has_clip = shown.progress is not None, state.clip is not None
+        labels = list(object_labels(state))
+        return [
+            shown.picture,
+            shown.doubt,
+            f'<div class="uamp-caption">{html.escape(shown.caption)}</div>',
+            _slider(state, busy=busy),
+            _note(shown.message, shown),
+            gr.update(choices=labels, value=state.object_id),
+            gr.update(value=state.tool.value),
+            gr.update(value=state.model, interactive=not busy),
+            gr.update(value=state.memory, interactive=not busy),
+            gr.update(interactive=has_clip and not busy),
+            gr.update(interactive=busy),
+            gr.update(interactive=has_clip and not busy),
+            [str(path) for path in state.files] or None,
+        ]
+
+
+def _wire(
+    page: gr.Blocks, parts: _Parts, tabs: Tabs, trackers: Trackers, start_with: Callable[[PageState], None] | None
+) -> None:
+    """Connect every component with its action."""
+    wires = _Wires(parts, tabs, trackers)
+    wires.on_load(page, start_with)
+    wires.on_click()
+    wires.on(parts.upload.upload, _open_upload, parts.upload)
+    wires.on(parts.generated.click, actions.open_generated)
+    wires.on(parts.slider.input, lambda state, frame: actions.go_to(state, int(frame)), parts.slider, latest_only=True)
+    wires.on(parts.back.click, lambda state: actions.go_to(state, state.frame - 1))
+    wires.on(parts.on.click, lambda state: actions.go_to(state, state.frame + 1))
+    wires.on(parts.objects.input, actions.choose_object, parts.objects)
+    wires.on(parts.tools.input, lambda state, tool: actions.choose_tool(state, Tool(tool)), parts.tools)
+    wires.on(parts.new.click, actions.add_object)
+    wires.on(parts.remove.click, actions.remove_object)
+    wires.on(parts.propose.click, lambda state: actions.propose(state, trackers))
+    wires.on(parts.undo.click, actions.undo)
+    wires.on(parts.clear.click, actions.clear_marks)
+    wires.on(parts.model.input, lambda state, model: actions.choose_tracker(state, model, state.memory), parts.model)
+    wires.on(parts.memory.input, lambda state, memory: actions.choose_tracker(state, state.model, memory), parts.memory)
+    wires.on(parts.cancel.click, actions.cancel)
+    wires.on_work(parts.track.click, lambda state: actions.start_tracking(state, trackers))
+    wires.on_work(
+        parts.write.click,
+        lambda state, wanted: actions.start_export(state, trackers, [Export(name) for name in wanted]),
+        parts.exports,
+    )
+
+
+def _attempt(state: PageState, do: Callable[[], None]) -> None:
+    """Do it; if it cannot be done, the page says why."""
+    try:
+        do()
+    except Exception as error:
+        state.say(sentence(error), is_error=True)
+
+
+def _open_upload(state: PageState, upload: str | None) -> None:
+    if upload is not None:
+        actions.open_upload(state, Path(upload))
+
+
+def _click(state: PageState, index: Any) -> None:
+    scale = shown_scale(state.clip.width, state.clip.height) if state.clip is not None else 1.0
+    # the middle of the shown pixel
+    actions.click(state, (index[0] + 0.5) / scale, (index[1] + 0.5) / scale)
+
+
+def _slider(state: PageState, *, busy: bool) -> Any:
+    if state.clip is None:
+        return gr.update(value=0, maximum=1, interactive=False)
+    return gr.update(value=state.frame, maximum=max(state.clip.frame_count - 1, 1), interactive=not busy)
+
+
+def _note(message: str, shown: View | None = None) -> str:
+    """The sentence of the page, or how far its work is."""
+    if shown is not None and shown.progress is not None:
+        return (
+            f'<div class="uamp-note uamp-work">{html.escape(shown.work)}<br>'
+            f'<progress max="1" value="{shown.progress:.4f}"></progress></div>'
+        )
+    kind = "uamp-note error" if shown is not None and shown.is_error else "uamp-note"
+    role = "alert" if shown is not None and shown.is_error else "status"
+    return f'<div class="{kind}" role="{role}">{html.escape(message)}</div>'
