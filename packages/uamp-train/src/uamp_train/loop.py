@@ -93,8 +93,6 @@ def train(config: TrainConfig, source: ClipSource, *, resume: bool = False, vali
                 if stop.requested:
                     break
     accelerator.wait_for_everyone()
-    if accelerator.is_main_process and not stop.requested:
-        export_run(config.run_dir)
     if stop.requested:
         raise KeyboardInterrupt
     return checkpoint
