@@ -1,141 +1,50 @@
 """`uamp demo`: follow objects through a video and write it with the objects marked. Its work is in `demo_run`."""
 
-from pathlib import Path
-from typing import Annotated
-
 import typer
 
+from uamp_cli import demo_options as options
 from uamp_cli.terminal import EXIT_INTERRUPTED
-
-_INPUT, _PROMPTS, _MODEL, _OUTPUT = "Input", "Objects", "Model", "Output"
 
 
 def demo(
-    input: Annotated[  # noqa: A002 - the option's name
-        str | None,
-        typer.Option(
-            "--input",
-            "--input-video",
-            "-i",
-            metavar="FILE|DIR|CAM|URL",
-            help="Video file, folder of frames, camera number or stream address. "
-            "Without it, a clip is generated and the score against its known truth is printed.",
-            rich_help_panel=_INPUT,
-        ),
-    ] = None,
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output",
-            "--output-video",
-            "-o",
-            metavar="FILE.mp4",
-            help="The video to write; by default named after the input, in the current folder.",
-            rich_help_panel=_OUTPUT,
-        ),
-    ] = None,
-    model: Annotated[
-        str,
-        typer.Option("--model", "--sam2-model-type", help="A model of `uamp models list`.", rich_help_panel=_MODEL),
-    ] = "nano",
-    memory: Annotated[
-        str,
-        typer.Option(
-            metavar="sam2|samurai|uamp",
-            help="How the tracker remembers: as SAM 2, by motion as SAMURAI, or by motion and uncertainty.",
-            rich_help_panel=_MODEL,
-        ),
-    ] = "uamp",
-    device: Annotated[
-        str, typer.Option(metavar="auto|cpu|cuda|mps", help="Where to compute.", rich_help_panel=_MODEL)
-    ] = "auto",
-    checkpoint: Annotated[
-        Path | None,
-        typer.Option(
-            "--checkpoint",
-            "--sam2-checkpoint",
-            metavar="PT",
-            help="Weights of the model, instead of the bundled or downloaded ones.",
-            rich_help_panel=_MODEL,
-        ),
-    ] = None,
-    uamp_checkpoint: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Fine-tuned UAMP layers.", rich_help_panel=_MODEL)
-    ] = None,
-    box: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="x0,y0,x1,y1",
-            help="Box around an object, in pixels; give it again for another object.",
-            rich_help_panel=_PROMPTS,
-        ),
-    ] = None,
-    point: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="x,y[,0|1]",
-            help="Point on the object (1, the default) or beside it (0). All points describe one object together: "
-            "the one in the box if there is a --box.",
-            rich_help_panel=_PROMPTS,
-        ),
-    ] = None,
-    mask: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="PNG",
-            help="Mask of the video's size: one object per palette index or grey value, 0 is background.",
-            rich_help_panel=_PROMPTS,
-        ),
-    ] = None,
-    prompts: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="JSON",
-            help="Prompts for several objects on several frames; the package's README shows the format.",
-            rich_help_panel=_PROMPTS,
-        ),
-    ] = None,
-    prompt_frame: Annotated[
-        int,
-        typer.Option(
-            min=0,
-            metavar="K",
-            help="The frame that the prompts are about, from 0. Earlier frames are tracked backwards; they are kept in "
-            "a temporary folder meanwhile.",
-            rich_help_panel=_PROMPTS,
-        ),
-    ] = 0,
-    save_masks: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR", help="Write each frame's masks as a palette PNG: 00000.png …", rich_help_panel=_OUTPUT
-        ),
-    ] = None,
-    show_uncertainty: Annotated[
-        bool,
-        typer.Option(
-            "--show-uncertainty",
-            help="Show beside or below each frame, as heat, where the tracker is in doubt.",
-            rich_help_panel=_OUTPUT,
-        ),
-    ] = False,
-    json: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE", help="Write boxes, areas, scores and uncertainty of every frame.", rich_help_panel=_OUTPUT
-        ),
-    ] = None,
-    max_frames: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Stop after N frames.", rich_help_panel=_INPUT)
-    ] = None,
+    input: options.Input = None,  # noqa: A002 - the option's name
+    max_frames: options.MaxFrames = None,
+    box: options.Boxes = None,
+    point: options.Points = None,
+    mask: options.Mask = None,
+    prompts: options.Prompts = None,
+    select: options.Select = False,
+    object: options.Objects = None,  # noqa: A002 - the option's name
+    prompt_frame: options.PromptFrame = 0,
+    output: options.Output = None,
+    show_uncertainty: options.ShowUncertainty = False,
+    save_masks: options.SaveMasks = None,
+    save_cutout: options.SaveCutout = None,
+    cutout_video: options.CutoutVideo = None,
+    green_screen: options.GreenScreen = None,
+    summary: options.Summary = None,
+    json: options.Json = None,
+    coco: options.Coco = None,
+    csv: options.Csv = None,
+    model: options.Model = "nano",
+    memory: options.Memory = "uamp",
+    device: options.Device = "auto",
+    checkpoint: options.Checkpoint = None,
+    uamp_checkpoint: options.UampCheckpoint = None,
+    ui: options.Ui = False,
+    port: options.Port = None,
+    no_browser: options.NoBrowser = False,
 ) -> None:
     """Follow objects through a video and write it with the objects marked.
 
-    Point at objects with --box, --point, --mask or --prompts. Without any, the most prominent object is proposed and
-    named. Without --input, a generated clip is tracked from its true first mask and scored.
+    Point at objects with --box, --point, --mask, --prompts or --select. Without any, objects are proposed and the most
+    prominent is followed. Without --input, a generated clip is tracked from its true first mask and scored.
     """
     from uamp_cli.demo_settings import DemoSettings, read_settings
     from uamp_cli.sources import default_output
+
+    if port is not None or no_browser:
+        _needs_page(ui=ui, option="--port" if port is not None else "--no-browser")
 
     settings = DemoSettings(
         input=input,
@@ -150,14 +59,32 @@ def demo(
         mask=mask,
         prompts=prompts,
         prompt_frame=prompt_frame,
+        objects=tuple(object or ()),
+        select=select,
         save_masks=save_masks,
+        save_cutout=save_cutout,
+        cutout_video=cutout_video,
+        green_screen=green_screen,
+        summary=summary,
         show_uncertainty=show_uncertainty,
         json=json,
+        coco=coco,
+        csv=csv,
         max_frames=max_frames,
     )
+    if ui:
+        from uamp_cli.page.settings import open_page
+
+        open_page(settings, port=port, opens_browser=not no_browser)
+        return
     plan = read_settings(settings)
     from uamp_cli.demo_run import run_demo  # imports av, which wrong options need not wait for
 
     tally = run_demo(settings, plan)
     if tally.interrupted:
         raise typer.Exit(EXIT_INTERRUPTED)
+
+
+def _needs_page(*, ui: bool, option: str) -> None:
+    if not ui:
+        raise typer.BadParameter("it is about the page: add --ui", param_hint=option)

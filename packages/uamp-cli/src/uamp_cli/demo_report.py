@@ -1,4 +1,4 @@
-"""What `uamp demo` says at its end: the summary on stdout and in the JSON report."""
+"""What `uamp demo` says at its end: the summary for people and that of the JSON report."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -7,11 +7,23 @@ from typing import TYPE_CHECKING, Any
 
 from uamp_cli.demo_settings import DemoSettings
 from uamp_cli.sources import Source
-from uamp_cli.terminal import err_console, out_console
+from uamp_cli.terminal import err_console, report_console
 from uamp_cli.tracking import TrackedFrame
 
 if TYPE_CHECKING:
     from uamp_model import VideoTracker
+
+_NAMES = {
+    "--save-masks": "masks",
+    "--save-cutout": "cut-outs",
+    "--cutout-video": "cut-out",
+    "--green-screen": "green",
+    "--summary": "summary",
+    "--json": "json",
+    "--coco": "coco",
+    "--csv": "csv",
+    "--output": "video",
+}
 
 
 @dataclass(slots=True)
@@ -59,7 +71,7 @@ def json_summary(tally: DemoTally, tracker: "VideoTracker", output: Path) -> dic
 def print_report(
     settings: DemoSettings, source: Source, tracker: "VideoTracker", tally: DemoTally, notes: Iterable[str]
 ) -> None:
-    """The closing summary on stdout, one fact a line."""
+    """The closing summary, one fact a line."""
     rows = [
         ("frames", f"{tally.frames} of {source.width}×{source.height} at {float(source.frame_rate):.4g} frames/s"),
         ("objects", ", ".join(map(str, sorted(tally.object_ids)))),
@@ -70,14 +82,11 @@ def print_report(
     if tally.truth_score is not None:
         score = tally.truth_score
         rows.append(("J&F", f"{score['J&F-Mean']:.3f} (J {score['J-Mean']:.3f}, F {score['F-Mean']:.3f})"))
-    if settings.save_masks is not None:
-        rows.append(("masks", str(settings.save_masks)))
-    if settings.json is not None:
-        rows.append(("json", str(settings.json)))
     rows.extend(("note", note) for note in notes)
-    rows.append(("video", str(settings.output)))
+    rows.extend((name, str(settings.outputs[option])) for option, name in _NAMES.items() if settings.outputs[option])
+    console = report_console(stdout_is_taken=settings.json_to_stdout)
     for name, value in rows:
-        out_console().print(f"[bold]{name:<10}[/bold] ", end="")
-        out_console().print(value, highlight=False, markup=False, soft_wrap=True)
+        console.print(f"[bold]{name:<10}[/bold] ", end="")
+        console.print(value, highlight=False, markup=False, soft_wrap=True)
     if tally.interrupted:
         err_console().print(f"Interrupted: {tally.frames} frames were written to {settings.output}.", soft_wrap=True)

@@ -4,26 +4,25 @@ import errno
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from uamp_data.interrupts import interrupts_deferred
-from uamp_data.writer import VideoWriter
 from uamp_model.errors import InputError
 
+from uamp_cli.demo_outputs import open_writers
 from uamp_cli.demo_report import DemoTally, json_summary, print_report
 from uamp_cli.demo_settings import DemoSettings
 from uamp_cli.models import fetch_weights
-from uamp_cli.outputs import FrameRecords, MaskFolder
-from uamp_cli.painting import FramePainter
 from uamp_cli.progress import FrameProgress, frame_progress
 from uamp_cli.prompts import Plan
+from uamp_cli.proposals import Proposals, propose
 from uamp_cli.sources import Source, open_source, true_plan
-from uamp_cli.terminal import err_console, out_console
-from uamp_cli.tracking import FrameSpool, Ids, TrackedFrame, propose, read_head, track_backwards, track_forwards
+from uamp_cli.terminal import err_console, report_console
+from uamp_cli.tracking import FrameSpool, Ids, Image, TrackedFrame, read_head, track_backwards, track_forwards
 
 if TYPE_CHECKING:
     from uamp_model import VideoTracker
@@ -51,8 +50,7 @@ def run_demo(settings: DemoSettings, plan: Plan) -> DemoTally:
         spool = read_head(source.frames, plan.reach, scratch)
         tracker = _load_tracker(settings)
         if not plan.prompts:
-            plan, suggestion = propose(tracker, spool[plan.start].image, plan.start)
-            _name_proposal(suggestion.box, suggestion.score, plan.start)
+            plan = _choose_objects(settings, tracker, spool[plan.start].image, plan.start)
         run = _Run(settings, source, plan, tracker, spool, scratch)
         tally = run.track_and_write()
         print_report(settings, source, tracker, tally, run.notes(tally))
@@ -74,15 +72,32 @@ def _load_tracker(settings: DemoSettings) -> "VideoTracker":
     )
 
 
-def _name_proposal(box: tuple[float, float, float, float], score: float, frame: int) -> None:
-    x0, y0, x1, y1 = (round(edge) for edge in box)
-    where = "" if frame == 0 else f" on frame {frame}"
-    out_console().print(
-        f"No prompt given, following the most prominent object{where}: "
-        f"object 1: box {x0},{y0}–{x1},{y1}, score {score:.2f}",
-        highlight=False,
-        soft_wrap=True,
+def _choose_objects(settings: DemoSettings, tracker: "VideoTracker", image: Image, frame: int) -> Plan:
+    """Ask the user in a window, or let the tracker propose."""
+    if settings.select:
+        from uamp_cli.selection import select_objects
+
+        return select_objects(tracker, image, frame)
+    proposals = propose(tracker, image, frame)
+    proposals.save(settings.proposals)
+    plan = proposals.plan(settings.objects, settings.proposals)
+    _name_proposals(settings, proposals, {prompt.object_id for prompt in plan.prompts})
+    return plan
+
+
+def _name_proposals(settings: DemoSettings, proposals: Proposals, followed: set[int]) -> None:
+    console = report_console(stdout_is_taken=settings.json_to_stdout)
+    where = "" if proposals.frame == 0 else f" on frame {proposals.frame}"
+    what = f"object {', '.join(map(str, sorted(followed)))} of" if settings.objects else "the most prominent of"
+    head = (
+        f"No prompt given, following {what} {len(proposals.found)} proposed objects{where}, see {settings.proposals}:"
     )
+    console.print(head, highlight=False, markup=False, soft_wrap=True)
+    for number, suggestion in enumerate(proposals.found, start=1):
+        x0, y0, x1, y1 = (round(edge) for edge in suggestion.box)
+        mark = "*" if number in followed else " "
+        text = f"{mark} object {number}: box {x0},{y0}–{x1},{y1}, score {suggestion.score:.2f}"
+        console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 @dataclass(slots=True)
@@ -95,36 +110,25 @@ class _Run:
     tracker: "VideoTracker"
     spool: FrameSpool
     scratch: Path
-    masks: MaskFolder | None = None
     predicted: list[Ids] = field(default_factory=list)
+    writer_notes: list[str] = field(default_factory=list)
 
     def track_and_write(self) -> DemoTally:
         """Track the video and write all outputs; after Ctrl-C, what there is so far."""
-        settings, source, tally = self.settings, self.source, DemoTally()
-        painter = FramePainter(
-            source.height, source.width, truth=source.truth, shows_uncertainty=settings.show_uncertainty
+        tally = DemoTally()
+        title = f"{self.source.title} · {self.tracker.name}, memory {self.tracker.memory}"
+        writers = open_writers(
+            self.settings, self.source, title, lambda: json_summary(tally, self.tracker, self.settings.output)
         )
-        if settings.save_masks is not None:
-            self.masks = MaskFolder(settings.save_masks)
         started = time.monotonic()
-        with ExitStack() as stack:
-            records = stack.enter_context(FrameRecords(self.scratch))
+        with writers:
             try:
-                with (
-                    frame_progress(err_console()) as progress,
-                    VideoWriter(
-                        settings.output,
-                        frame_rate=source.frame_rate,
-                        size=painter.size,
-                        time_base=source.time_base,
-                    ) as video,
-                ):
+                with frame_progress(err_console()) as progress:
                     for frame in self._tracked(progress):
-                        picture = painter.paint(frame)
-                        # Ctrl-C waits for the end of a frame, so that video, masks and report have the same frames.
+                        # Ctrl-C waits for the end of a frame, so that everything is about the same frames.
                         with interrupts_deferred():
-                            video.write(picture, frame.time)
-                            self._keep(frame, records)
+                            writers.add(frame)
+                            self._keep(frame)
                             tally.add(frame)
                         progress.advance()
             except KeyboardInterrupt:
@@ -134,17 +138,13 @@ class _Run:
             tally.seconds = time.monotonic() - started
             with interrupts_deferred():
                 tally.truth_score = self._score()
-                if settings.json is not None:
-                    records.save(settings.json, json_summary(tally, self.tracker, settings.output))
+        self.writer_notes = writers.notes
         return tally
 
     def notes(self, tally: DemoTally) -> list[str]:
         """What the user should know about the run beyond its results."""
         notes = [self.source.note] if self.source.note else []
-        if self.masks is not None and self.masks.others() > 0:
-            notes.append(
-                f"{self.settings.save_masks} also holds {self.masks.others()} PNGs that this run did not write"
-            )
+        notes += self.writer_notes
         if not tally.interrupted and self.plan.last_frame >= tally.frames:
             notes.append(
                 f"the prompt on frame {self.plan.last_frame} was never reached: the video has {tally.frames} frames"
@@ -160,10 +160,7 @@ class _Run:
         progress.begin("Tracking", count)
         return track_forwards(self.tracker, self.spool, self.source.frames, plan, scratch, count, with_map=with_map)
 
-    def _keep(self, frame: TrackedFrame, records: FrameRecords) -> None:
-        records.add(frame)
-        if self.masks is not None:
-            self.masks.write(frame.index, frame.ids)
+    def _keep(self, frame: TrackedFrame) -> None:
         if self.source.truth is not None:  # a generated clip is short
             self.predicted.append(frame.ids)
 

@@ -1,5 +1,6 @@
 """What `uamp demo` was asked for, and what can be found wrong with it before any model is loaded."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,9 @@ from uamp_model.errors import InputError
 
 from uamp_cli.outputs import check_outputs
 from uamp_cli.prompts import Plan, read_plan
+from uamp_cli.terminal import STDOUT
+
+_CUTOUT_ENDINGS = (".mov", ".webm")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +31,43 @@ class DemoSettings:
     mask: Path | None
     prompts: Path | None
     prompt_frame: int
+    objects: tuple[int, ...]
+    select: bool
     save_masks: Path | None
+    save_cutout: Path | None
+    cutout_video: Path | None
+    green_screen: Path | None
+    summary: Path | None
     show_uncertainty: bool
     json: Path | None
+    coco: Path | None
+    csv: Path | None
     max_frames: int | None
+
+    @property
+    def json_to_stdout(self) -> bool:
+        """Whether stdout belongs to the JSON report, so that nothing else may go there."""
+        return self.json == STDOUT
+
+    @property
+    def proposals(self) -> Path:
+        """Where the picture of proposed objects goes."""
+        return self.output.with_name(f"{self.output.stem}_objects.png")
+
+    @property
+    def outputs(self) -> Mapping[str, Path | None]:
+        """Files and folders to write, by option."""
+        return {
+            "--output": self.output,
+            "--save-masks": self.save_masks,
+            "--save-cutout": self.save_cutout,
+            "--cutout-video": self.cutout_video,
+            "--green-screen": self.green_screen,
+            "--summary": self.summary,
+            "--json": None if self.json_to_stdout else self.json,
+            "--coco": self.coco,
+            "--csv": self.csv,
+        }
 
 
 def read_settings(settings: DemoSettings) -> Plan:
@@ -39,24 +76,11 @@ def read_settings(settings: DemoSettings) -> Plan:
     Raises:
         InputError: if something cannot be done as it was asked for.
     """
-    given = {
-        "--box": settings.boxes,
-        "--point": settings.points,
-        "--mask": settings.mask,
-        "--prompts": settings.prompts,
-        "--prompt-frame": settings.prompt_frame,
-    }
-    if settings.input is None:
-        for option, value in given.items():
-            if value:
-                raise InputError(f"{option} is about a video of yours: name it with --input.")
-    if settings.output.suffix.lower() != ".mp4":
-        raise InputError(f"--output {settings.output} must end in .mp4: that is how it is written.")
-    if settings.max_frames is not None and settings.prompt_frame >= settings.max_frames:
-        raise InputError(f"--prompt-frame {settings.prompt_frame} lies beyond --max-frames {settings.max_frames}.")
+    _check_prompts(settings)
+    _check_endings(settings)
     _check_model(settings)
     check_outputs(
-        {"--output": settings.output, "--save-masks": settings.save_masks, "--json": settings.json},
+        settings.outputs,
         {
             "--input": Path(settings.input) if settings.input is not None else None,
             "--mask": settings.mask,
@@ -64,7 +88,43 @@ def read_settings(settings: DemoSettings) -> Plan:
             "--checkpoint": settings.checkpoint,
         },
     )
-    return read_plan(settings.boxes, settings.points, settings.mask, settings.prompts, settings.prompt_frame)
+    plan = read_plan(settings.boxes, settings.points, settings.mask, settings.prompts, settings.prompt_frame)
+    if settings.select:
+        from uamp_cli.selection import check_window
+
+        check_window()
+    return plan
+
+
+def _check_prompts(settings: DemoSettings) -> None:
+    given = {
+        "--box": settings.boxes,
+        "--point": settings.points,
+        "--mask": settings.mask,
+        "--prompts": settings.prompts,
+        "--select": settings.select,
+        "--object": settings.objects,
+    }
+    used = [option for option, value in given.items() if value]
+    if settings.input is None and (used or settings.prompt_frame):
+        option = used[0] if used else "--prompt-frame"
+        raise InputError(f"{option} is about a video of yours: name it with --input.")
+    if len(used) > 1 and used[-1] == "--object":
+        raise InputError(f"--object picks one of the proposed objects, and {used[0]} is given: leave one of them away.")
+    if len(used) > 1 and used[-1] == "--select":
+        raise InputError(f"--select cannot be combined with {used[0]}: give one of them.")
+    if settings.max_frames is not None and settings.prompt_frame >= settings.max_frames:
+        raise InputError(f"--prompt-frame {settings.prompt_frame} lies beyond --max-frames {settings.max_frames}.")
+
+
+def _check_endings(settings: DemoSettings) -> None:
+    if settings.output.suffix.lower() != ".mp4":
+        raise InputError(f"--output {settings.output} must end in .mp4: that is how it is written.")
+    wanted = {"--cutout-video": _CUTOUT_ENDINGS, "--green-screen": (".mp4",), "--summary": (".png",)}
+    for option, endings in wanted.items():
+        path = settings.outputs[option]
+        if path is not None and path.suffix.lower() not in endings:
+            raise InputError(f"{option} {path} must end in {' or '.join(endings)}: that is how it is written.")
 
 
 def _check_model(settings: DemoSettings) -> None:

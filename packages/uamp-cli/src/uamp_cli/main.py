@@ -16,7 +16,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from uamp_cli.terminal import EXIT_BAD_INPUT, EXIT_FAILED, EXIT_INTERRUPTED
+from uamp_cli.terminal import EXIT_BAD_INPUT, EXIT_FAILED, EXIT_INTERRUPTED, set_quiet
 
 # The class is typer's own in some versions and click's in others; its public subclass leads to it in all.
 _UsageError: type[Exception] = inspect.getmro(typer.BadParameter)[1]
@@ -41,7 +41,9 @@ _COMMANDS = {
     "info": _Entry("uamp_cli.info", "info", "Show versions, devices and threads, for a bug report."),
 }
 
-_EPILOG = "Add --debug to any command for the whole traceback of an error."
+_EPILOG = (
+    "Any command also takes --quiet (-q), to print results and errors alone, and --debug, for an error's traceback."
+)
 
 
 class UampGroup(TyperGroup):
@@ -64,9 +66,10 @@ class UampGroup(TyperGroup):
 
     def main(self, args: Sequence[str] | None = None, *_: Any, **__: Any) -> Any:
         """Run and leave the process with the exit code of the contract: 0, 1, 2 or 130."""
-        arguments, debug = _take_debug(list(sys.argv[1:] if args is None else args))
+        arguments, flags = _take_flags(list(sys.argv[1:] if args is None else args))
+        set_quiet("--quiet" in flags)
         run = super().main
-        sys.exit(_guarded(lambda: run(args=arguments, prog_name="uamp", standalone_mode=False), debug))
+        sys.exit(_guarded(lambda: run(args=arguments, prog_name="uamp", standalone_mode=False), "--debug" in flags))
 
 
 app = typer.Typer(
@@ -125,11 +128,13 @@ def _load(name: str) -> Any:
     return typer.main.get_command(target)
 
 
-def _take_debug(arguments: list[str]) -> tuple[list[str], bool]:
-    """`--debug` works after any command: take it out before the commands see their options."""
+def _take_flags(arguments: list[str]) -> tuple[list[str], set[str]]:
+    """`--debug` and `--quiet` work with any command: take them out before the commands see their options."""
+    known = {"--debug": "--debug", "--quiet": "--quiet", "-q": "--quiet"}
     stop = arguments.index("--") if "--" in arguments else len(arguments)
-    head = [argument for argument in arguments[:stop] if argument != "--debug"]
-    return head + arguments[stop:], len(head) < stop
+    head = [argument for argument in arguments[:stop] if argument not in known]
+    flags = {known[argument] for argument in arguments[:stop] if argument in known}
+    return head + arguments[stop:], flags
 
 
 def _guarded(run: Callable[[], object], debug: bool) -> int:

@@ -1,4 +1,4 @@
-"""What the demo writes: checks of the paths before any work, the masks and the JSON report."""
+"""Checks, before any work, of the paths that a command is to write to."""
 
 import json
 import os
@@ -10,14 +10,16 @@ from typing import Any, Self
 
 from uamp_model.errors import InputError
 
-from uamp_cli.tracking import Ids, TrackedFrame
+from uamp_cli.tracking import TrackedFrame
+
+FOLDER_OPTIONS = ("--save-masks", "--save-cutout")
 
 
 def check_outputs(outputs: Mapping[str, Path | None], inputs: Mapping[str, Path | None]) -> None:
     """Make sure that every output can be written and none of them is an input or another output.
 
     Args:
-        outputs: option → path; `--save-masks` names a folder.
+        outputs: option → path; those of `FOLDER_OPTIONS` name a folder.
         inputs: option → path of what is read.
 
     Raises:
@@ -29,10 +31,10 @@ def check_outputs(outputs: Mapping[str, Path | None], inputs: Mapping[str, Path 
             continue
         where = path.resolve()
         for other, name in taken.items():
-            if where == other or (option == "--save-masks" and where == other.parent and name == "--mask"):
+            if where == other or (option in FOLDER_OPTIONS and where == other.parent and name == "--mask"):
                 raise InputError(f"{option} {path} would overwrite {name} {other.name}: write somewhere else.")
         taken[where] = option
-        if option == "--save-masks":
+        if option in FOLDER_OPTIONS:
             _check_folder(path, option)
         else:
             if path.is_dir():
@@ -53,25 +55,6 @@ def _check_folder(folder: Path, option: str) -> None:
         raise InputError(
             f"{option} cannot be written to the folder {folder} ({reason}): choose another one."
         ) from error
-
-
-class MaskFolder:
-    """Writes each frame's id map as a palette PNG named after the frame's number."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self.count = 0
-
-    def write(self, index: int, ids: Ids) -> None:
-        """Write the masks of one frame."""
-        from uamp_data.masks import write_mask
-
-        write_mask(self._folder / f"{index:05d}.png", ids)
-        self.count += 1
-
-    def others(self) -> int:
-        """How many PNGs the folder holds that this run did not write, probably those of an earlier one."""
-        return sum(1 for path in self._folder.glob("*.png")) - self.count
 
 
 class FrameRecords:

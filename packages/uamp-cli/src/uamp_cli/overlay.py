@@ -12,7 +12,8 @@ Ids = npt.NDArray[np.uint8]
 Colour = tuple[int, int, int]
 Box = tuple[int, int, int, int]
 
-# Okabe and Ito's palette, which people with any colour vision can tell apart, the ones rare in nature first.
+# Okabe and Ito's palette, which people with any colour vision can tell apart, the ones rare in nature first, and a
+# violet that goes with them.
 _COLOURS: tuple[Colour, ...] = (
     (86, 180, 233),
     (230, 159, 0),
@@ -21,6 +22,7 @@ _COLOURS: tuple[Colour, ...] = (
     (0, 158, 115),
     (213, 94, 0),
     (0, 114, 178),
+    (120, 94, 240),
 )
 DARK: Colour = (24, 24, 24)
 LIGHT: Colour = (255, 255, 255)

@@ -58,6 +58,16 @@ class Source:
         return self.reader.note if self.reader is not None else None
 
     @property
+    def title(self) -> str:
+        """The name without folders."""
+        return Path(self.name).name if self.reader is not None and Path(self.name).exists() else self.name
+
+    @property
+    def sound_of(self) -> Path | None:
+        """The file whose sound belongs to the frames, if it is a file that can have any."""
+        return Path(self.name) if self.reader is not None and Path(self.name).is_file() else None
+
+    @property
     def is_live(self) -> bool:
         """Whether the frames come from a camera or a stream."""
         return self.reader is not None and self.reader.is_live

@@ -16,11 +16,11 @@ import numpy.typing as npt
 from uamp_model.errors import InputError
 
 from uamp_cli.overlay import object_box
-from uamp_cli.prompts import ObjectPrompt, Plan
+from uamp_cli.prompts import Plan
 
 if TYPE_CHECKING:
     from uamp_data.frames import Frame
-    from uamp_model import FrameResult, Suggestion, VideoTracker
+    from uamp_model import FrameResult, VideoTracker
 
 Image = npt.NDArray[np.uint8]
 Ids = npt.NDArray[np.uint8]
@@ -145,19 +145,6 @@ def read_head(frames: Iterator["Frame"], last: int, folder: Path) -> FrameSpool:
     raise InputError(f"There is a prompt on frame {last}, but the last one is {len(spool) - 1}, counted from 0.")
 
 
-def propose(tracker: "VideoTracker", image: Image, frame: int) -> tuple[Plan, "Suggestion"]:
-    """Let the tracker choose the object to follow.
-
-    Raises:
-        InputError: if nothing stands out on the frame.
-    """
-    suggestions = tracker.suggest_prompts(image, max_objects=1)
-    if not suggestions:
-        raise InputError(f"No object stands out on frame {frame}: point at one with --box or --point.")
-    mask = np.asarray(suggestions[0].mask, bool)
-    return Plan((ObjectPrompt(1, frame, mask=mask, name="the proposed object"),), frame), suggestions[0]
-
-
 def track_backwards(
     tracker: "VideoTracker",
     spool: FrameSpool,
@@ -205,6 +192,12 @@ def track_forwards(
         if frame.index < plan.reach:
             parts.append(_load_found(_found_path(folder, frame.index)))
         yield _merge(frame, parts)
+
+
+def to_tracked(frame: "Frame", result: "FrameResult", *, with_map: bool = False) -> TrackedFrame:
+    """A frame and the tracker's result for it as the writers take them; `with_map` adds the uncertainty map."""
+    found = _Found.of(result)
+    return _merge(frame, [found.with_map() if with_map else found])
 
 
 def _all_frames(spool: FrameSpool, rest: Iterable["Frame"]) -> Iterator["Frame"]:

@@ -12,8 +12,7 @@ from typing import IO, Self
 from uamp_data.atomic import create_temporary, replace, unwritable
 from uamp_data.errors import DataError
 
-STDOUT = Path("-")
-"""A path that means standard output."""
+from uamp_cli.terminal import STDOUT
 
 
 class AtomicText:

@@ -41,8 +41,8 @@ class JsonReport:
     def close(self) -> Path:
         """Write the summary and the frames."""
         with self._records:
-            head = json.dumps(dict(self._summary()), indent=1, ensure_ascii=False).removesuffix("\n}").removesuffix("}")
-            self._text.write(head + (",\n" if len(head) > 1 else "\n") + ' "per_frame": [\n')
+            head = json.dumps(dict(self._summary()) | {"per_frame": []}, indent=1, ensure_ascii=False)
+            self._text.write(head.removesuffix("]\n}") + "\n")
             self._records.copy_to(self._text)
             self._text.write("\n]}\n")
         return self._text.close()
