@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from av.audio.frame import AudioFrame
 from av.video.frame import VideoFrame
+from uamp_data.encodings import ALPHA_ENCODINGS
 from uamp_data.reader import open_video
 from uamp_data.sound import open_sound
 from uamp_data.writer import VideoWriter
@@ -115,6 +116,20 @@ def test_unusual_rates_and_layouts(tmp_path: Path, layout: str, rate: int) -> No
     source = _make(tmp_path / "a.mkv", "pcm_s16le", layout=layout, rate=rate)
     assert _rewrite(source, tmp_path / "out.mp4").note is None
     assert _heard(tmp_path / "out.mp4")[1] == pytest.approx(FLASH, abs=0.06)
+
+
+@pytest.mark.parametrize(
+    ("ending", "codec", "kept"), [(".webm", "aac", "opus"), (".webm", "libopus", "opus"), (".mov", "aac", "aac")]
+)
+def test_sound_beside_alpha(tmp_path: Path, ending: str, codec: str, kept: str) -> None:
+    source, target = _make(tmp_path / "a.mkv", codec), tmp_path / f"out{ending}"
+    with VideoWriter(target, frame_rate=10, size=(48, 64), encoding=ALPHA_ENCODINGS[ending], sound_of=source) as writer:
+        for _ in range(20):
+            writer.write(np.zeros((48, 64, 4), np.uint8))
+    found, onset, end = _heard(target)
+    assert found == kept
+    assert onset == pytest.approx(FLASH, abs=0.05)
+    assert end == pytest.approx(2, abs=0.06)
 
 
 def test_damaged_sound_ends_early_and_the_pictures_go_on(tmp_path: Path) -> None:

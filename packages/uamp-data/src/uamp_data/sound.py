@@ -23,8 +23,9 @@ _COPIED = {
     "mp4": frozenset({"aac", "mp3", "ac3", "eac3", "alac", "opus"}),
     "mov": frozenset({"aac", "mp3", "ac3", "eac3", "alac"}),
     "matroska": frozenset({"aac", "mp3", "ac3", "eac3", "alac", "opus", "vorbis", "flac"}),
+    "webm": frozenset({"opus", "vorbis"}),
 }
-"""Codecs that players expect in a container; any other is encoded anew as AAC."""
+"""Codecs that players expect in a container; any other is encoded anew, as Opus in WebM and as AAC elsewhere."""
 _AAC_RATES = frozenset({96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000})
 _USUAL_RATE = 48_000
 _AAC_LAYOUTS = frozenset({"mono", "stereo", "5.1", "7.1"})
@@ -67,10 +68,11 @@ class Sound:
             self._queue = self._packets()
         else:
             context = self._stream.codec_context
-            rate = context.sample_rate if context.sample_rate in _AAC_RATES else _USUAL_RATE
+            is_web = output.format.name == "webm"
+            rate = context.sample_rate if context.sample_rate in _AAC_RATES and not is_web else _USUAL_RATE
             layout = context.layout.name if context.layout.name in _AAC_LAYOUTS else "stereo"
-            self._out_stream = output.add_stream("aac", rate=rate, layout=layout)
-            self._queue = self._frames(AudioResampler(format="fltp", layout=layout, rate=rate))
+            self._out_stream = output.add_stream("libopus" if is_web else "aac", rate=rate, layout=layout)
+            self._queue = self._frames(AudioResampler(format="flt" if is_web else "fltp", layout=layout, rate=rate))
 
     def write_until(self, time: float) -> None:
         """Writes what begins before `time`, in seconds from the first picture."""
