@@ -225,7 +225,7 @@ def small_pair(name: str = "nano") -> Pair:
     weights = lively_weights(name)
     model = build_model(name, image_size=SIZE)
     model.load_state_dict(weights)
-    return Pair(VideoTracker(model, name=name), official_predictor(name, weights, image_size=SIZE))
+    return Pair(VideoTracker(model, name=name, exact=True), official_predictor(name, weights, image_size=SIZE))
 
 
 @pytest.fixture(scope="module")
@@ -341,7 +341,7 @@ def test_memory_matters_to_these_weights(nano: Pair, clip: Frames) -> None:
 def test_nano_as_it_is_loaded(tmp_path: Path) -> None:
     weights = lively_weights("nano")
     save_state_dict(tmp_path / "random.safetensors", weights)
-    ours = load_tracker("nano", checkpoint=tmp_path / "random.safetensors", device="cpu", precision="fp32")
+    ours = load_tracker("nano", checkpoint=tmp_path / "random.safetensors", device="cpu", precision="fp32", exact=True)
     assert ours.image_size == 256
     frames = moving_discs(6, 240, 320)
     story = Story({0: {1: Prompt.box(60, 35, 130, 110)}}, {3: {1: Prompt.points([[110, 60]])}})
@@ -357,7 +357,7 @@ NANO_FILE = Path(uamp_model.__file__).parent / find_model("nano").checkpoint
 @pytest.mark.parametrize("reverse", [False, True])
 def test_nano_as_it_is_trained(reverse: bool, tmp_path: Path) -> None:
     frames = moving_discs(16, 240, 320)
-    ours = load_tracker("nano", device="cpu", precision="fp32")
+    ours = load_tracker("nano", device="cpu", precision="fp32", exact=True)
     pair = Pair(ours, official_predictor("nano", load_state_dict(NANO_FILE)))
     first, last = (15, 0) if reverse else (0, 15)
     shift = 0.02 * first
@@ -375,7 +375,7 @@ def tiny_pair(folder: Path) -> Pair:
     """sam2.1-hiera-tiny with lively random weights, from a file like those that SAM 2 publishes."""
     weights = lively_weights("sam2.1-hiera-tiny")
     torch.save({"model": weights}, folder / "sam2.1_hiera_tiny.pt")
-    ours = load_tracker("sam2.1-hiera-tiny", checkpoint=folder, device="cpu", precision="fp32")
+    ours = load_tracker("sam2.1-hiera-tiny", checkpoint=folder, device="cpu", precision="fp32", exact=True)
     return Pair(ours, official_predictor("sam2.1-hiera-tiny", weights))
 
 

@@ -117,6 +117,7 @@ def track_frame(
     learned: Learned | None = None,
     past: Past | None = None,
     separately: bool = False,
+    plainly: bool = True,
 ) -> FrameOutput:
     """Find N objects on one frame.
 
@@ -134,12 +135,15 @@ def track_frame(
         separately: decode the objects one after the other. The decoder has matrix products of one row per object,
             which torch rounds otherwise for one row than for several; with this, an object's masks do not depend on
             what others are tracked beside it.
+        plainly: see `sam2.attend_memory`.
     """
     rows = _rows(len(features.stride16), separately=separately)
     if prompt is not None and prompt.masks is not None:
         return _join([_adopt_masks(model, features.pick(row), prompt.masks[row]) for row in rows])
     conditioned = (
-        sam2.without_memory(model, features) if memory is None else sam2.attend_memory(model, features, memory)
+        sam2.without_memory(model, features)
+        if memory is None
+        else sam2.attend_memory(model, features, memory, plainly=plainly)
     )
     points, labels = (None, None) if prompt is None else (prompt.points, prompt.labels)
     if previous is not None:
@@ -249,6 +253,7 @@ def write_memory(
     prompted: bool,
     doubt: Doubt | None = None,
     separately: bool = False,
+    plainly: bool = True,
 ) -> MemoryEntry:
     """Turn a frame's result into what the objects remember of it.
 
@@ -260,12 +265,15 @@ def write_memory(
         prompted: whether the masks come from a prompt.
         doubt: what is doubtful about them; None leaves SAM 2's memory.
         separately: as for `track_frame`.
+        plainly: likewise.
     """
     logits = output.logits
     if doubt is not None and acts(doubt.write):
         logits = temper(logits, doubt.uncertainty, doubt.write)
     encoded = [
-        sam2.encode_memory(model, features.pick(row), logits[row], output.present[row], prompted=prompted)
+        sam2.encode_memory(
+            model, features.pick(row), logits[row], output.present[row], prompted=prompted, plainly=plainly
+        )
         for row in _rows(len(logits), separately=separately)
     ]
     memory = torch.cat(encoded) if len(encoded) > 1 else encoded[0]

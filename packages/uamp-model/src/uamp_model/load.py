@@ -24,6 +24,7 @@ def load_tracker(
     memory: str = "uamp",
     device: str | torch.device = "auto",
     precision: Precision = "auto",
+    exact: bool = False,
 ) -> VideoTracker:
     """Load a model and make a tracker of it.
 
@@ -34,6 +35,8 @@ def load_tracker(
         memory: which memory setting to track with.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         precision: "auto" (bfloat16 where it is fast), "fp32" or "bf16".
+        exact: compute as the sam2 package does, for masks equal to its predictor's to the last bit (in "fp32" on a
+            CPU); slower, see `VideoTracker`.
 
     Raises:
         InputError: if a name or a setting is unknown.
@@ -53,4 +56,4 @@ def load_tracker(
     if uamp_checkpoint is not None or own is not None:
         layers = load_layers(Path(uamp_checkpoint or own or ""), model, base_model=spec.name).to(place)
     dtype = choose_dtype(precision, place, image_size=model.image_size)
-    return VideoTracker(model, name=spec.name, memory=memory, dtype=dtype, layers=layers)
+    return VideoTracker(model, name=spec.name, memory=memory, dtype=dtype, layers=layers, exact=exact)

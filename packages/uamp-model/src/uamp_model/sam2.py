@@ -18,6 +18,7 @@ from sam2.modeling.sam2_base import NO_OBJ_SCORE, SAM2Base
 from sam2.modeling.sam2_utils import get_1d_sine_pe
 from torch import Tensor
 
+from uamp_model.attention import Tokens, attend, can_attend
 from uamp_model.catalog import find_model
 from uamp_model.stages import ATTEND, DECODE, ENCODE, MEMORY, stage
 
@@ -135,8 +136,13 @@ def model_config(name: str, *, image_size: int | None = None) -> DictConfig:
 
 
 @stage(ENCODE)
-def encode_image(model: Sam2, images: Tensor) -> ImageFeatures:
-    """Encode images, B×3×S×S normalised floats."""
+def encode_image(model: Sam2, images: Tensor, *, plainly: bool = True) -> ImageFeatures:
+    """Encode images, B×3×S×S normalised floats.
+
+    `plainly` as for `attend_memory`; otherwise the image comes to the network as its layers want it, channels last.
+    """
+    if not plainly:
+        images = images.contiguous(memory_format=torch.channels_last)
     out = model.forward_image(images)
     stride4, stride8, stride16 = out["backbone_fpn"][-3:]
     return ImageFeatures(stride16, stride8, stride4, out["vision_pos_enc"][-1][:1])
@@ -148,11 +154,20 @@ def without_memory(model: Sam2, features: ImageFeatures) -> Tensor:
 
 
 @stage(ATTEND)
-def attend_memory(model: Sam2, features: ImageFeatures, memory: MemoryTokens) -> Tensor:
-    """Stride-16 features (N×C×h×w) that have seen the objects' memories."""
+def attend_memory(model: Sam2, features: ImageFeatures, memory: MemoryTokens, *, plainly: bool = True) -> Tensor:
+    """Stride-16 features (N×C×h×w) that have seen the objects' memories.
+
+    Args:
+        model: the network.
+        features: of the frame, one row per object.
+        memory: what the objects remember.
+        plainly: compute as the sam2 package does, to the last bit; otherwise with less arithmetic, for inference.
+    """
     shape = features.stride16.shape
     spatial, spatial_position = _spatial_tokens(model, memory)
     pointers, pointer_position = _pointer_tokens(model, memory)
+    if not plainly and can_attend(model.memory_attention):
+        return _attend_fast(model, features, memory, (spatial, spatial_position), (pointers, pointer_position))
     now = features.stride16.flatten(2).permute(2, 0, 1)
     now_position = features.position.expand(shape[0], -1, -1, -1).flatten(2).permute(2, 0, 1)
     past, past_position = torch.cat([spatial, pointers]), torch.cat([spatial_position, pointer_position])
@@ -170,6 +185,24 @@ def attend_memory(model: Sam2, features: ImageFeatures, memory: MemoryTokens) ->
         num_obj_ptr_tokens=pointers.shape[0],
     )
     return attended.permute(1, 2, 0).reshape(shape)
+
+
+def _attend_fast(
+    model: Sam2,
+    features: ImageFeatures,
+    memory: MemoryTokens,
+    spatial: tuple[Tensor, Tensor],
+    pointers: tuple[Tensor, Tensor],
+) -> Tensor:
+    """`attend_memory` by `attention.attend`; tokens come with their positions, L×N×D each."""
+    n, c, h, w = features.stride16.shape
+    shared = features.stride16.stride(0) == 0 or n == 1  # one image, seen by all objects
+    now = features.stride16[: 1 if shared else n].flatten(2).transpose(1, 2)
+    values, position = torch.cat([spatial[0], pointers[0]]), torch.cat([spatial[1], pointers[1]])
+    bias = None if memory.bias is None else F.pad(memory.bias.flatten(1), (0, len(pointers[0])))
+    tokens = Tokens(values.transpose(0, 1), (values + position).transpose(0, 1), len(spatial[0]), bias=bias)
+    out = attend(model.memory_attention, now, features.position.flatten(2).transpose(1, 2), tokens)
+    return out.transpose(1, 2).reshape(n, c, h, w)
 
 
 def _attend_with_bias(
@@ -287,7 +320,9 @@ def mix_absence(model: Sam2, pointer: Tensor, present: Tensor) -> Tensor:
 
 
 @stage(MEMORY)
-def encode_memory(model: Sam2, features: ImageFeatures, logits: Tensor, present: Tensor, *, prompted: bool) -> Tensor:
+def encode_memory(
+    model: Sam2, features: ImageFeatures, logits: Tensor, present: Tensor, *, prompted: bool, plainly: bool = True
+) -> Tensor:
     """Encode a frame and its masks into memory features, N×D×h×w.
 
     Args:
@@ -296,18 +331,29 @@ def encode_memory(model: Sam2, features: ImageFeatures, logits: Tensor, present:
         logits: N×1×4h×4w mask logits.
         present: N×1 in {0, 1}, whether the object is in view.
         prompted: whether the masks come from a prompt of the user.
+        plainly: as for `attend_memory`.
     """
     size = (model.image_size, model.image_size)
     # SAM 2 enlarges three hypotheses together where it tracks; torch rounds three channels otherwise than one
-    channels = 1 if prompted else 3
+    channels = 3 if plainly and not prompted else 1
     logits = F.interpolate(logits.float().expand(-1, channels, -1, -1), size=size, mode="bilinear", align_corners=False)
     logits = logits[:, :1]
     hard = prompted and model.binarize_mask_from_pts_for_mem_enc and not model.training
     mask = (logits > 0).float() if hard else logits.sigmoid()
     mask = mask * model.sigmoid_scale_for_mem_enc + model.sigmoid_bias_for_mem_enc
-    memory: Tensor = model.memory_encoder(features.stride16.contiguous(), mask, skip_mask_sigmoid=True)[
-        "vision_features"
-    ]
+    if plainly:
+        encoded = model.memory_encoder(features.stride16.contiguous(), mask, skip_mask_sigmoid=True)
+        memory: Tensor = encoded["vision_features"]
+    else:
+        memory = _encode_shared(model, features, mask)
     if model.no_obj_embed_spatial is not None:
         memory = memory + (1 - present)[..., None, None] * model.no_obj_embed_spatial[..., None, None]
+    return memory
+
+
+def _encode_shared(model: Sam2, features: ImageFeatures, mask: Tensor) -> Tensor:
+    """The memory encoder, which projects the features of an image that all objects see once."""
+    encoder, seen = model.memory_encoder, features.stride16
+    seen = seen[:1] if seen.stride(0) == 0 else seen
+    memory: Tensor = encoder.out_proj(encoder.fuser(encoder.pix_feat_proj(seen) + encoder.mask_downsampler(mask)))
     return memory

@@ -21,6 +21,7 @@ from uamp_model.preprocess import check_frame, prepare_frame, prepare_mask, prep
 from uamp_model.presets import MemorySettings, memory_settings
 from uamp_model.propagation import Expectation, ObjectMotion, choose_hypothesis, expect, learn_motion, memory_quality
 from uamp_model.sam2 import ImageFeatures, MemoryTokens, Sam2, encode_image
+from uamp_model.stages import RESULT, stage
 from uamp_model.types import FrameResult, Prompt, Suggestion
 from uamp_model.uncertainty import mean_over_object, prior_uncertainty, upsample
 
@@ -39,6 +40,9 @@ class VideoTracker:
         dtype: what the network computes in.
         layers: trained UAMP layers, or None.
         learned: what of the layers acts under these settings, if anything.
+        exact: compute as the sam2 package does and each object alone, so that in float32 on a CPU masks are those of
+            its predictor to the last bit and do not depend on what else is tracked. Otherwise objects are computed in
+            batches with less arithmetic, and logits differ by rounding.
     """
 
     def __init__(
@@ -50,8 +54,10 @@ class VideoTracker:
         settings: MemorySettings | None = None,
         dtype: torch.dtype = torch.float32,
         layers: UampLayers | None = None,
+        exact: bool = False,
     ) -> None:
         self.model = model.eval()
+        self.exact = exact
         self.name = name
         self.memory = memory
         self.layers = None if layers is None else layers.eval()
@@ -65,14 +71,6 @@ class VideoTracker:
     def device(self) -> torch.device:
         """Where the network is and results come back."""
         return next(self.model.parameters()).device
-
-    @property
-    def exact(self) -> bool:
-        """Whether an object's masks do not depend in the least on what else is tracked: float32 on a CPU.
-
-        Elsewhere, batches of objects are worth more than the last bits.
-        """
-        return self.dtype == torch.float32 and self.device.type == "cpu"
 
     @property
     def image_size(self) -> int:
@@ -107,7 +105,13 @@ class VideoTracker:
             InputError: if there is no such memory setting.
         """
         return VideoTracker(
-            self.model, name=self.name, memory=memory, settings=settings, dtype=self.dtype, layers=self.layers
+            self.model,
+            name=self.name,
+            memory=memory,
+            settings=settings,
+            dtype=self.dtype,
+            layers=self.layers,
+            exact=self.exact,
         )
 
     def encode(self, frame: Frame) -> ImageFeatures:
@@ -118,7 +122,8 @@ class VideoTracker:
         """
         check_frame(frame)
         with torch.inference_mode(), autocast(self.device, self.dtype):
-            return encode_image(self.model, prepare_frame(frame, self.image_size).to(self.device))
+            image = prepare_frame(frame, self.image_size).to(self.device)
+            return encode_image(self.model, image, plainly=self.exact)
 
     def suggest_prompts(self, frame: Frame, *, max_objects: int = 1) -> list[Suggestion]:
         """Objects that stand out on a frame, the most prominent first; perhaps none."""
@@ -309,6 +314,7 @@ class TrackingSession:
                 learned=self.tracker.learned,
                 past=self._past(group, index),
                 separately=self.tracker.exact,
+                plainly=self.tracker.exact,
             )
             self._remember(group, features, output, index, expectation=expectation)
 
@@ -319,7 +325,13 @@ class TrackingSession:
         if batch.masks is None and all(index in self.objects[i].bank.conditioning for i in ids):
             previous = torch.cat([logits for i in ids if (logits := self.objects[i].logits) is not None])
         output = track_frame(
-            self.tracker.model, features, None, batch, previous=previous, separately=self.tracker.exact
+            self.tracker.model,
+            features,
+            None,
+            batch,
+            previous=previous,
+            separately=self.tracker.exact,
+            plainly=self.tracker.exact,
         )
         given = batch.masks is not None
         self._remember(ids, features, output, index, prompted=True, conditioning=True, given=given)
@@ -328,7 +340,7 @@ class TrackingSession:
         features = self._features(1)
         tokens = self._gather([self._select(object_id, index)])
         previous = self.objects[object_id].logits
-        output = track_frame(self.tracker.model, features, tokens, batch, previous=previous)
+        output = track_frame(self.tracker.model, features, tokens, batch, previous=previous, plainly=self.tracker.exact)
         self._remember([object_id], features, output, index, prompted=True)
 
     def _select(self, object_id: int, index: int) -> Selection:
@@ -410,7 +422,14 @@ class TrackingSession:
         """What the objects of a batch are to remember of a frame."""
         doubt = None if prompted else self._doubt(ids, output, index)
         return write_memory(
-            self.tracker.model, features, output, index, prompted=prompted, doubt=doubt, separately=self.tracker.exact
+            self.tracker.model,
+            features,
+            output,
+            index,
+            prompted=prompted,
+            doubt=doubt,
+            separately=self.tracker.exact,
+            plainly=self.tracker.exact,
         )
 
     def _doubt(self, ids: Sequence[int], output: FrameOutput, index: int) -> Doubt | None:
@@ -448,33 +467,59 @@ class TrackingSession:
         for object_id, motion in zip(ids, learned, strict=True):
             self.objects[object_id].motion = motion
 
+    @stage(RESULT)
     def _result(self, index: int) -> FrameResult:
         height, width = self.size
-        logits = [o.logits for o in self.objects.values() if o.logits is not None]
-        scores = [o.score for o in self.objects.values() if o.score is not None]
+        known = list(self.objects.values())
+        logits = [o.logits for o in known if o.logits is not None]
+        scores = [o.score for o in known if o.score is not None]
         device = self.tracker.device
         if not logits:
             empty = torch.zeros(0, height, width, device=device)
             return FrameResult(index, (), empty > 0, empty, empty.clone(), torch.zeros(0, device=device))
-        agreed = [o.agreed for o in self.objects.values() if o.agreed is not None]
-        full, together = (
-            F.interpolate(torch.cat(maps).float(), (height, width), mode="bilinear", align_corners=False)[:, 0]
-            for maps in (logits, agreed)
+        full = F.interpolate(torch.cat(logits).float(), (height, width), mode="bilinear", align_corners=False)[:, 0]
+        doubt = _Doubts(
+            torch.cat([o.agreed for o in known if o.agreed is not None]),
+            torch.stack([o.presence for o in known if o.presence is not None]).float(),
+            tuple(o.correction for o in known),
+            torch.tensor([o.given for o in known], device=device),
         )
-        presence = torch.stack([o.presence for o in self.objects.values() if o.presence is not None]).float()
-        given = torch.tensor([o.given for o in self.objects.values()], device=device)
-        uncertainty = prior_uncertainty(full, together, presence[:, None, None])
-        for row, tracked in enumerate(self.objects.values()):
-            if tracked.correction is not None:
-                uncertainty[row] = (uncertainty[row] + upsample(tracked.correction, (height, width))[0, 0]).clamp(0, 1)
         return FrameResult(
             frame_index=index,
             object_ids=tuple(self.objects),
             masks=full > 0,
             logits=full,
-            uncertainty=uncertainty * ~given[:, None, None],
+            uncertainty=partial(doubt.at, full),
             scores=torch.stack(scores).float(),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Doubts:
+    """What the uncertainty of N objects at the video's size is made of, once somebody asks for it.
+
+    Attributes:
+        agreed: N×1×4h×4w.
+        presence: N.
+        corrections: N of 1×1×4h×4w or None.
+        given: N booleans.
+    """
+
+    agreed: Tensor
+    presence: Tensor
+    corrections: tuple[Tensor | None, ...]
+    given: Tensor
+
+    @torch.inference_mode()
+    def at(self, logits: Tensor) -> Tensor:
+        """N×H×W in [0, 1] beside logits N×H×W."""
+        size = (logits.shape[-2], logits.shape[-1])
+        together = F.interpolate(self.agreed.float(), size, mode="bilinear", align_corners=False)[:, 0]
+        uncertainty = prior_uncertainty(logits, together, self.presence[:, None, None])
+        for row, correction in enumerate(self.corrections):
+            if correction is not None:
+                uncertainty[row] = (uncertainty[row] + upsample(correction, size)[0, 0]).clamp(0, 1)
+        return uncertainty * ~self.given[:, None, None]
 
 
 def _acting_layers(layers: UampLayers | None, settings: MemorySettings) -> Learned | None:

@@ -6,7 +6,7 @@ Shape legend, used in every file of this package:
     C feature channels     M memories       D memory channels
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -84,7 +84,6 @@ def _finite(values: npt.NDArray[np.float32], what: str) -> npt.NDArray[np.float3
     return values
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class FrameResult:
     """What the tracker says about one frame. Tensors live on the tracker's device.
 
@@ -93,16 +92,33 @@ class FrameResult:
         object_ids: the N objects, in the order of the tensors' first axis.
         masks: N×H×W bool, True on the object. Masks of different objects may overlap.
         logits: N×H×W float32; the mask is where they are above 0.
-        uncertainty: N×H×W float32 in [0, 1], 1 where the tracker cannot tell.
         scores: N float32 in [0, 1], the predicted IoU of the mask times the probability that the object is in view.
     """
 
-    frame_index: int
-    object_ids: tuple[int, ...]
-    masks: torch.Tensor
-    logits: torch.Tensor
-    uncertainty: torch.Tensor
-    scores: torch.Tensor
+    __slots__ = ("_uncertainty", "frame_index", "logits", "masks", "object_ids", "scores")
+
+    def __init__(
+        self,
+        frame_index: int,
+        object_ids: tuple[int, ...],
+        masks: torch.Tensor,
+        logits: torch.Tensor,
+        uncertainty: torch.Tensor | Callable[[], torch.Tensor],
+        scores: torch.Tensor,
+    ) -> None:
+        self.frame_index = frame_index
+        self.object_ids = object_ids
+        self.masks = masks
+        self.logits = logits
+        self.scores = scores
+        self._uncertainty = uncertainty
+
+    @property
+    def uncertainty(self) -> torch.Tensor:
+        """N×H×W float32 in [0, 1], 1 where the tracker cannot tell; computed when first asked for."""
+        if not isinstance(self._uncertainty, torch.Tensor):
+            self._uncertainty = self._uncertainty()
+        return self._uncertainty
 
 
 @dataclass(frozen=True, slots=True, eq=False)

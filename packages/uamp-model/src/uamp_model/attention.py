@@ -1,0 +1,164 @@
+"""SAM 2's memory attention with less arithmetic: the fast form, for inference.
+
+It says what `sam2.modeling.memory_attention` says, up to rounding. What it saves:
+
+- Values are projections of memory tokens, a quarter as wide (64 of 256). Attention weights sum to one, so that
+  the tokens can be averaged first and projected afterwards: Σ a·(W m + b) = W·(Σ a·m) + b. (On a CPU; a GPU's fused
+  kernels want keys and values of one width.)
+- All objects of a frame ask with the same features: the first layer's self-attention and queries are computed once.
+- Rotary tables and sums of tokens and positions are made once for all layers, and keys are rotated in place.
+- On a CPU, scores go through matrix products in blocks of rows that fit its caches. In bfloat16 that is about three
+  times as fast as torch's fused kernel there.
+
+`tests/test_attention.py` holds it equal to the plain form. Shapes: see `types.py`; L memory tokens.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+_SCORES = 2**23
+"""Scores in one block: what fits a CPU's last cache."""
+_FEWEST_ROWS = 64
+"""Fewer rows at a time make matrix products slow."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """What N objects read.
+
+    Attributes:
+        values: N×L×D, spatial cells first, pointers last.
+        keys: N×L×D, the same with their positions.
+        placed: how many are spatial and so are rotated.
+        cells: N×placed integers, where on the grid each spatial token is; None for whole grids, one after the other.
+        bias: N×L added to the scores, or None.
+    """
+
+    values: Tensor
+    keys: Tensor
+    placed: int
+    cells: Tensor | None = None
+    bias: Tensor | None = None
+
+
+def attend(attention: nn.Module, now: Tensor, position: Tensor, tokens: Tokens) -> Tensor:
+    """Let features read memory.
+
+    Args:
+        attention: SAM 2's `MemoryAttention`.
+        now: G×hw×C features of the frame; G is 1 if all objects see the same image, else N.
+        position: 1×hw×C, their sine encoding.
+        tokens: what is read.
+
+    Returns:
+        N×hw×C.
+    """
+    scratch = _Scratch(tokens.values)
+    out = now + 0.1 * position if attention.pos_enc_at_input else now
+    for layer in attention.layers:  # type: ignore[union-attr]
+        normed = layer.norm1(out)
+        asked = normed + position if layer.pos_enc_at_attn else normed
+        out = out + _attend_self(layer.self_attn, asked, normed, scratch)
+        normed = layer.norm2(out)
+        asked = normed + position if layer.pos_enc_at_cross_attn_queries else normed
+        out = out + _attend_memory(
+            layer.cross_attn_image, asked, tokens, scratch, with_position=bool(layer.pos_enc_at_cross_attn_keys)
+        )
+        out = out + layer.linear2(layer.activation(layer.linear1(layer.norm3(out))))
+    result: Tensor = attention.norm(out)  # type: ignore[operator]
+    return result
+
+
+def can_attend(attention: nn.Module) -> bool:
+    """Whether the fast form knows this attention: one head, as all of SAM 2's have, and nothing to be dropped out."""
+    layers = list(attention.layers)  # type: ignore[arg-type]
+    return not attention.training and all(
+        layer.self_attn.num_heads == 1 and layer.cross_attn_image.num_heads == 1 for layer in layers
+    )
+
+
+def _attend_self(own: nn.Module, asked: Tensor, values: Tensor, scratch: "_Scratch") -> Tensor:
+    rotation = _rotation(own, asked)
+    q, k = (_rotate(project(asked), rotation) for project in (own.q_proj, own.k_proj))  # type: ignore[operator]
+    out: Tensor = own.out_proj(scratch.average(q, k, own.v_proj(values), None))  # type: ignore[operator]
+    return out
+
+
+def _attend_memory(
+    cross: nn.Module, asked: Tensor, tokens: Tokens, scratch: "_Scratch", *, with_position: bool
+) -> Tensor:
+    rotation = _rotation(cross, asked)
+    q = _rotate(cross.q_proj(asked), rotation)  # type: ignore[operator]
+    k = cross.k_proj(tokens.keys if with_position else tokens.values)  # type: ignore[operator]
+    k = _rotate_keys(k, rotation, tokens)
+    if q.device.type == "cpu":
+        read = scratch.average(q, k, tokens.values.to(q.dtype), tokens.bias)
+        read = cross.v_proj(read)  # type: ignore[operator]
+    else:
+        read = scratch.average(q, k, cross.v_proj(tokens.values), tokens.bias)  # type: ignore[operator]
+    out: Tensor = cross.out_proj(read)  # type: ignore[operator]
+    return out
+
+
+def _rotation(module: nn.Module, asked: Tensor) -> Tensor:
+    """hw×C/2 complex rotary table of the module's own grid."""
+    table: Tensor = module.freqs_cis.to(asked.device)  # type: ignore[union-attr, operator, assignment]
+    return table
+
+
+def _rotate(x: Tensor, rotation: Tensor) -> Tensor:
+    """Rotate …×hw×C by place, in place where the dtype allows."""
+    wide = x.float()
+    torch.view_as_complex(wide.unflatten(-1, (-1, 2))).mul_(rotation)
+    return wide.to(x.dtype)
+
+
+def _rotate_keys(keys: Tensor, rotation: Tensor, tokens: Tokens) -> Tensor:
+    """Rotate the spatial ones of N×L×C keys."""
+    wide = keys.float()
+    spatial = torch.view_as_complex(wide[:, : tokens.placed].unflatten(-1, (-1, 2)))
+    if tokens.cells is not None:
+        spatial.mul_(rotation[tokens.cells])
+    else:
+        spatial.unflatten(1, (-1, len(rotation))).mul_(rotation)
+    return wide.to(keys.dtype)
+
+
+class _Scratch:
+    """Averages by attention, with one piece of memory for the scores of all layers and objects."""
+
+    def __init__(self, like: Tensor) -> None:
+        self._cpu = like.device.type == "cpu"
+        self._scores: Tensor | None = None
+
+    def average(self, q: Tensor, k: Tensor, values: Tensor, bias: Tensor | None) -> Tensor:
+        """N×Q×E averages of values N×L×E for queries G×Q×C and keys N×L×C; G is 1 or N."""
+        n = len(k)
+        if not self._cpu:
+            mask = None if bias is None else bias[:, None, None, :].to(q.dtype)
+            q = q.expand(n, -1, -1)
+            whole = F.scaled_dot_product_attention(q.unsqueeze(1), k.unsqueeze(1), values.unsqueeze(1), attn_mask=mask)
+            return whole.squeeze(1)
+        queries, length = q.shape[1], k.shape[1]
+        rows = min(queries, max(_FEWEST_ROWS, _SCORES // length))
+        out = values.new_empty(n, queries, values.shape[-1])
+        q = q * q.shape[-1] ** -0.5
+        for i in range(n):
+            asked, keys = q[i if len(q) > 1 else 0], k[i].t()
+            for first in range(0, queries, rows):
+                block = asked[first : first + rows]
+                scores = self._block(len(block), length, q.dtype)
+                torch.mm(block, keys, out=scores)
+                if bias is not None:
+                    scores += bias[i].to(scores.dtype)
+                torch.softmax(scores, -1, out=scores)
+                torch.mm(scores, values[i], out=out[i, first : first + rows])
+        return out
+
+    def _block(self, rows: int, length: int, dtype: torch.dtype) -> Tensor:
+        if self._scores is None or self._scores.numel() < rows * length or self._scores.dtype != dtype:
+            self._scores = torch.empty(rows * length, dtype=dtype)
+        return self._scores[: rows * length].view(rows, length)

@@ -1,0 +1,94 @@
+"""The fast form of memory attention and of the memory encoder is the plain one, up to rounding."""
+
+import pytest
+import torch
+from uamp_model.sam2 import (
+    ImageFeatures,
+    MemoryTokens,
+    Sam2,
+    attend_memory,
+    build_model,
+    encode_image,
+    encode_memory,
+)
+
+SIZE = 64
+
+
+@pytest.fixture(scope="module", params=["nano", "sam2-hiera-tiny", "sam2.1-hiera-tiny"])
+def model(request: pytest.FixtureRequest) -> Sam2:
+    torch.manual_seed(0)
+    return build_model(request.param, image_size=SIZE)
+
+
+def remembered(model: Sam2, objects: int, *, memories: int = 3, pointers: int = 5, bias: bool = False) -> MemoryTokens:
+    cells = SIZE // 16
+    recency = torch.tensor([0, *range(7 - memories, 6)][:memories]).expand(objects, -1)
+    return MemoryTokens(
+        torch.randn(objects, memories, model.mem_dim, cells, cells),
+        recency,
+        torch.randn(objects, pointers, model.hidden_dim),
+        torch.rand(1, pointers),
+        -torch.rand(objects, memories, cells, cells) if bias else None,
+    )
+
+
+def seen(model: Sam2, images: int = 1) -> ImageFeatures:
+    with torch.inference_mode():
+        return encode_image(model, torch.randn(images, 3, SIZE, SIZE))
+
+
+@pytest.mark.parametrize("objects", [1, 3])
+@pytest.mark.parametrize("bias", [False, True])
+def test_objects_of_one_image(model: Sam2, objects: int, bias: bool) -> None:
+    features, memory = seen(model).expand(objects), remembered(model, objects, bias=bias)
+    with torch.inference_mode():
+        plain, fast = (attend_memory(model, features, memory, plainly=plainly) for plainly in (True, False))
+    torch.testing.assert_close(fast, plain, rtol=1e-4, atol=1e-5)
+
+
+def test_objects_of_many_images(model: Sam2) -> None:
+    features, memory = seen(model, 2), remembered(model, 2)
+    with torch.inference_mode():
+        plain, fast = (attend_memory(model, features, memory, plainly=plainly) for plainly in (True, False))
+    torch.testing.assert_close(fast, plain, rtol=1e-4, atol=1e-5)
+
+
+def test_blocks_of_rows(model: Sam2, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("uamp_model.attention._SCORES", 1)
+    monkeypatch.setattr("uamp_model.attention._FEWEST_ROWS", 3)
+    features, memory = seen(model).expand(2), remembered(model, 2)
+    with torch.inference_mode():
+        plain, fast = (attend_memory(model, features, memory, plainly=plainly) for plainly in (True, False))
+    torch.testing.assert_close(fast, plain, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("prompted", [False, True])
+def test_memory_of_objects_of_one_image(model: Sam2, prompted: bool) -> None:
+    features, logits = seen(model).expand(3), 5 * torch.randn(3, 1, SIZE // 4, SIZE // 4)
+    present = torch.tensor([[1.0], [0.0], [1.0]])
+    with torch.inference_mode():
+        plain, fast = (
+            encode_memory(model, features, logits, present, prompted=prompted, plainly=plainly)
+            for plainly in (True, False)
+        )
+    torch.testing.assert_close(fast, plain, rtol=1e-4, atol=1e-5)
+
+
+def test_bfloat16(model: Sam2) -> None:
+    features, memory = seen(model).expand(2), remembered(model, 2)
+    with torch.inference_mode():
+        plain = attend_memory(model, features, memory)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            fast = attend_memory(model, features, memory, plainly=False)
+            theirs = attend_memory(model, features, memory)
+    off, theirs_off = (fast.float() - plain).abs().mean(), (theirs.float() - plain).abs().mean()
+    assert off < 1.5 * theirs_off
+
+
+def test_image_features_with_channels_last(model: Sam2) -> None:
+    images = torch.randn(1, 3, SIZE, SIZE)
+    with torch.inference_mode():
+        plain, fast = (encode_image(model, images, plainly=plainly) for plainly in (True, False))
+    for name in ("stride16", "stride8", "stride4"):
+        torch.testing.assert_close(getattr(fast, name), getattr(plain, name), rtol=1e-3, atol=1e-4)
