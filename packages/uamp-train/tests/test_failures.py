@@ -1,0 +1,81 @@
+"""What goes wrong in the middle of a run, for real, and what is said and kept."""
+
+import resource
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import torch
+from uamp_model.errors import CheckpointError, DeviceError
+from uamp_train.batches import ClipSource
+from uamp_train.checkpoint import LAST, load_state
+from uamp_train.config import TrainConfig
+from uamp_train.errors import ConfigError
+from uamp_train.failures import explained_memory
+from uamp_train.loop import train
+
+MakeConfig = Callable[..., TrainConfig]
+
+
+@contextmanager
+def at_most(what: int, limit: int) -> Iterator[None]:
+    """Limit a resource of this process."""
+    soft, hard = resource.getrlimit(what)
+    resource.setrlimit(what, (limit, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(what, (soft, hard))
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_last_good_checkpoint(
+    tiny: MakeConfig, blobs: ClipSource, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The first step leaps to weights of 1e25, on which no later loss is finite."""
+    stages = [{"steps": 40, "image_size": 32, "num_frames": 1, "batch_size": 1}]
+    config = tiny(stages=stages, lr=1e25, warmup_steps=0, lr_scheduler="constant", save_interval=1)
+    with pytest.raises(ConfigError, match=r"not finite in 20 steps in a row, the last being step 21 on clip \d"):
+        train(config, blobs)
+    assert "Step 2 is left out: its loss is not finite (on clip " in caplog.text
+    assert load_state(config.run_dir / LAST).step == 1
+
+
+def test_a_full_disk_ends_the_run_and_keeps_the_checkpoint_of_before(tiny: MakeConfig, blobs: ClipSource) -> None:
+    stages = [{"steps": 2, "image_size": 32, "num_frames": 1, "batch_size": 1}]
+    train(tiny(stages=stages, max_steps=1), blobs)
+    config = tiny(stages=stages)
+    with (
+        at_most(resource.RLIMIT_FSIZE, 20_000_000),
+        pytest.raises(CheckpointError, match=r"step 2; the checkpoint of before is still there: .* --resume"),
+    ):
+        train(config, blobs, resume=True)
+    assert load_state(config.run_dir / LAST).step == 1
+    assert not list(config.run_dir.glob(".*"))
+    train(config, blobs, resume=True)
+    assert load_state(config.run_dir / LAST).step == 2
+
+
+def test_a_log_that_cannot_be_written_is_one_sentence(tiny: MakeConfig, blobs: ClipSource) -> None:
+    with at_most(resource.RLIMIT_FSIZE, 10), pytest.raises(CheckpointError, match=r"cannot be written .* --resume"):
+        train(tiny(), blobs)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits memory as Linux does")
+def test_too_little_memory_says_what_to_lower(tiny: MakeConfig, blobs: ClipSource) -> None:
+    stages = [{"steps": 2, "image_size": 512, "num_frames": 1, "batch_size": 8}]
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    with (
+        at_most(resource.RLIMIT_AS, pages * resource.getpagesize() + 700_000_000),
+        pytest.raises(DeviceError, match=r"step 1, with 8 clip\(s\) of 1 frames of 512×512: lower batch_size"),
+    ):
+        train(tiny(stages=stages), blobs)
+
+
+def test_other_errors_pass_as_they_are(tiny: MakeConfig) -> None:
+    stage = tiny().stages[0]
+    with pytest.raises(RuntimeError, match="shape"), explained_memory(stage, 0):
+        torch.ones(2).view(3)
+    with pytest.raises(DeviceError, match="lower"), explained_memory(stage, 0):
+        raise torch.OutOfMemoryError
