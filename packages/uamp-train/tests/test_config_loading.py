@@ -103,3 +103,86 @@ def test_without_stages_the_plain_keys_make_one() -> None:
     config = parse_config({"num_epochs": 3, "batch_size": 4, "num_frames": 2, "image_size": 64})
     (stage,) = config.curriculum(clips=40, processes=2)
     assert (stage.steps, stage.batch_size, stage.num_frames, stage.image_size) == (15, 4, 2, 64)
+
+
+@pytest.mark.parametrize(
+    ("text", "overrides", "environment", "where"),
+    [
+        ("seed: 1\n\nbach_size: 1", (), {}, r"config\.yaml, line 3"),
+        ("pool:\n  clips: 3\n  frames: many", (), {}, r"'pool\.frames'.*config\.yaml, line 3"),
+        ("stages:\n- {steps: 1, image_size: 64,\n   num_frames: 2, batch_size: 0}", (), {}, r"config\.yaml, line 3"),
+        ("stages:\n- {steps: 1,\n   image_size: 64}", (), {}, r"'stages\.0\..*config\.yaml, line 2"),
+        ("seed: 1\nlr: 2", ("lr=fast",), {}, r"--set lr"),
+        ("seed: 1\nlr: 2", (), {"UAMP_LR": "fast"}, "the variable UAMP_LR"),
+        ("pool: {clips: -1}", ("pool={clips: -1}",), {}, r"'pool\.clips'.*--set pool"),
+        ("seed: 1\ncache_features: true", (), {}, r"'cache_features' in .*config\.yaml, line 2 cannot be so"),
+    ],
+)
+def test_mistakes_are_told_with_their_place(
+    text: str, overrides: tuple[str, ...], environment: dict[str, str], where: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=where):
+        load(text, tmp_path, *overrides, environment=environment)
+
+
+def test_a_key_given_twice_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"'lr' is given twice.*line 3"):
+        load("lr: 1\nseed: 2\nlr: 3", tmp_path)
+
+
+@pytest.mark.parametrize("text", ["lr: true", "batch_size: '2'", "use_wandb: 1", "seed: 1.0", "val_sequences: bear"])
+def test_values_of_another_type_are_not_bent(text: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="has a wrong value"):
+        load(text, tmp_path)
+
+
+FROZEN = "freeze_sam2_backbone: true\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("dataset: davis", "set dataset_root to its folder"),
+        ("dataset: mix", "a mix needs the key mix"),
+        ("dataset: davis\ndataset_root: d\nmix: {synthetic: 1}", "set dataset to mix"),
+        ("dataset: mix\nmix: {synthetic: 1, davis: 1}", "davis lies on disk"),
+        ("val_sequences: [bear]", "'val_sequences'.*no sequence names"),
+        ("train_sequences: [bear]", "'train_sequences'.*no sequence names"),
+        ("dataset: davis\ndataset_root: d\ntrain_sequences: [a, b]\nval_sequences: [b]", "b is in train_sequences too"),
+        ("cache_features: true\naugment: false", "set freeze_sam2_backbone to true"),
+        (FROZEN + "cache_features: true", "set augment to false"),
+        (FROZEN + "cache_features: true\naugment: {crop: 0, affine: 0, colour: 0}", "set augment to false"),
+        ("model: sam2.1-hiera-tiny\nsam2_model_type: sam2.1-hiera-large", "leave one of the two out"),
+    ],
+)
+def test_what_cannot_go_together_is_said(text: str, says: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=says) as caught:
+        load(text, tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_can_go_together_is_taken(tmp_path: Path) -> None:
+    assert load(FROZEN + "cache_features: true\naugment: false", tmp_path).cache_features
+    flips = load(FROZEN + "cache_features: true\naugment: {crop: 0, affine: 0, colour: 0, grey: 0}", tmp_path)
+    assert flips.augment.flip == 0.5
+    assert load("val_dataset_root: d\nval_sequences: [bear]", tmp_path).val_sequences == ("bear",)
+
+
+def test_a_mix_in_short_and_written_out_are_the_same(tmp_path: Path) -> None:
+    short = load("dataset: mix\nmix: {synthetic: 1, YouTube-VOS: 3}\ndataset_root: d", tmp_path)
+    long = (
+        "dataset: mix\nmix:\n- {dataset: synthetic, weight: 1}\n- {dataset: ytvos, weight: 3, root: e, split: valid}\n"
+    )
+    parts = load(long + "dataset_root: d", tmp_path).parts
+    assert [(part.dataset, part.weight) for part in short.parts] == [("synthetic", 1), ("youtube_vos", 3)]
+    assert [(part.root, part.split) for part in short.parts] == [(Path("d"), "train")] * 2
+    assert [(part.root, part.split) for part in parts] == [(Path("d"), "train"), (Path("e"), "valid")]
+    assert load(dump_config(short), tmp_path) == short
+
+
+def test_one_augmentation_can_be_switched_off_and_all(tmp_path: Path) -> None:
+    augment = load("augment: {crop: 0}", tmp_path).augment
+    assert (augment.crop, augment.flip) == (0, 0.5)
+    assert load("", tmp_path, "augment.flip=0.1").augment.flip == 0.1
+    assert not load("augment: false", tmp_path).augment.is_endless
+    assert load("augment: true", tmp_path).augment == TrainConfig().augment

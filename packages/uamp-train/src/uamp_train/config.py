@@ -26,7 +26,7 @@ class _Strict(BaseModel):
 class Stage(_Strict):
     """A stretch of the curriculum with its own clip shape; the weights carry on from the stage before."""
 
-    steps: int = Field(gt=0)
+    steps: int = Field(gt=0, description="how long it lasts")
     image_size: int = Field(gt=0, multiple_of=32, description="input side S in pixels")
     num_frames: int = Field(gt=0, description="frames T of a clip")
     batch_size: int = Field(gt=0, description="clips B per process and step")
@@ -37,8 +37,8 @@ class Stage(_Strict):
 class PromptShares(_Strict):
     """How often each kind of prompt starts a clip; relative weights. Stills never use masks."""
 
-    mask: float = Field(0.5, ge=0)
-    box: float = Field(0.2, ge=0)
+    mask: float = Field(0.5, ge=0, description="the object's true mask")
+    box: float = Field(0.2, ge=0, description="its box, drawn by a shaky hand")
     point: float = Field(0.2, ge=0, description="one click on the object")
     points: float = Field(0.1, ge=0, description="two to four clicks, on and beside the object")
 
@@ -52,10 +52,10 @@ class PromptShares(_Strict):
 class LossWeights(_Strict):
     """Factors of the loss terms; SAM 2's recipe but for dice, where a model from scratch profits from 3."""
 
-    focal: float = Field(20.0, ge=0)
-    dice: float = Field(3.0, ge=0)
-    iou: float = Field(1.0, ge=0)
-    presence: float = Field(1.0, ge=0)
+    focal: float = Field(20.0, ge=0, description="of the masks' pixels, hard ones first")
+    dice: float = Field(3.0, ge=0, description="of the masks' overlap")
+    iou: float = Field(1.0, ge=0, description="of the predicted IoU")
+    presence: float = Field(1.0, ge=0, description="of whether the object is in view")
     uncertainty: float = Field(1.0, ge=0, description="of the learned uncertainty map")
 
 
@@ -78,11 +78,11 @@ class LayerOptions(_Strict):
 class PoolSettings(_Strict):
     """The pool of generated clips that is built once and used by every run with the same settings."""
 
-    clips: int = Field(400, gt=0)
-    frames: int = Field(24, gt=0)
+    clips: int = Field(400, gt=0, description="how many")
+    frames: int = Field(24, gt=0, description="frames of each")
     size: int = Field(288, gt=0, description="side of the stored frames in pixels")
-    seed: int = Field(0, ge=0)
-    folder: Path = Path("runs/pool")
+    seed: int = Field(0, ge=0, description="another seed gives other clips")
+    folder: Path = Field(Path("runs/pool"), description="where it lies; it is built once")
 
 
 class Augment(_Strict):
@@ -110,7 +110,7 @@ NO_AUGMENT = Augment(flip=0, crop=0, affine=0, colour=0, grey=0)
 class DataPart(_Strict):
     """One part of a mix of data sets."""
 
-    dataset: Source
+    dataset: Source = Field(description="any but `mix`")
     weight: float = Field(1.0, gt=0, description="how often clips are drawn from it, against the other parts")
     root: Path | None = Field(None, description="its folder; none: dataset_root")
     split: str | None = Field(None, description="its split; none: dataset_split")
@@ -122,17 +122,22 @@ class TrainConfig(_Strict):
     """Every key of a training run."""
 
     # what to train, and where it goes
-    experiment_name: str = "train"
+    experiment_name: str = Field("train", description="the run's folder in save_dir")
     model: str = Field("nano", description="a name of the model catalog")
     sam2_model_type: str | None = Field(None, description="another spelling of `model`")
-    sam2_checkpoint: Path | None = Field(None, description="weights to start from; none: random weights")
+    sam2_checkpoint: Path | None = Field(
+        None,
+        description="SAM 2's weights to start from; none: the published ones where they stay frozen, else random ones",
+    )
     uamp_checkpoint: Path | None = Field(None, description="UAMP layers to start from; none: those that change nothing")
-    save_dir: Path = Path("runs")
-    seed: int = Field(0, ge=0)
+    save_dir: Path = Field(Path("runs"), description="checkpoints, metrics and the resolved configuration go there")
+    seed: int = Field(0, ge=0, description="same seed, same run")
 
     # the machine
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    precision: Literal["fp32", "bf16"] = "fp32"
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="`auto`: a GPU if there is one")
+    precision: Literal["fp32", "bf16"] = Field(
+        "fp32", description="what the network computes in; bf16 is faster on GPUs"
+    )
     threads: int = Field(0, ge=0, description="CPU threads of a process; 0: as torch likes")
     num_workers: int = Field(1, ge=1, description="threads that prepare the next batches")
 
@@ -156,16 +161,16 @@ class TrainConfig(_Strict):
         0, ge=0, multiple_of=32, description="input side S in validation; 0: the model's own, as in use"
     )
     max_bad_samples: int = Field(
-        10, ge=0, description="unreadable clips that are named and replaced before it is an error"
+        10, ge=0, description="so many unreadable clips are named and replaced, in each process; one more is an error"
     )
-    augment: Augment = Augment()
+    augment: Augment = Field(Augment(), description="changes to clips of data sets on disk; false: none")
     cache_features: bool = Field(False, description="compute what the frozen image encoder says of a frame only once")
-    cache_folder: Path = Path("runs/features")
+    cache_folder: Path = Field(Path("runs/features"), description="where these features lie")
     pool: PoolSettings = PoolSettings()
-    batch_size: int = Field(4, gt=0)
-    num_frames: int = Field(4, gt=0)
-    image_size: int = Field(256, gt=0, multiple_of=32)
-    max_stride: int = Field(4, gt=0)
+    batch_size: int = Field(4, gt=0, description="clips B per process and step")
+    num_frames: int = Field(4, gt=0, description="frames T of a clip")
+    image_size: int = Field(256, gt=0, multiple_of=32, description="input side S in pixels")
+    max_stride: int = Field(4, gt=0, description="largest gap between a clip's frames, in annotated frames")
     stages: tuple[Stage, ...] = Field((), description="the curriculum; none: one stage of the keys above")
     max_objects: int = Field(2, gt=0, description="objects drawn from a clip")
     min_object_area: float = Field(0.003, ge=0, lt=1, description="share of the first frame an object must cover")
@@ -175,29 +180,31 @@ class TrainConfig(_Strict):
 
     # what learns
     freeze_sam2_backbone: bool = Field(False, description="everything but the UAMP layers stays as it is")
-    freeze_sam2_image_encoder: bool = False
-    freeze_sam2_mask_decoder: bool = False
+    freeze_sam2_image_encoder: bool = Field(False, description="the image encoder stays as it is")
+    freeze_sam2_mask_decoder: bool = Field(False, description="the mask decoder stays as it is")
     layers: LayerOptions = LayerOptions()
     loss: LossWeights = LossWeights()
-    optimizer: Literal["adamw"] = "adamw"
-    lr: float = Field(1e-4, gt=0)
-    weight_decay: float = Field(0.01, ge=0)
-    lr_scheduler: Literal["cosine", "stable", "constant"] = "cosine"
+    optimizer: Literal["adamw"] = Field("adamw", description="AdamW; norms and biases do not decay")
+    lr: float = Field(1e-4, gt=0, description="highest learning rate")
+    weight_decay: float = Field(0.01, ge=0, description="of all other weights")
+    lr_scheduler: Literal["cosine", "stable", "constant"] = Field(
+        "cosine", description="how the rate falls after the warm-up; `stable` only at the end"
+    )
     decay_share: float = Field(0.25, gt=0, le=1, description="share of the steps over which a stable rate falls")
-    warmup_steps: int = Field(0, ge=0)
+    warmup_steps: int = Field(0, ge=0, description="steps in which the rate rises")
     warmup_epochs: float = Field(0, ge=0, description="used where warmup_steps is 0")
-    grad_clip: float = Field(1.0, gt=0)
-    gradient_accumulation: int = Field(1, gt=0)
-    ema_decay: float = Field(0.999, ge=0, lt=1)
+    grad_clip: float = Field(1.0, gt=0, description="largest norm of the gradient")
+    gradient_accumulation: int = Field(1, gt=0, description="batches of a step")
+    ema_decay: float = Field(0.999, ge=0, lt=1, description="of the running average of the weights, which is exported")
 
     # how long, and what is said on the way
-    num_epochs: int = Field(1, gt=0, description="used where there are no stages")
+    num_epochs: int = Field(1, gt=0, description="passes over the clips, where there are no stages")
     max_steps: int = Field(0, ge=0, description="stop here, whatever the schedule; 0: at its end")
-    log_interval: int = Field(20, gt=0, description="steps")
-    save_interval: int = Field(500, gt=0, description="steps")
-    val_interval: int = Field(0, ge=0, description="epochs; 0: never")
-    use_wandb: bool = False
-    use_tensorboard: bool = False
+    log_interval: int = Field(20, gt=0, description="steps between two reports")
+    save_interval: int = Field(500, gt=0, description="steps between two checkpoints")
+    val_interval: int = Field(0, ge=0, description="epochs between two validations; 0: never")
+    use_wandb: bool = Field(False, description="log to Weights & Biases; offline where nobody is logged in")
+    use_tensorboard: bool = Field(False, description="log to TensorBoard, in the run's folder")
 
     _spelling = field_validator("dataset", mode="before")(lambda value: spelled(value))
 
@@ -207,14 +214,6 @@ class TrainConfig(_Strict):
         """`augment: false` is none of it, `true` the defaults."""
         if isinstance(value, bool):
             return Augment() if value else NO_AUGMENT
-        return value
-
-    @field_validator("mix", mode="before")
-    @classmethod
-    def _shorthand(cls, value: object) -> object:
-        """`{synthetic: 0.5, davis: 0.5}` is a list of two parts."""
-        if isinstance(value, dict):
-            return [{"dataset": dataset, "weight": weight} for dataset, weight in value.items()]
         return value
 
     @model_validator(mode="after")

@@ -1,6 +1,7 @@
 """Reading a `TrainConfig`: command line over environment (`UAMP_`) over YAML over defaults."""
 
 import difflib
+import json
 import logging
 import os
 import re
@@ -73,9 +74,18 @@ def parse_config(values: Mapping[str, Any], origins: Origins | None = None) -> T
         ConfigError: an unknown key, a wrong value or a contradiction.
     """
     try:
-        return TrainConfig.model_validate(values)
+        # By way of JSON, where strictness allows lists for tuples and texts for paths, but no texts for numbers.
+        return TrainConfig.model_validate_json(json.dumps(_written_out(values), default=str), strict=True)
     except ValidationError as error:
         raise ConfigError(_sentence(error, origins or {})) from None
+
+
+def _written_out(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A mix in short, `{synthetic: 0.5, davis: 0.5}`, as a list of its parts."""
+    mix = values.get("mix")
+    if not isinstance(mix, Mapping):
+        return dict(values)
+    return {**values, "mix": [{"dataset": dataset, "weight": weight} for dataset, weight in mix.items()]}
 
 
 def dump_config(config: TrainConfig) -> str:
@@ -183,6 +193,8 @@ def _sentence(error: ValidationError, origins: Origins) -> str:
         suggestion = ".".join([*map(str, parents), *near])
         return f"Unknown configuration key '{where}'{_at(place, origins)}: did you mean '{suggestion}'?"
     reason = first["msg"].removeprefix("Value error, ")
+    for json_word, yaml_words in (("a valid array", "a list such as [a, b]"), ("an object", "keys and values")):
+        reason = reason.replace(json_word, yaml_words)
     given = first["input"]
     shown = f" (given: {given!r})" if isinstance(given, int | float | str | bool | None) else ""
     at = _at(place, origins)
