@@ -4,7 +4,7 @@ import re
 import shutil
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -15,6 +15,7 @@ import numpy as np
 from uamp_cli.page.clips import Clip
 from uamp_cli.page.jobs import Job
 from uamp_cli.page.results import Found, Results
+from uamp_cli.tracking import TrackedFrame
 from uamp_cli.writers.coco import CocoFile
 from uamp_cli.writers.group import WriterGroup
 from uamp_cli.writers.pictures import CutoutFolder, MaskFolder
@@ -96,7 +97,7 @@ def write_exports(job: Job, results: Results, exports: Sequence[Export], folder:
 def _open(export: Export, stem: Path, about: About, summary: Callable[[], Mapping[str, object]]) -> Writer:
     form = about.form
     openers: Mapping[Export, tuple[str, Callable[[Path], Writer]]] = {
-        Export.OVERLAY: (".mp4", lambda path: OverlayVideo(path, form)),
+        Export.OVERLAY: (".mp4", lambda path: _PlainOverlay(path, form)),
         Export.UNCERTAINTY: ("_uncertainty.mp4", lambda path: OverlayVideo(path, form, shows_uncertainty=True)),
         Export.MASKS: ("_masks", MaskFolder),
         Export.CUTOUTS: ("_cutouts", CutoutFolder),
@@ -110,6 +111,13 @@ def _open(export: Export, stem: Path, about: About, summary: Callable[[], Mappin
     }
     ending, opener = openers[export]
     return opener(stem.with_name(f"{stem.name}_uamp{ending}"))
+
+
+class _PlainOverlay(OverlayVideo):
+    """The overlay alone: frames bring their uncertainty for other writers."""
+
+    def add(self, frame: TrackedFrame) -> None:
+        super().add(replace(frame, uncertainty=None))
 
 
 def _summary(results: Results, about: About) -> Mapping[str, object]:

@@ -1,0 +1,280 @@
+"""The page's actions on its state, without a browser: a small real video and a small real model."""
+
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from uamp_cli.page import actions
+from uamp_cli.page.export import Export
+from uamp_cli.page.state import PageState, Tool
+from uamp_cli.page.tracking import Trackers
+from uamp_cli.page.view import LONGEST_SIDE, View, object_labels, shown_scale, view
+from uamp_data.errors import DataError
+from uamp_model import Prompt
+from uamp_model.errors import InputError
+
+MakeVideo = Callable[..., Path]
+
+
+def finish(state: PageState) -> None:
+    """Wait for the work in the background."""
+    assert state.job is not None
+    state.job.join(60)
+    assert state.job.is_finished
+    actions.finish(state)
+
+
+def track(state: PageState, trackers: Trackers) -> None:
+    actions.start_tracking(state, trackers)
+    finish(state)
+    assert not state.is_error, state.message
+
+
+def ids_of(state: PageState) -> list[bytes]:
+    found = [state.track.results.get(index) for index in state.track.results.frames()]
+    return [one.ids.tobytes() for one in found if one is not None]
+
+
+@pytest.fixture
+def opened(state: PageState, make_video: MakeVideo) -> PageState:
+    """A tab with a video of eight frames."""
+    actions.open_upload(state, make_video("in.mp4", frames=8))
+    return state
+
+
+def test_a_click_shows_at_once_what_the_tracker_says_for_that_point(opened: PageState, trackers: Trackers) -> None:
+    actions.go_to(opened, 3)
+    actions.click(opened, 24.5, 20.5)
+    shown = view(opened, trackers)
+    assert opened.seen is not None
+    assert opened.clip is not None
+    image = opened.clip.frame(3).image
+    expected = trackers.get("nano", "sam2").start().step(image, {1: Prompt.points([[24.5, 20.5]])})
+    np.testing.assert_array_equal(opened.seen[1].ids > 0, expected.masks[0].numpy())
+    assert shown.picture is not None
+    assert shown.picture.shape == image.shape
+    assert not np.array_equal(shown.picture, image)
+    assert shown.doubt is not None
+    assert "frame 3 of 7" in shown.caption
+
+
+def test_tracking_gives_what_a_session_gives_forwards_and_backwards(opened: PageState, trackers: Trackers) -> None:
+    actions.go_to(opened, 3)
+    actions.click(opened, 24.5, 20.5)
+    track(opened, trackers)
+    assert opened.track.results.frames() == list(range(8))
+    assert opened.clip is not None
+    frames = [frame.image for frame in opened.clip.frames()]
+    tracker = trackers.get("nano", "sam2")
+    prompts = {1: Prompt.points([[24.5, 20.5]])}
+    ahead, back = tracker.start(first_frame=3, num_frames=8), tracker.start(first_frame=3, reverse=True)
+    for session, order in ((ahead, range(3, 8)), (back, range(3, -1, -1))):
+        for index in order:
+            expected = session.step(frames[index], prompts if index == 3 else None)
+            found = opened.track.results.get(index)
+            assert found is not None
+            np.testing.assert_array_equal(found.ids > 0, expected.masks[0].numpy(), err_msg=str(index))
+
+
+@pytest.mark.parametrize("memory", ["sam2", "samurai", "uamp"])
+def test_going_on_from_a_correction_equals_tracking_all_again(
+    opened: PageState, trackers: Trackers, memory: str
+) -> None:
+    actions.choose_tracker(opened, "nano", memory)
+    opened.track.stride = 2
+    actions.click(opened, 24.5, 20.5)
+    track(opened, trackers)
+    before = ids_of(opened)
+    actions.go_to(opened, 5)
+    actions.choose_tool(opened, Tool.BOX)
+    actions.click(opened, 60, 10)
+    actions.click(opened, 20, 50)
+    assert opened.track.valid_to == 5
+    assert "before your last change" in _caption_on(opened, trackers, 6)
+    actions.go_to(opened, 5)
+    track(opened, trackers)
+    assert opened.job is not None
+    assert opened.job.total < 8  # it went back to a snapshot only
+    continued = ids_of(opened)
+    assert continued[:5] == before[:5]
+    assert continued[5:] != before[5:]
+    drawing = opened.drawing
+    opened.track.reset()
+    opened.drawing = drawing
+    track(opened, trackers)
+    assert ids_of(opened) == continued
+
+
+def _caption_on(state: PageState, trackers: Trackers, frame: int) -> str:
+    actions.go_to(state, frame)
+    return view(state, trackers).caption
+
+
+def test_a_click_on_a_tracked_frame_corrects_the_mask_that_is_there(opened: PageState, trackers: Trackers) -> None:
+    actions.choose_tool(opened, Tool.BOX)
+    actions.click(opened, 10, 10)
+    actions.click(opened, 60, 50)
+    track(opened, trackers)
+    actions.go_to(opened, 4)
+    actions.choose_tool(opened, Tool.BESIDE)
+    tracked = opened.track.results.get(4)
+    assert tracked is not None
+    assert tracked.ids.any()
+    y, x = np.argwhere(tracked.ids)[0]
+    actions.click(opened, x + 0.5, y + 0.5)
+    assert opened.drawing.at(4)[1].corrects
+    view(opened, trackers)
+    assert opened.seen is not None
+    seen = opened.seen[1].ids
+    assert not np.array_equal(seen, tracked.ids)
+    if seen.any():
+        track(opened, trackers)
+        found = opened.track.results.get(4)
+        assert found is not None
+        # what people saw is what is tracked from, but for the resolution of masks in the tracker; this one is noise
+        assert (found.ids == seen).mean() > 0.9
+
+
+def test_several_objects_from_different_frames(opened: PageState, trackers: Trackers) -> None:
+    actions.click(opened, 24.5, 20.5)
+    actions.add_object(opened)
+    assert opened.object_id == 2
+    actions.go_to(opened, 4)
+    actions.choose_tool(opened, Tool.BOX)
+    actions.click(opened, 5, 5)
+    actions.click(opened, 40, 40)
+    track(opened, trackers)
+    assert opened.track.results.frames() == list(range(8))
+    for index in range(8):
+        found = opened.track.results.get(index)
+        assert found is not None
+        assert set(found.objects) == {1, 2}, index
+    assert [label for label, _ in object_labels(opened)] == ["1: from frame 0", "2: from frame 4"]
+    actions.remove_object(opened)
+    assert opened.object_ids == [1]
+    track(opened, trackers)
+    alone = opened.track.results.get(6)
+    assert alone is not None
+    assert set(alone.objects) == {1}
+
+
+def test_cancelled_tracking_goes_on_where_it_was(opened: PageState, trackers: Trackers) -> None:
+    actions.click(opened, 24.5, 20.5)
+    actions.start_tracking(opened, trackers)
+    assert opened.job is not None
+    opened.job.wait(0, 60)
+    actions.cancel(opened)
+    finish(opened)
+    reached = opened.track.valid_to
+    assert opened.job.is_cancelled or reached == 8
+    track(opened, trackers)
+    resumed = ids_of(opened)
+    opened.track.reset()
+    track(opened, trackers)
+    assert resumed == ids_of(opened)
+
+
+def test_what_cannot_be_done_is_said(state: PageState, trackers: Trackers, make_video: MakeVideo) -> None:
+    with pytest.raises(InputError, match="no video yet"):
+        actions.click(state, 1, 1)
+    actions.open_upload(state, make_video())
+    with pytest.raises(InputError, match="nothing to track"):
+        actions.start_tracking(state, trackers)
+    with pytest.raises(InputError, match="press Track first"):
+        actions.start_export(state, trackers, [Export.MASKS])
+    with pytest.raises(InputError, match="no click"):
+        actions.undo(state)
+    actions.choose_tool(state, Tool.BESIDE)
+    with pytest.raises(InputError, match="on the object first"):
+        actions.click(state, 1, 1)
+    with pytest.raises(InputError, match="outside the picture"):
+        actions.click(state, 1000, 1)
+    with pytest.raises(InputError, match="no object 7"):
+        actions.choose_object(state, 7)
+
+
+def test_a_broken_video_leaves_the_one_before(opened: PageState, trackers: Trackers, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"no video" * 100)
+    empty = tmp_path / "empty.mp4"
+    empty.write_bytes(b"")
+    for path in (broken, empty):
+        with pytest.raises(DataError):
+            actions.open_upload(opened, path)
+    assert opened.clip is not None
+    assert view(opened, trackers).picture is not None
+
+
+def test_a_4k_video_is_shown_small_and_tracked_at_its_size(
+    state: PageState, trackers: Trackers, make_video: MakeVideo
+) -> None:
+    actions.open_upload(state, make_video("large.mp4", frames=2, height=2160, width=3840))
+    actions.click(state, 1000, 800)
+    shown = view(state, trackers)
+    assert shown.picture is not None
+    assert max(shown.picture.shape) == LONGEST_SIDE
+    assert shown_scale(3840, 2160) == LONGEST_SIDE / 3840
+    track(state, trackers)
+    found = state.track.results.get(1)
+    assert found is not None
+    assert found.ids.shape == (2160, 3840)
+
+
+def test_the_files_hold_what_was_tracked(opened: PageState, trackers: Trackers) -> None:
+    actions.choose_tool(opened, Tool.BOX)
+    actions.click(opened, 10, 10)
+    actions.click(opened, 60, 50)
+    track(opened, trackers)
+    actions.start_export(opened, trackers, list(Export))
+    finish(opened)
+    assert not opened.is_error, opened.message
+    assert len(opened.files) == len(Export)
+    assert all(path.stat().st_size > 0 for path in opened.files)
+    by_name = {path.name: path for path in opened.files}
+    with zipfile.ZipFile(by_name["in_uamp_masks.zip"]) as packed:
+        assert len(packed.namelist()) == 8
+        data = packed.read(packed.namelist()[5])
+    found = opened.track.results.get(5)
+    assert found is not None
+    from PIL import Image
+
+    path = opened.folder / "one.png"
+    path.write_bytes(data)
+    np.testing.assert_array_equal(np.asarray(Image.open(path)), found.ids)
+    report = json.loads(by_name["in_uamp.json"].read_text())
+    assert report["frames"] == len(report["per_frame"]) == 8
+    assert report["per_frame"][5]["objects"]["1"]["area"] == int((found.ids == 1).sum())
+    video = cv2.VideoCapture(str(by_name["in_uamp.mp4"]))
+    assert int(video.get(cv2.CAP_PROP_FRAME_COUNT)) == 8
+    video.release()
+
+
+def test_another_video_begins_anew(opened: PageState, trackers: Trackers, make_video: MakeVideo) -> None:
+    actions.click(opened, 24.5, 20.5)
+    track(opened, trackers)
+    actions.open_upload(opened, make_video("other.mp4", frames=3))
+    assert not opened.drawing.frames()
+    assert len(opened.track.results) == 0
+    assert opened.clip is not None
+    assert opened.clip.frame_count == 3
+
+
+def test_undo_and_clear_take_the_mask_away(opened: PageState, trackers: Trackers) -> None:
+    actions.click(opened, 24.5, 20.5)
+    marked = _picture(view(opened, trackers))
+    actions.undo(opened)
+    bare = _picture(view(opened, trackers))
+    assert not np.array_equal(bare, marked)
+    actions.click(opened, 24.5, 20.5)
+    np.testing.assert_array_equal(_picture(view(opened, trackers)), marked)
+    actions.clear_marks(opened)
+    np.testing.assert_array_equal(_picture(view(opened, trackers)), bare)
+
+
+def _picture(shown: View) -> "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]":
+    assert shown.picture is not None
+    return shown.picture

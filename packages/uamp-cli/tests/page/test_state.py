@@ -1,0 +1,37 @@
+from pathlib import Path
+
+from uamp_cli.page.state import MOST_TABS, Tabs
+
+
+def test_tabs_know_nothing_of_each_other(tmp_path: Path) -> None:
+    tabs = Tabs(tmp_path, "nano", "uamp")
+    one, two = tabs.of("one"), tabs.of("two")
+    one.object_ids.append(2)
+    one.drawing.of(0, 1).add_point(1, 1, 1)
+    assert two.object_ids == [1]
+    assert not two.drawing.frames()
+    assert one.folder != two.folder
+    assert tabs.of("one") is one
+    tabs.close()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_reload_finds_its_work_and_a_closed_tab_leaves_nothing(tmp_path: Path) -> None:
+    tabs = Tabs(tmp_path, "nano", "uamp")
+    state = tabs.of("one", visit="a")
+    tabs.of("one", visit="b")
+    tabs.leave("a", grace=0)
+    assert tabs.of("one") is state
+    tabs.leave("b", grace=0)
+    assert len(tabs) == 0
+    assert not list(tmp_path.iterdir())
+    tabs.leave("unknown", grace=0)
+
+
+def test_there_is_an_end_to_how_many_tabs_are_kept(tmp_path: Path) -> None:
+    tabs = Tabs(tmp_path, "nano", "uamp")
+    for number in range(MOST_TABS + 3):
+        tabs.of(str(number))
+    assert len(tabs) == MOST_TABS
+    assert len(list(tmp_path.iterdir())) == MOST_TABS
+    tabs.close()
