@@ -5,26 +5,9 @@ from typing import Annotated
 
 import typer
 
+from uamp_cli.models import complete_model
+
 _INPUT, _PROMPTS, _MODEL, _OUTPUT, _REPORT, _PAGE = "Input", "Objects", "Model", "Pictures", "Numbers", "Page"
-
-EXAMPLES = "\n\n".join(
-    (
-        "[bold]Examples[/bold]",
-        "uamp demo  [dim]a generated clip, scored against its truth[/dim]",
-        "uamp demo -i cat.mp4  [dim]follow what stands out; cat_uamp_objects.png shows what else was found[/dim]",
-        "uamp demo -i cat.mp4 --object 3  [dim]follow the third of these[/dim]",
-        "uamp demo -i cat.mp4 --box 120,80,260,300 --show-uncertainty",
-        "uamp demo -i cat.mp4 --point 200,180 --point 90,40,0 --cutout-video cat.mov",
-        "uamp demo -i cat.mp4 --mask first.png --coco cat.json --csv cat.csv --summary cat.png",
-        "uamp demo -i cat.mp4 --prompts cat.json --json - --quiet | jq .per_frame[0]",
-    )
-)
-
-
-def _complete_model(incomplete: str) -> list[tuple[str, str]]:
-    from uamp_model.catalog import MODELS
-
-    return [(spec.name, spec.note) for spec in MODELS.values() if spec.name.startswith(incomplete.lower())]
 
 
 def _complete_memory(incomplete: str) -> list[str]:
@@ -56,7 +39,7 @@ Model = Annotated[
         metavar="NAME",
         help="A model of `uamp models list`.",
         rich_help_panel=_MODEL,
-        autocompletion=_complete_model,
+        autocompletion=complete_model,
     ),
 ]
 Memory = Annotated[
@@ -224,7 +207,7 @@ Ui = Annotated[
     typer.Option(
         "--ui",
         help="Open a page in the browser to click on objects, track, correct and download. Only this machine can "
-        "reach it. Needs uamp-cli[ui].",
+        r"reach it. Needs uamp-cli\[ui].",
         rich_help_panel=_PAGE,
     ),
 ]

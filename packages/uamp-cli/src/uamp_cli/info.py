@@ -1,8 +1,10 @@
 """`uamp info`: what a bug report needs to say about this machine."""
 
+import os
 import platform
 import sys
 from importlib.metadata import PackageNotFoundError, version
+from typing import Annotated
 
 import typer
 
@@ -20,17 +22,29 @@ _PACKAGES = (
     "av",
     "numpy",
     "opencv-python-headless",
+    "opencv-python",
+    "pillow",
+    "pycocotools",
+    "gradio",
+    "typer",
+    "rich",
 )
+_VARIABLES = ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "PYTORCH_CUDA_ALLOC_CONF", "UAMP_CACHE")
 
 
-def info() -> None:
+def info(as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")] = False) -> None:
     """Show versions, devices and threads, for a bug report."""
     rows = [("python", f"{platform.python_version()} ({sys.executable})"), ("system", platform.platform())]
     rows += [(name, _version(name)) for name in _PACKAGES]
-    rows += _devices()
+    rows += [("ffmpeg", _ffmpeg()), ("windows", _windows()), *_devices(), ("weights", _weights())]
+    rows += [(name, os.environ[name]) for name in _VARIABLES if name in os.environ]
+    if as_json:
+        import json
+
+        typer.echo(json.dumps(dict(rows), indent=1, ensure_ascii=False))
+        return
     for name, value in rows:
         out_console().print(f"{name:<23} {value}", highlight=False, markup=False, soft_wrap=True)
-    raise typer.Exit()
 
 
 def _version(package: str) -> str:
@@ -40,15 +54,45 @@ def _version(package: str) -> str:
         return "not installed"
 
 
-def _devices() -> list[tuple[str, str]]:
-    import os
+def _ffmpeg() -> str:
+    """FFmpeg's libraries as PyAV brings them, and which of the encoders that are used it has."""
+    import av
+    from av.codec import Codec, codecs_available
 
+    libraries = ", ".join(f"{name} {'.'.join(map(str, av.library_versions[name]))}" for name in ("libavcodec",))
+    wanted = ("libx264", "prores_ks", "libvpx-vp9", "aac", "libopus")
+    missing = [name for name in wanted if name not in codecs_available or not Codec(name, "w").is_encoder]
+    return libraries + (f", without {', '.join(missing)}" if missing else f" with {', '.join(wanted)}")
+
+
+def _windows() -> str:
+    """Whether `--select` could open one."""
+    from uamp_model.errors import InputError
+
+    from uamp_cli.selection import check_window
+
+    try:
+        check_window()
+    except InputError as error:
+        return f"no: {error}"
+    return "yes"
+
+
+def _weights() -> str:
+    from uamp_model.catalog import MODELS
+
+    from uamp_cli.models import weights_path
+
+    return ", ".join(spec.name for spec in MODELS.values() if weights_path(spec).is_file()) or "none"
+
+
+def _devices() -> list[tuple[str, str]]:
     import torch
     from uamp_model.devices import choose_device, choose_dtype
 
     chosen = choose_device("auto")
     rows = [
-        ("cpu", f"{os.cpu_count()} processors, {torch.get_num_threads()} threads"),
+        ("cpu", f"{os.cpu_count()} processors, {torch.get_num_threads()} threads, {platform.machine()}"),
         (
             "cpu bfloat16",
             "yes" if choose_dtype("auto", torch.device("cpu"), image_size=1024) == torch.bfloat16 else "no",

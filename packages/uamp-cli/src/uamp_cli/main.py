@@ -4,7 +4,9 @@ A subcommand's module is imported only when that subcommand runs, so that `uamp 
 """
 
 import inspect
+import os
 import re
+import shutil
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -16,6 +18,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from uamp_cli.examples import examples_of
 from uamp_cli.terminal import EXIT_BAD_INPUT, EXIT_FAILED, EXIT_INTERRUPTED, set_quiet
 
 # The class is typer's own in some versions and click's in others; its public subclass leads to it in all.
@@ -41,6 +44,7 @@ _COMMANDS = {
     "info": _Entry("uamp_cli.info", "info", "Show versions, devices and threads, for a bug report."),
 }
 
+_WIDEST_HELP = 110
 _EPILOG = (
     "Any command also takes --quiet (-q), to print results and errors alone, and --debug, for an error's traceback."
 )
@@ -68,16 +72,17 @@ class UampGroup(TyperGroup):
         """Run and leave the process with the exit code of the contract: 0, 1, 2 or 130."""
         arguments, flags = _take_flags(list(sys.argv[1:] if args is None else args))
         set_quiet("--quiet" in flags)
+        _limit_help_width()
         run = super().main
         sys.exit(_guarded(lambda: run(args=arguments, prog_name="uamp", standalone_mode=False), "--debug" in flags))
 
 
 app = typer.Typer(
     cls=UampGroup,
-    add_completion=False,
+    add_completion=True,
     no_args_is_help=False,
     invoke_without_command=True,
-    epilog=_EPILOG,
+    epilog=f"{examples_of('')}\n\n{_EPILOG}",
     # The one place where --dataset_root and --dataset-root become the same option.
     context_settings={
         "token_normalize_func": lambda name: name.replace("_", "-"),
@@ -123,9 +128,26 @@ def _load(name: str) -> Any:
     target = getattr(import_module(entry.module), entry.attribute)
     if not isinstance(target, typer.Typer):
         single = typer.Typer(add_completion=False)
-        single.command(name, epilog=_EPILOG)(target)
+        single.command(name)(target)
         target = single
-    return typer.main.get_command(target)
+    command = typer.main.get_command(target)
+    command.epilog = f"{examples_of(name)}\n\n{_EPILOG}"
+    _rewrap(command)
+    return command
+
+
+def _rewrap(command: Any) -> None:
+    """Let the help text of a command and its subcommands fill the lines, however wide the terminal is."""
+    paragraphs = inspect.cleandoc(command.help or "").split("\n\n")
+    command.help = "\n\n".join(" ".join(paragraph.split("\n")) for paragraph in paragraphs)
+    for inner in getattr(command, "commands", {}).values():
+        _rewrap(inner)
+
+
+def _limit_help_width() -> None:
+    """Lines of help longer than this are hard to read; typer asks the environment."""
+    columns = shutil.get_terminal_size().columns
+    os.environ.setdefault("TERMINAL_WIDTH", str(min(columns, _WIDEST_HELP)))
 
 
 def _take_flags(arguments: list[str]) -> tuple[list[str], set[str]]:
@@ -175,8 +197,6 @@ def _complain(error: Exception, sentence: str, code: int, debug: bool) -> int:
 
 def _after_closed_pipe() -> int:
     """Whoever read our output went away (`uamp models list | head -1`): leave quietly."""
-    import os
-
     # The interpreter flushes stdout once more on its way out and would complain there.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return EXIT_FAILED

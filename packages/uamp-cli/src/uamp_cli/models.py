@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,31 +15,59 @@ if TYPE_CHECKING:
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="List, describe and download models.")
 
-_NAME = typer.Argument(metavar="NAME", help="A model, in any of its spellings: sam2.1-hiera-large, sam2.1_hiera_l …")
+
+def complete_model(incomplete: str) -> list[tuple[str, str]]:
+    """Names that a shell offers, with what they are."""
+    from uamp_model.catalog import MODELS
+
+    return [(spec.name, spec.note) for spec in MODELS.values() if spec.name.startswith(incomplete.lower())]
+
+
+_NAME = typer.Argument(
+    metavar="NAME",
+    help="A model, in any of its spellings: sam2.1-hiera-large, sam2.1_hiera_l …",
+    autocompletion=complete_model,
+)
+_AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 
 
 @app.command("list")
-def list_models() -> None:
-    """List every model and whether its weights are here."""
+def list_models(as_json: _AsJson = False) -> None:
+    """List every model: its size, its licence and whether its weights are here."""
     from rich.table import Table
     from uamp_model.catalog import MODELS
 
+    if as_json:
+        _print_json([_facts(spec) for spec in MODELS.values()])
+        return
     table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("model", no_wrap=True)
-    table.add_column("parameters", justify="right")
+    for name, justify in (("model", "left"), ("parameters", "right"), ("file", "right"), ("licence", "left")):
+        table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]  # the two are literals
     table.add_column("weights", no_wrap=True)
     table.add_column("what it is")
     for spec in MODELS.values():
-        table.add_row(spec.name, f"{spec.parameters / 1e6:.1f} M", _state(spec), spec.note)
+        parameters = f"{spec.parameters / 1e6:.1f} M"
+        table.add_row(spec.name, parameters, _megabytes(spec), spec.licence, _state(spec), spec.note)
     out_console().print(table, highlight=False)
 
 
 @app.command()
-def info(name: Annotated[str, _NAME]) -> None:
-    """Describe one model: size, input, licence and where its weights are."""
+def info(
+    name: Annotated[str, _NAME],
+    speed: Annotated[
+        bool, typer.Option("--speed/--no-speed", help="Measure how fast it is on this machine, in some seconds.")
+    ] = True,
+    device: Annotated[str, typer.Option(metavar="auto|cpu|cuda|mps", help="Where to measure.")] = "auto",
+    as_json: _AsJson = False,
+) -> None:
+    """Describe one model: size, input, licence, where its weights are, and its speed on this machine."""
     from uamp_model.catalog import find_model
 
     spec = find_model(name)
+    if as_json:
+        facts = _facts(spec)
+        _print_json(facts | {"speed": asdict(_measure(spec, device))} if speed else facts)
+        return
     where = weights_path(spec)
     rows = {
         "model": spec.name,
@@ -47,12 +76,19 @@ def info(name: Annotated[str, _NAME]) -> None:
         "input": f"{spec.image_size}×{spec.image_size} pixels",
         "licence": spec.licence,
         "address": spec.url or "comes with uamp-model",
-        "size": "unknown" if spec.size_bytes is None else f"{spec.size_bytes / 1e6:.0f} MB",
-        "sha256": spec.sha256 or "unknown",
+        "size": _megabytes(spec),
+        "sha256": spec.sha256 or "none: it comes with the package",
         "weights": str(where) if where.is_file() else f"not here yet: {_missing(spec)}",
     }
     for key, value in rows.items():
-        out_console().print(f"{key:<11} {value}", highlight=False, markup=False, soft_wrap=True)
+        _print_row(key, value)
+    if speed:
+        found = _measure(spec, device)
+        rate, took = found.frames_per_second, 1 / found.frames_per_second
+        each = f"{rate:.1f} frames/s" if rate >= 1 else f"{took:.1f} s a frame"
+        _print_row(
+            "speed", f"about {each} for one object on {found.device} in {found.dtype}, over {found.frames} frames"
+        )
 
 
 @app.command()
@@ -62,7 +98,7 @@ def download(
         Path | None, typer.Option(metavar="DIR", help="Folder to put the file in, instead of UAMP's own.")
     ] = None,
 ) -> None:
-    """Fetch a model's weights; an interrupted download goes on where it stopped."""
+    """Fetch a model's weights and print where they are; an interrupted download goes on where it stopped."""
     out_console().print(str(fetch_weights(name, output)), highlight=False, markup=False, soft_wrap=True)
 
 
@@ -94,10 +130,53 @@ def weights_path(spec: "ModelSpec") -> Path:
     return checkpoint_folder() / spec.checkpoint
 
 
+def _facts(spec: "ModelSpec") -> dict[str, Any]:
+    where = weights_path(spec)
+    return {
+        "name": spec.name,
+        "note": spec.note,
+        "parameters": spec.parameters,
+        "image_size": spec.image_size,
+        "licence": spec.licence,
+        "url": spec.url,
+        "size_bytes": _size(spec),
+        "sha256": spec.sha256,
+        "weights": str(where) if where.is_file() else None,
+    }
+
+
+def _measure(spec: "ModelSpec", device: str) -> Any:
+    with err_console().status(f"Measuring the speed of {spec.name} on this machine"):
+        from uamp_cli.model_speed import measure_speed
+
+        return measure_speed(spec.name, device)
+
+
+def _print_json(value: object) -> None:
+    import json
+
+    typer.echo(json.dumps(value, indent=1, ensure_ascii=False))
+
+
+def _print_row(key: str, value: str) -> None:
+    out_console().print(f"{key:<11} {value}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _size(spec: "ModelSpec") -> int | None:
+    """Bytes of the weights' file; that of a bundled model is looked at."""
+    where = weights_path(spec)
+    return spec.size_bytes or (where.stat().st_size if where.is_file() else None)
+
+
+def _megabytes(spec: "ModelSpec") -> str:
+    size = _size(spec)
+    return "unknown" if size is None else f"{size / 1e6:.0f} MB"
+
+
 def _state(spec: "ModelSpec") -> str:
     if weights_path(spec).is_file():
         return "bundled" if spec.bundled else "downloaded"
-    return "missing" if spec.bundled or spec.size_bytes is None else f"{spec.size_bytes / 1e6:.0f} MB"
+    return "missing" if spec.bundled else "not here"
 
 
 def _missing(spec: "ModelSpec") -> str:

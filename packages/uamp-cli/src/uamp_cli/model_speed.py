@@ -1,0 +1,52 @@
+"""How fast a model is on this machine, measured on a few frames; no weights are needed, as speed does not ask them."""
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+_HEIGHT, _WIDTH = 480, 854
+_MOST_FRAMES, _MOST_SECONDS = 8, 6.0
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """One object, memory not yet full.
+
+    Attributes:
+        frames_per_second: tracking alone, without reading and writing video.
+        frames: how many it was measured on.
+        device: where.
+        dtype: in what.
+    """
+
+    frames_per_second: float
+    frames: int
+    device: str
+    dtype: str
+
+
+def measure_speed(name: str, device: str = "auto") -> Speed:
+    """Track noise with untrained weights for a few seconds; a large model on a CPU takes longer.
+
+    Raises:
+        UampError: if there is no such model or device.
+    """
+    from uamp_model import Prompt
+    from uamp_model.devices import choose_device, choose_dtype
+    from uamp_model.sam2 import build_model
+    from uamp_model.tracker import VideoTracker
+
+    place = choose_device(device)
+    model = build_model(name).requires_grad_(False).to(place)
+    dtype = choose_dtype("auto", place, image_size=model.image_size)
+    session = VideoTracker(model, name=name, memory="sam2", dtype=dtype).start()
+    frame = np.random.default_rng(0).integers(0, 255, (_HEIGHT, _WIDTH, 3), np.uint8)
+    session.step(frame, {1: Prompt.box(200, 100, 600, 400)})
+    session.step(frame).masks.cpu()  # the first frame with memory warms up
+    started, frames = time.monotonic(), 0
+    while frames < _MOST_FRAMES and (frames == 0 or time.monotonic() - started < _MOST_SECONDS):
+        session.step(frame).masks.cpu()  # waits for the device
+        frames += 1
+    seconds = time.monotonic() - started
+    return Speed(frames / seconds, frames, str(place), str(dtype).removeprefix("torch."))
