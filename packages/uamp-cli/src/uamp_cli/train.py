@@ -8,6 +8,14 @@ from typing import Annotated
 import typer
 
 
+def _print_keys(wanted: bool) -> None:
+    if wanted:
+        from uamp_train.config_table import config_table
+
+        typer.echo(config_table())
+        raise typer.Exit()
+
+
 def train(
     config: Annotated[
         Path, typer.Option("--config", metavar="FILE.yaml", help="The run's settings.", show_default=False)
@@ -23,15 +31,22 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the run's last checkpoint, as if it had never stopped.")
     ] = False,
+    _keys: Annotated[
+        bool,
+        typer.Option(
+            "--keys",
+            help="List every key of the file with its default, and leave.",
+            callback=_print_keys,
+            is_eager=True,
+        ),
+    ] = False,
 ) -> None:
     """Train a model, or the UAMP layers on a frozen one, as a YAML file says.
 
-    What is set on the command line wins over variables (UAMP_LR=3e-4, UAMP_POOL__CLIPS=40), these over the file. All
-    keys: docs/training.md.
+    What is set on the command line wins over variables (UAMP_LR=3e-4, UAMP_POOL__CLIPS=40), these over the file. More,
+    and training on several GPUs: docs/training.md.
 
     Example: uamp train --config configs/finetune_nano.yaml --set dataset=davis --set dataset_root=DAVIS
-
-    Example: uamp train --config configs/finetune_nano.yaml --resume
 
     Example: torchrun --nproc_per_node 8 -m uamp_cli train --config configs/finetune_uamp.yaml
     """

@@ -33,7 +33,7 @@ class Validation:
         self._rule = ScoringRule.YOUTUBE_VOS if listed_objects else ScoringRule.DAVIS
         # What learns is judged first: the layers act in the setting uamp alone.
         first = "uamp" if settings.freeze_sam2_backbone else "sam2"
-        self._memories = (first, *(name for name in reversed(MEMORY_SETTINGS) if name != first))
+        self._memories = (first, *(name for name in MEMORY_SETTINGS if name != first))
         self._known: dict[str, dict[str, float]] = {}
         self._module: TrainingModule | None = None
 
