@@ -145,3 +145,31 @@ def test_no_plan_loses_its_objects_for_good() -> None:
 def test_wrong_arguments_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=r"use one of|generate_clip needs"):
         generate_clip(1, **wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("family", ["occlusion", "fast", "light"])
+def test_window_is_the_same_frames_of_the_whole(family: str) -> None:
+    whole = generate_clip(21, num_frames=14, size=SMALL, family=family)
+    part = generate_clip(21, num_frames=14, size=SMALL, family=family, window=(5, 4))
+    assert part.first_frame == 5
+    assert np.array_equal(part.frames, whole.frames[5:9])
+    assert np.array_equal(part.masks, whole.masks[5:9])
+
+
+def test_chosen_window_begins_with_a_well_visible_object() -> None:
+    starts = set()
+    for seed in range(8):
+        clip = generate_clip(seed, num_frames=20, size=SMALL, family="reentry", window=3)
+        assert len(clip.frames) == 3
+        starts.add(clip.first_frame)
+        shares = np.bincount(clip.masks[0].ravel(), minlength=2)[1:] / clip.masks[0].size
+        assert shares.max() >= 0.004
+    assert len(starts) > 3
+    again = generate_clip(7, num_frames=20, size=SMALL, family="reentry", window=3)
+    assert (again.first_frame, digest(again)) == (clip.first_frame, digest(clip))
+
+
+@pytest.mark.parametrize("window", [0, 11, (8, 3), (-1, 2), (0, 0)])
+def test_window_outside_the_clip_is_refused(window: int | tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match="window inside the clip's 10 frames"):
+        generate_clip(1, num_frames=10, size=SMALL, window=window)

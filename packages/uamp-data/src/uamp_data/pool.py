@@ -20,6 +20,8 @@ from uamp_data.synthetic import GENERATOR_VERSION, generate_clip
 _log = logging.getLogger(__name__)
 _HEAD = "pool.json"
 _FORMAT = 1
+# Frames of the clips that a pool holds windows of: what happens in them takes as long as in clips that are scored.
+_STORY = 48
 # An object counts as visible in a training clip from this share of the picture on.
 _SMALLEST_SHARE = 0.003
 
@@ -44,12 +46,12 @@ def build_pool(
     workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> ClipPool:
-    """Render ``clips`` mixed clips into ``folder``; an interrupted build goes on where it stopped.
+    """Render windows of ``clips`` mixed clips into ``folder``; an interrupted build goes on where it stopped.
 
     Args:
         folder: Where the pool lies; made if missing.
         clips: Number of clips M.
-        num_frames: Frames of each clip.
+        num_frames: Frames of each window; the clips are planned 48 frames long, so that they keep their pace.
         size: Side of the square frames in pixels.
         seed: The pool's seed; clip i depends on it and on i alone.
         workers: Processes that render; 1 renders in this one.
@@ -61,6 +63,7 @@ def build_pool(
     folder = Path(folder)
     recipe = {
         "format": _FORMAT,
+        "story": max(_STORY, num_frames),
         "generator": GENERATOR_VERSION,
         "seed": seed,
         "clips": clips,
@@ -120,7 +123,9 @@ def _read_head(folder: Path) -> dict[str, int]:
 def _render_one(folder: Path, recipe: dict[str, int], index: int) -> int:
     side = recipe["size"]
     # 2^32 apart, so that pools with neighbouring seeds share no clip.
-    clip = generate_clip((recipe["seed"] << 32) + index, num_frames=recipe["num_frames"], size=(side, side))
+    clip = generate_clip(
+        (recipe["seed"] << 32) + index, num_frames=recipe["story"], size=(side, side), window=recipe["num_frames"]
+    )
     for name, pictures in (("frames", clip.frames), ("masks", clip.masks)):
         array = np.lib.format.open_memmap(folder / f"{name}.npy", mode="r+")
         array[index] = pictures
@@ -224,7 +229,7 @@ class ClipPool:
             if _largest(np.asarray(self._masks[index, picked[0]])) >= _SMALLEST_SHARE:
                 times = picked
                 break
-        # When no try succeeded: frame 0 of every clip shows all its objects.
+        # When no try succeeded: frame 0 of every window shows an object well.
         return [self._frames[index, t] for t in times], [self._masks[index, t] for t in times]
 
 

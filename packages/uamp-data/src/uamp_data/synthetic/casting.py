@@ -24,9 +24,15 @@ def unit_area(creature: Creature) -> tuple[float, float, float]:
     return max(float(ids.sum()) / 900.0, 0.02), float(np.abs(points).max()), float(points[:, 1].max())
 
 
-def roam(rng: np.random.Generator, stage: Stage, start: Floats, speed: float, *, level: float = 0.6) -> Floats:
-    """Wander about the frame from ``start`` at about ``speed`` pixels a frame, less up and down by ``level``: T×2."""
+def roam(
+    rng: np.random.Generator, stage: Stage, start: Floats, speed: float, *, level: float = 0.6, reach: float = 0.0
+) -> Floats:
+    """Wander about the frame from ``start`` at about ``speed`` pixels a frame, less up and down by ``level``: T×2.
+
+    Who reaches ``reach`` pixels to all sides mostly stays inside the frame.
+    """
     every, width, height = 6, stage.width, stage.height
+    inset = min(max(reach, 0.12 * width), 0.42 * width), min(max(reach, 0.15 * height), 0.42 * height)
     heading = rng.choice([0.0, np.pi]) + rng.normal(0, 0.6)
     points = [start]
     for _ in range(max(1, -(-stage.frames // every))):
@@ -34,22 +40,22 @@ def roam(rng: np.random.Generator, stage: Stage, start: Floats, speed: float, *,
         step = points[-1]
         for _ in range(8):
             step = points[-1] + speed * every * np.array([np.cos(heading), level * np.sin(heading)])
-            if 0.12 * width < step[0] < 0.88 * width and 0.15 * height < step[1] < 0.85 * height:
+            if inset[0] < step[0] < width - inset[0] and inset[1] < step[1] < height - inset[1]:
                 break
-            heading = rng.uniform(0, 2 * np.pi)
+            heading = np.arctan2(height / 2 - step[1], width / 2 - step[0]) + rng.normal(0, 0.9)
         points.append(np.clip(step, (0.05 * width, 0.1 * height), (0.95 * width, 0.92 * height)))
     return path_through(np.array(points), every * (len(points) - 1) + 1)[: stage.frames]
 
 
-def facing(travel_x: Floats) -> Floats:
-    """Which way a side-view animal looks, turning through a narrow view instead of flipping at once."""
+def facing(travel_x: Floats, pace: float) -> Floats:
+    """Which way a side-view animal looks; it turns through a narrow view, and only for a way faster than ``pace``."""
     way = np.empty(len(travel_x))
-    smooth = np.convolve(np.pad(travel_x, 2, mode="edge"), np.ones(5) / 5, mode="valid")
+    smooth = np.convolve(np.pad(travel_x, 7, mode="edge"), np.ones(15) / 15, mode="valid")
     now = want = 1.0 if smooth[: max(1, len(smooth) // 4)].sum() >= 0 else -1.0
     for t, vx in enumerate(smooth):
-        if abs(vx) > 0.5 and np.sign(vx) != want:
+        if abs(vx) > pace and np.sign(vx) != want:
             want = float(np.sign(vx))
-        now = float(np.clip(now + 0.4 * (want - now), -1, 1))
+        now = float(np.clip(now + 0.2 * (want - now), -1, 1))
         way[t] = np.copysign(max(abs(now), 0.35), now)
     return way
 
@@ -71,12 +77,16 @@ def cast_actor(
     frames, height, width = stage.frames, stage.height, stage.width
     own_area, extent, foot = unit_area(creature)
     scale = min(np.sqrt(area * height * width / own_area), 0.55 * min(height, width) / extent)
-    growth = scale * np.clip(np.exp(wander(rng, frames, rng.choice([0.03, 0.1, 0.25]), rng.uniform(25, 70))), 0.5, 2.0)
-    grounded = creature.walks and stage.horizon is not None and rng.random() < 0.85
-    xy = roam(rng, stage, start, speed, level=0.25 if grounded else 0.6)
+    growth = scale * np.clip(np.exp(wander(rng, frames, rng.choice([0.03, 0.1, 0.2]), rng.uniform(30, 80))), 0.5, 2.0)
+    grounded = creature.walks and stage.horizon is not None and rng.random() < 0.95
+    reach = float(scale) * extent * rng.choice([0.5, 0.8, 1.0], p=[0.2, 0.3, 0.5])
+    xy = roam(rng, stage, start, speed, level=0.25 if grounded else 0.6, reach=reach)
+    # It gets ahead of the camera and falls back again.
+    sway = rng.uniform(0.005, 0.035) * min(height, width)
+    xy += np.stack([wander(rng, frames, sway, rng.uniform(16, 50)) for _ in range(2)], 1) * (1.0, 0.5)
     if grounded:
         _stand(rng, stage, xy, growth * foot)
-    calm_turn = 0.04 if grounded else rng.uniform(0.05, 0.3)
+    calm_turn = 0.04 if grounded else rng.uniform(0.03, 0.2)
     actor = Actor(
         role="object" if label else "distractor",
         creature=creature,
@@ -91,7 +101,7 @@ def cast_actor(
         jelly=_draw_jelly(rng, creature),
         shadow=rng.uniform(0.25, 0.6) if grounded or (stage.horizon is None and rng.random() < 0.7) else 0.0,
         grounded=grounded,
-        like_backdrop=bool(rng.random() < 0.06) and creature.skin is None,
+        like_backdrop=bool(rng.random() < 0.05) and creature.skin is None,
     )
     orient(rng, stage, actor)
     return actor
@@ -124,21 +134,21 @@ def orient(rng: np.random.Generator, stage: Stage, actor: Actor) -> None:
     if stage.camera.shot == "track":  # it keeps up with a camera that moves over the ground
         travel = travel - np.gradient(stage.camera.shift, axis=0)
     creature, pace = actor.creature, np.hypot(*travel.T)
-    lively = rng.uniform(0.03, 0.1)
-    stride = 0.9 * actor.scale  # pixels that one gait cycle covers
+    lively = rng.uniform(0.01, 0.05)
+    stride = 0.75 * actor.scale  # pixels that one gait cycle covers
     steps = pace / stride if creature.walks else lively * (0.5 + pace / (pace.mean() + 1e-6) / 2)
-    actor.phase = rng.random() + np.cumsum(np.clip(steps + 0.006, 0, 0.22))
+    actor.phase = rng.random() + np.cumsum(np.clip(steps + 0.004, 0, 0.1))
     sway = 1.0 + np.zeros(frames)
     if rng.random() < 0.35:
-        sway = 0.85 + wander(rng, frames, 0.25, rng.uniform(20, 60)).clip(-0.35, 0.2)
+        sway = 0.85 + wander(rng, frames, 0.2, rng.uniform(30, 80)).clip(-0.3, 0.2)
     actor.yaw = sway
     if not creature.upright and creature.faces_travel:
         heading = np.unwrap(np.arctan2(travel[:, 1], travel[:, 0]))
         actor.angle = np.convolve(np.pad(heading, 3, mode="edge"), np.ones(7) / 7, mode="valid")
     elif not creature.upright:
-        actor.angle = actor.angle + rng.uniform(0, 2 * np.pi) + np.arange(frames) * rng.normal(0, 0.03)
+        actor.angle = actor.angle + rng.uniform(0, 2 * np.pi) + np.arange(frames) * rng.normal(0, 0.012)
     elif creature.faces_travel:
-        actor.yaw = sway * facing(travel[:, 0])
+        actor.yaw = sway * facing(travel[:, 0], 0.004 * stage.width)
 
 
 def film(stage: Stage, actor: Actor, nearness: float) -> None:

@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uamp_data.synthetic.backdrop import Layer, make_backdrop, view
-from uamp_data.synthetic.families import FAMILIES, plan
+from uamp_data.synthetic.families import FAMILIES, pick_window, plan
+from uamp_data.synthetic.kinds import dress
+from uamp_data.synthetic.materials import surface
 from uamp_data.synthetic.render import (
     TILE_SPAN,
     cast_shadow,
@@ -22,9 +24,9 @@ from uamp_data.synthetic.render import (
 )
 from uamp_data.synthetic.scene import Actor, Scene
 from uamp_data.synthetic.sensor import expose, make_sensor, meter
-from uamp_data.synthetic.textures import fur_texture, make_texture
+from uamp_data.synthetic.textures import make_texture
 
-GENERATOR_VERSION = 3
+GENERATOR_VERSION = 4
 """Goes up whenever the same seed gives other pictures."""
 
 _FRAME_RATE = 24.0
@@ -45,6 +47,7 @@ class SyntheticClip:
         seed: What it was made from.
         family: What the clip shows (for "mixed": the family that was drawn).
         frame_rate: Frames a second.
+        first_frame: Where in the whole clip the frames begin.
     """
 
     frames: NDArray[np.uint8]
@@ -53,6 +56,7 @@ class SyntheticClip:
     seed: int
     family: str
     frame_rate: float
+    first_frame: int = 0
 
 
 def generate_clip(
@@ -62,6 +66,7 @@ def generate_clip(
     size: tuple[int, int] = (256, 256),
     family: str = "mixed",
     num_objects: int | None = None,
+    window: int | tuple[int, int] | None = None,
 ) -> SyntheticClip:
     """Generate a clip of textured, deforming creatures over a moving scene.
 
@@ -73,6 +78,8 @@ def generate_clip(
         size: Height and width in pixels, each from 32.
         family: One of "mixed", "occlusion", "lookalike", "fast", "reentry", "scale", "light", "calm".
         num_objects: How many objects are tracked, 1 to 8; None draws it.
+        window: Draw only a part of the clip, with the same bytes as those frames of the whole: (first frame, number of
+            frames), or only a number, and the seed chooses a part on whose first frame an object is well visible.
 
     Raises:
         ValueError: An argument is outside its range.
@@ -81,20 +88,26 @@ def generate_clip(
         raise ValueError(f"unknown family {family!r}: use one of {', '.join(FAMILIES)}.")
     if num_frames < 1 or min(size) < 32 or seed < 0 or not (num_objects is None or 1 <= num_objects <= 8):
         raise ValueError("generate_clip needs num_frames >= 1, a size of at least 32×32, seed >= 0 and 1 to 8 objects.")
+    wanted = window[1] if isinstance(window, tuple) else num_frames if window is None else window
+    first = window[0] if isinstance(window, tuple) else 0
+    if not (wanted >= 1 and 0 <= first <= num_frames - wanted):
+        raise ValueError(f"generate_clip needs a window inside the clip's {num_frames} frames, not {window}.")
     scene = plan(seed, family, num_frames, size, num_objects)
-    frames, masks = _draw(scene, seed)
-    return SyntheticClip(frames, masks, f"{scene.family}-{seed:06d}", seed, scene.family, _FRAME_RATE)
+    if isinstance(window, int):
+        first = pick_window(scene, seed, window)
+    frames, masks = _draw(scene, seed, range(first, first + wanted))
+    return SyntheticClip(frames, masks, f"{scene.family}-{seed:06d}", seed, scene.family, _FRAME_RATE, first)
 
 
 def _tiles(actor: Actor, layers: list[Layer]) -> list[Image]:
     """Draw an actor's textures at about one texture pixel per frame pixel."""
     side = int(np.clip(2 * TILE_SPAN * float(actor.scale.mean()), 48, 512))
     rng = np.random.default_rng(actor.texture_seed)
-    tiles = [make_texture(rng, side, side) for _ in range(actor.creature.textures)]
-    if actor.creature.skin is not None:
-        tiles[0] = actor.creature.skin(rng, side)
-    elif actor.creature.kind in ("quadruped", "bird") and rng.random() < 0.5:
-        tiles[0] = fur_texture(rng, side, side)
+    if actor.role == "occluder":
+        tiles = [surface(rng, side, side, str(rng.choice(("wood", "concrete", "foliage", "brick", "shade"))))]
+        tiles += [make_texture(rng, side, side) for _ in range(actor.creature.textures - 1)]
+    else:
+        tiles = dress(rng, actor.creature, side)
     if actor.like_backdrop:
         image = layers[0].image
         span = min(side, *image.shape[:2])
@@ -103,22 +116,21 @@ def _tiles(actor: Actor, layers: list[Layer]) -> list[Image]:
     return tiles
 
 
-def _draw(scene: Scene, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+def _draw(scene: Scene, seed: int, moments: range) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     height, width = scene.stage.height, scene.stage.width
     count = scene.stage.frames
     layers = make_backdrop(np.random.default_rng(scene.backdrop_seed), scene.stage)
     sensor = make_sensor(np.random.default_rng([seed, 2]), scene.family, count, height, width)
     actors = scene.drawing_order()
     tiles = [_tiles(actor, layers) for actor in actors]
-    frames = np.empty((count, height, width, 3), np.uint8)
-    masks = np.zeros((count, height, width), np.uint8)
-    for t in range(count):
+    frames = np.empty((len(moments), height, width, 3), np.uint8)
+    masks = np.zeros((len(moments), height, width), np.uint8)
+    meter(sensor, _draw_backdrop(scene, layers, 0))
+    for k, t in enumerate(moments):
         frame = _draw_backdrop(scene, layers, t)
         for actor, skins in zip(actors, tiles, strict=True):
-            _draw_actor(scene, actor, skins, frame, masks[t], t)
-        if t == 0:
-            meter(sensor, frame)
-        frames[t] = expose(sensor, frame, t)
+            _draw_actor(scene, actor, skins, frame, masks[k], t)
+        frames[k] = expose(sensor, frame, t)
     return frames, masks
 
 
@@ -150,7 +162,7 @@ def _draw_actor(scene: Scene, actor: Actor, skins: list[Image], frame: Image, id
     place = actor.place(t)
     place[:, 2] += scene.stage.camera.shake[t]
     sprite = draw_parts(
-        actor.parts[t], skins, place, scene.stage.light, (scene.stage.height, scene.stage.width), margin
+        actor.parts(t), skins, place, scene.stage.light, (scene.stage.height, scene.stage.width), margin
     )
     if sprite is None:
         return

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from uamp_data.synthetic.curves import Floats
-from uamp_data.synthetic.cutouts import make_cutout
 from uamp_data.synthetic.parts import (
     Creature,
     Part,
@@ -400,30 +397,3 @@ def make_slab(rng: np.random.Generator, half_width: float, half_height: float) -
         return [part]
 
     return Creature("slab", 1, pose)
-
-
-_BUILDERS: tuple[tuple[Callable[[np.random.Generator], Creature], float], ...] = (
-    (make_blob, 0.2),
-    (make_quadruped, 0.2),
-    (make_biped, 0.14),
-    (make_fish, 0.09),
-    (make_snake, 0.05),
-    (make_bird, 0.08),
-    (make_star, 0.07),
-    (make_vehicle, 0.09),
-    (make_ring, 0.06),
-    (make_plant, 0.02),
-)
-# Share of creatures that are cut out of photographs.
-_CUTOUTS = 0.2
-
-
-def make_creature(rng: np.random.Generator) -> Creature:
-    """Draw a creature or thing of any kind."""
-    if rng.random() < _CUTOUTS:
-        cutout = make_cutout(rng)
-        if cutout is not None:
-            return cutout
-    weights = np.array([weight for _, weight in _BUILDERS])
-    build = _BUILDERS[int(rng.choice(len(_BUILDERS), p=weights / weights.sum()))][0]
-    return build(rng)

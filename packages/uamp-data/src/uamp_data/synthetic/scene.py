@@ -35,7 +35,7 @@ class Actor:
         defocus: Blur in pixels.
         grounded: It stands on the ground.
         like_backdrop: It wears a piece of the backdrop.
-        parts: Its parts in every frame, filled by ``pose_all``.
+        poses: Its parts by frame, as far as they have been worked out.
     """
 
     role: str
@@ -53,11 +53,13 @@ class Actor:
     defocus: float = 0.0
     grounded: bool = False
     like_backdrop: bool = False
-    parts: list[list[Part]] = field(default_factory=list)
+    poses: dict[int, list[Part]] = field(default_factory=dict)
 
-    def pose_all(self) -> None:
-        """Work out the parts of every frame once; planning and drawing both need them."""
-        self.parts = [self.creature.pose(float(p)) for p in self.phase]
+    def parts(self, frame: int) -> list[Part]:
+        """Its parts in a frame, from back to front; worked out once, as planning and drawing both need them."""
+        if frame not in self.poses:
+            self.poses[frame] = self.creature.pose(float(self.phase[frame]))
+        return self.poses[frame]
 
     def place(self, frame: int) -> Floats:
         """The 2×3 map from the creature's coordinates to frame pixels."""
@@ -85,19 +87,21 @@ def sketch(scene: Scene, frame: int) -> NDArray[np.uint8]:
     factor = _SKETCH_SIDE / min(scene.stage.height, scene.stage.width)
     ids = np.zeros((round(scene.stage.height * factor), round(scene.stage.width * factor)), np.uint8)
     for actor in scene.drawing_order():
-        place = actor.place(frame) * factor
-        for part in actor.parts[frame]:
+        place = actor.place(frame)
+        place[:, 2] += scene.stage.camera.shake[frame]
+        place *= factor
+        for part in actor.parts(frame):
             polygons = [np.round(apply(place, o) * 16 - 8).astype(np.int32) for o in part.outlines]
             cv2.fillPoly(ids, polygons, (actor.label,), cv2.LINE_8, 4)
     return ids
 
 
-def visible_shares(scene: Scene) -> NDArray[np.float64]:
-    """Share of the frame that each tracked object shows: T×N."""
+def visible_shares(scene: Scene, every: int = 1) -> NDArray[np.float64]:
+    """Share of the frame that each tracked object shows, on every ``every``-th frame: K×N."""
     count = max(actor.label for actor in scene.actors)
-    frames = scene.stage.frames
-    shares = np.zeros((frames, count))
-    for frame in range(frames):
+    moments = range(0, scene.stage.frames, every)
+    shares = np.zeros((len(moments), count))
+    for row, frame in zip(shares, moments, strict=True):
         ids = sketch(scene, frame)
-        shares[frame] = np.bincount(ids.ravel(), minlength=count + 1)[1:] / ids.size
+        row[:] = np.bincount(ids.ravel(), minlength=count + 1)[1:] / ids.size
     return shares

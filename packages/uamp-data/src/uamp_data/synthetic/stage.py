@@ -10,9 +10,9 @@ from uamp_data.synthetic.curves import Floats, similarity, wander
 from uamp_data.synthetic.render import Light
 
 # What a scene can be, and how often.
-SETTINGS = {"photo": 0.24, "texture": 0.12, "room": 0.26, "landscape": 0.24, "collage": 0.14}
+SETTINGS = {"photo": 0.1, "texture": 0.07, "room": 0.3, "landscape": 0.45, "collage": 0.08}
 # Where the horizon of a setting may lie, as a share of the frame's height; the others are flat or seen from above.
-HORIZONS = {"room": (0.3, 0.6), "landscape": (0.4, 0.62)}
+HORIZONS = {"room": (0.15, 0.6), "landscape": (0.1, 0.6)}
 
 
 @dataclass(slots=True)
@@ -65,19 +65,23 @@ def make_light(rng: np.random.Generator) -> Light:
 
 def make_camera(rng: np.random.Generator, frames: int, width: int, energy: float) -> Camera:
     """Draw the camera's way; ``energy`` in [0, 1] scales pan, zoom, roll and shake."""
-    shot = str(rng.choice(["still", "pan", "track"], p=[0.2, 0.25, 0.55]))
+    shot = str(rng.choice(["still", "pan", "track"], p=[0.12, 0.18, 0.7]))
     time = np.arange(frames)[:, None]
     shift = np.zeros((frames, 2))
     if shot != "still":
-        fastest = 0.05 if shot == "track" else 0.014
-        drift = rng.choice([-1.0, 1.0]) * rng.uniform(0.1, 1.0) * fastest * width * energy
-        pan = np.stack([wander(rng, frames, 0.08 * width * energy, rng.uniform(20, 70)) for _ in range(2)], 1)
-        # What was filmed for longer does not go farther than a few frame widths.
-        shift = drift * (time * (1.0, 0.1)) * min(1.0, 40 / frames) + pan * (1, 0.5)
+        # What stands in the world stays in view; who is followed may go far, but not farther than two frame widths.
+        fastest = min(0.036, 2.0 / frames) if shot == "track" else 0.15 / max(frames, 16)
+        drift = rng.choice([-1.0, 1.0]) * np.exp(rng.uniform(np.log(0.1), 0)) * fastest * width * energy
+        swing = (0.06 if shot == "track" else 0.03) * width * energy
+        pan = np.stack([wander(rng, frames, swing, rng.uniform(25, 80)) for _ in range(2)], 1)
+        shift = drift * (time * (1.0, 0.1)) + pan * (1, 0.5)
     zoom = np.exp(wander(rng, frames, 0.12 * energy * (rng.random() < 0.4), 60.0))
     roll = wander(rng, frames, 0.05 * energy * (rng.random() < 0.35), 50.0)
-    shake = rng.normal(0, 1, (frames, 2)) * 0.006 * width * energy * (rng.random() < 0.5)
+    shake = rng.normal(0, 1, (frames, 2)) * 0.005 * width * energy * (rng.random() < 0.6)
     shake = (shake + np.roll(shake, 1, 0)) / 2
+    if shot != "still" and rng.random() < 0.8:  # held by hand
+        sway = np.exp(rng.uniform(np.log(0.008), np.log(0.045))) * width * energy
+        shake = shake + np.stack([wander(rng, frames, sway, rng.uniform(10, 40)) for _ in range(2)], 1)
     return Camera(shot, shift, np.clip(zoom, 0.75, 1.5), roll, shake - shake[0])
 
 

@@ -112,6 +112,28 @@ def photo_crop(rng: np.random.Generator, height: int, width: int, *, scene: bool
     return add_detail(rng, image, 9.0 * min(1.0, height / h - 1)) if height > 1.2 * h else image
 
 
+def photo_of(rng: np.random.Generator, name: str, height: int, width: int) -> NDArray[np.float32] | None:
+    """Cut a random piece out of a grey photograph: height×width brightness in [0, 1], or None when not installed."""
+    photo = load_photo(name)
+    if photo is None:
+        return None
+    grey = photo[..., 1]
+    full = min(grey.shape)
+    side = int(full * rng.uniform(0.5, 1.0))
+    y, x = int(rng.integers(grey.shape[0] - side + 1)), int(rng.integers(grey.shape[1] - side + 1))
+    piece = grey[y : y + side, x : x + side].astype(np.float32)
+    if rng.random() < 0.5:
+        piece = piece[:, ::-1]
+    # Mirrored copies fill what the photograph is too small for: blown up it would lose its grain.
+    tiles = -(-max(height, width) // side)
+    if tiles > 1:
+        more = side * (tiles - 1)
+        piece = np.asarray(cv2.copyMakeBorder(piece, 0, more, 0, more, cv2.BORDER_REFLECT), np.float32)
+    piece = piece[:height, :width]
+    low, high = np.percentile(piece[::4, ::4], (1, 99))
+    return np.asarray(np.clip((piece - low) / max(high - low, 1.0), 0, 1), np.float32)
+
+
 def add_detail(rng: np.random.Generator, image: Image, strength: float) -> Image:
     """Roughen an image with fine brightness noise of about ``strength`` grey levels."""
     height, width = image.shape[:2]
@@ -239,7 +261,9 @@ def recolour(rng: np.random.Generator, image: Image, strength: float) -> Image:
     return np.asarray(cv2.cvtColor(cv2.LUT(hsv, table), cv2.COLOR_HSV2RGB), np.uint8)
 
 
-def fur_texture(rng: np.random.Generator, height: int, width: int) -> Image:
+def fur_texture(
+    rng: np.random.Generator, height: int, width: int, *, colours: NDArray[np.float32] | None = None
+) -> Image:
     """Fur, feathers or dry grass: patches of colour combed in a direction that changes slowly."""
     patches = fractal(rng, height, width, slope=rng.uniform(1.0, 1.8), coarse=int(rng.integers(2, 6)))
     if rng.random() < 0.5:  # a marked coat: clear patches instead of shades
@@ -250,7 +274,8 @@ def fur_texture(rng: np.random.Generator, height: int, width: int) -> Image:
     combed = [cv2.filter2D(noise, -1, _comb(length, first + k * spread)) for k in (-1, 1)]
     share = fractal(rng, height, width, slope=1.8, coarse=2)
     hair = combed[0] * share + combed[1] * (1 - share)
-    image = colour_map(np.asarray(patches, np.float32), palette(rng, int(rng.integers(2, 5))))
+    drawn = palette(rng, int(rng.integers(2, 5))) if colours is None else colours
+    image = colour_map(np.asarray(patches, np.float32), drawn)
     depth = np.float32(rng.uniform(0.12, 0.3)) * np.clip(hair / max(float(hair.std()), 1e-6), -2.5, 2.5)
     return np.asarray(cv2.multiply(image, cv2.merge([1 + depth.astype(np.float32)] * 3), dtype=cv2.CV_8U), np.uint8)
 
@@ -264,10 +289,15 @@ def _comb(length: int, angle: float) -> NDArray[np.float32]:
     return np.asarray(kernel / max(float(kernel.sum()), 1e-6), np.float32)
 
 
-def leaf_texture(rng: np.random.Generator, height: int, width: int) -> Image:
+def leaf_texture(
+    rng: np.random.Generator, height: int, width: int, *, colours: NDArray[np.float32] | None = None
+) -> Image:
     """Foliage, petals or litter: hundreds of small leaves over each other, the upper ones brighter."""
-    image = noise_texture(rng, height, width) // 3
-    colours = palette(rng, 6)
+    if colours is None:
+        image = noise_texture(rng, height, width) // 3
+        colours = palette(rng, 6)
+    else:
+        image = colour_map(fractal(rng, height, width), colours) // 2
     count = int(rng.integers(150, 420))
     size = max(height, width) * rng.uniform(0.02, 0.06) * rng.uniform(0.6, 1.4, count)
     centres = rng.uniform((0, 0), (width, height), (count, 2))
