@@ -4,6 +4,7 @@ Because a frame is not known by a name, nothing stale can be read, whatever the 
 folder holds the frames of one encoder, image size and precision.
 """
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -68,7 +69,8 @@ class FeatureStore:
             temporary.replace(path)
         except (OSError, SafetensorError) as error:
             self._full = True
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                temporary.unlink()
             log.warning("No more features are cached, because %s cannot be written: %s.", self.folder, error)
 
     def _path(self, key: str) -> Path:

@@ -14,7 +14,6 @@ from uamp_model.layers_file import weights_digest
 from uamp_model.preprocess import normalize
 from uamp_model.sam2 import ImageFeatures, Sam2, encode_image
 
-from uamp_train.errors import ConfigError
 from uamp_train.feature_store import LEVELS, FeatureStore, StoredFrame
 
 ENCODER = ("image_encoder.", "sam_mask_decoder.conv_s0.", "sam_mask_decoder.conv_s1.")
@@ -36,19 +35,14 @@ class FeatureCache:
         """Ties a cache to a network.
 
         Args:
-            model: the network, on its device.
+            model: the network, on its device, frozen as a whole: a part of its mask decoder makes the fine features.
             folder: where caches of all fingerprints lie.
             precision: what `autocast` computes in, for the fingerprint.
             autocast: makes the context in which images are encoded.
 
         Raises:
-            ConfigError: if the features depend on weights that learn, or the folder cannot be written.
+            ConfigError: if the folder cannot be written.
         """
-        if any(p.requires_grad for name, p in model.named_parameters() if name.startswith(ENCODER)):
-            raise ConfigError(
-                "cache_features needs features that stay the same: set freeze_sam2_backbone, or both "
-                "freeze_sam2_image_encoder and freeze_sam2_mask_decoder, to true."
-            )
         encoder = {name: value for name, value in model.state_dict().items() if name.startswith(ENCODER)}
         self.store = FeatureStore(
             folder,
