@@ -1,0 +1,224 @@
+"""Every form of output, on frames whose objects are known."""
+
+import json
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from agreement import assert_agreement
+from PIL import Image
+from uamp_cli.overlay import object_box
+from uamp_cli.tracking import ObjectState, TrackedFrame
+from uamp_cli.writers.coco import CocoFile
+from uamp_cli.writers.files import AtomicFolder, AtomicText
+from uamp_cli.writers.group import WriterGroup
+from uamp_cli.writers.pictures import CutoutFolder, MaskFolder
+from uamp_cli.writers.report import JsonReport
+from uamp_cli.writers.summary import TILES, SummaryPicture
+from uamp_cli.writers.table import CsvFile
+from uamp_cli.writers.videos import GREEN, CutoutVideo, GreenScreenVideo, OverlayVideo
+from uamp_cli.writers.writer import VideoForm, Writer
+from uamp_data.errors import DataError
+from uamp_data.reader import open_video
+
+HEIGHT, WIDTH = 62, 98
+FORM = VideoForm(HEIGHT, WIDTH, Fraction(10))
+
+
+def make_frame(index: int, height: int = HEIGHT, width: int = WIDTH) -> TrackedFrame:
+    """Ragged masks of objects 1 and 7; object 7 is not seen on frame 2 and comes only with frame 1."""
+    rng = np.random.default_rng(index)
+    image = np.full((height, width, 3), (60, 90, 200), np.uint8)
+    rows, columns = np.mgrid[:height, :width]
+    ids = np.where((columns + 3 * index) % 40 < 12 + rows % 5, np.uint8(1), np.uint8(0))
+    if index not in (0, 2):
+        ids[(rows - height // 2) ** 2 + (columns - width // 3) ** 2 < 90] = 7
+    ids[rng.random(ids.shape) < 0.02] = 0
+    objects = {}
+    for object_id in (1,) if index == 0 else (1, 7):
+        mask = ids == object_id
+        box = object_box(mask)
+        doubt = float(rng.random()) if box is not None else None
+        objects[object_id] = ObjectState(box, int(mask.sum()), float(rng.random()), doubt)
+    return TrackedFrame(index, index / 10, image, ids, objects)
+
+
+def all_openers(folder: Path) -> list[Callable[[], Writer]]:
+    """One opener of every kind."""
+    return [
+        lambda: OverlayVideo(folder / "overlay.mp4", FORM),
+        lambda: GreenScreenVideo(folder / "green.mp4", FORM),
+        lambda: CutoutVideo(folder / "cutout.mov", FORM),
+        lambda: MaskFolder(folder / "masks"),
+        lambda: CutoutFolder(folder / "cutouts"),
+        lambda: JsonReport(folder / "report.json", lambda: {"model": "nano", "score": {"J-Mean": 1.0}}),
+        lambda: CocoFile(folder / "coco.json", "Füße"),
+        lambda: CsvFile(folder / "table.csv"),
+        lambda: SummaryPicture(folder / "summary.png", FORM, "a clip"),
+    ]
+
+
+def _tree(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
+
+
+def test_numbers_agree_with_the_pictures(tmp_path: Path) -> None:
+    with WriterGroup(all_openers(tmp_path)) as group:
+        for index in range(5):
+            group.add(make_frame(index))
+    assert group.frame_count == 5
+    assert group.notes == []
+    assert assert_agreement(tmp_path) == 5 + 3
+    assert not [name for name in _tree(tmp_path) if ".part" in name]
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert list(report) == ["model", "score", "per_frame"]
+    assert json.loads((tmp_path / "coco.json").read_text())["info"]["description"] == "Füße"
+
+
+def test_cut_out_pictures_keep_the_object_and_nothing_else(tmp_path: Path) -> None:
+    frame = make_frame(3)
+    writer = CutoutFolder(tmp_path / "c")
+    writer.add(frame)
+    writer.close()
+    picture = np.asarray(Image.open(tmp_path / "c" / "00003.png"))
+    inside = frame.ids > 0
+    assert picture.shape == (HEIGHT, WIDTH, 4)
+    assert (picture[inside, :3] == (60, 90, 200)).all()
+    assert not picture[~inside].any()
+
+
+def test_cut_out_video_has_the_masks_as_alpha(tmp_path: Path) -> None:
+    frames = [make_frame(index) for index in range(3)]
+    with WriterGroup([lambda: CutoutVideo(tmp_path / "c.mov", FORM)]) as group:
+        for frame in frames:
+            group.add(frame)
+    with av.open(str(tmp_path / "c.mov")) as container:
+        found = [frame.to_ndarray(format="rgba") for frame in container.decode(video=0)]
+    for before, after in zip(frames, found, strict=True):
+        assert np.array_equal(after[..., 3] > 127, before.ids > 0)
+        assert np.abs(after[before.ids > 0, :3].astype(int) - (60, 90, 200)).max() < 12
+
+
+def test_green_screen_is_green_where_no_object_is(tmp_path: Path) -> None:
+    frame = make_frame(1)
+    big = TrackedFrame(0, 0.0, np.full((64, 96, 3), 128, np.uint8), np.zeros((64, 96), np.uint8), frame.objects)
+    big.ids[16:48, 16:64] = 3
+    writer = GreenScreenVideo(tmp_path / "g.mp4", VideoForm(64, 96, Fraction(10)))
+    writer.add(big)
+    writer.close()
+    with open_video(tmp_path / "g.mp4") as video:
+        shown = next(iter(video)).image.astype(int)
+    assert np.abs(shown[:10] - GREEN).max() < 12
+    assert np.abs(shown[22:42, 24:56] - 128).max() < 8
+
+
+@pytest.mark.parametrize(("height", "width"), [(62, 98), (200, 90), (1, 1), (17, 400)])
+@pytest.mark.parametrize("count", [1, 5, 40])
+def test_summary_of_any_length_and_shape(tmp_path: Path, height: int, width: int, count: int) -> None:
+    writer = SummaryPicture(tmp_path / "s.png", VideoForm(height, width, Fraction(10)), "a clip")
+    for index in range(count):
+        writer.add(make_frame(index, height, width))
+        assert len(writer._tiles) <= 2 * TILES
+    assert not (tmp_path / "s.png").exists()
+    writer.close()
+    with Image.open(tmp_path / "s.png") as picture:
+        assert picture.width == 1600
+        assert np.asarray(picture).std() > 1
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_summary_shows_first_and_last_frame(tmp_path: Path) -> None:
+    writer = SummaryPicture(tmp_path / "s.png", FORM, "a clip")
+    for index in range(37):
+        writer.add(make_frame(index))
+    shown = [tile.index for tile in writer._chosen()]
+    writer.abort()
+    assert len(shown) == TILES
+    assert (shown[0], shown[-1]) == (0, 36)
+    assert max(np.diff(shown)) <= 2 * min(np.diff(shown)[:-1])
+
+
+def test_an_error_leaves_everything_as_it_was(tmp_path: Path) -> None:
+    for name in ("overlay.mp4", "coco.json", "table.csv", "summary.png"):
+        (tmp_path / name).write_text("older")
+    (tmp_path / "masks").mkdir()
+    (tmp_path / "masks" / "00000.png").write_text("older")
+    before = _tree(tmp_path)
+
+    def fail() -> None:
+        with WriterGroup(all_openers(tmp_path)) as group:
+            group.add(make_frame(0))
+            group.add(make_frame(1, HEIGHT, WIDTH + 2))  # a video's frames have one size
+
+    with pytest.raises(DataError):
+        fail()
+    assert _tree(tmp_path) == before
+    assert (tmp_path / "coco.json").read_text() == "older"
+    assert (tmp_path / "masks" / "00000.png").read_text() == "older"
+
+
+def test_a_writer_that_cannot_start_takes_the_others_with_it(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    openers = [*all_openers(tmp_path), lambda: CsvFile(tmp_path / "file" / "table.csv")]
+    with pytest.raises(DataError, match="is not a folder"):
+        WriterGroup(openers)
+    assert _tree(tmp_path) == ["file"]
+
+
+def test_ctrl_c_keeps_the_frames_so_far(tmp_path: Path) -> None:
+    def interrupted() -> None:
+        with WriterGroup(all_openers(tmp_path)) as group:
+            group.add(make_frame(0))
+            group.add(make_frame(1))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert assert_agreement(tmp_path) == 3
+    with open_video(tmp_path / "overlay.mp4") as video:
+        assert sum(1 for _ in video) == 2
+
+
+def test_ctrl_c_before_the_first_frame_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), WriterGroup(all_openers(tmp_path)):
+        raise KeyboardInterrupt
+    assert _tree(tmp_path) == []
+
+
+def test_cut_outs_need_a_format_with_alpha(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"must end in \.mov or \.webm"):
+        CutoutVideo(tmp_path / "c.mp4", FORM)
+    assert _tree(tmp_path) == []
+
+
+def test_folders_take_over_files_of_the_same_name_and_mention_others(tmp_path: Path) -> None:
+    (tmp_path / "00000.png").write_text("older")
+    (tmp_path / "00009.png").write_text("older")
+    writer = MaskFolder(tmp_path)
+    writer.add(make_frame(0))
+    writer.close()
+    assert writer.note == f"{tmp_path} also holds 1 PNGs that this run did not write"
+    assert (tmp_path / "00000.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_folder_names_its_own_path_when_something_fails(tmp_path: Path) -> None:
+    folder = AtomicFolder(tmp_path / "a" / "b")
+
+    def fail(_: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(DataError, match=r"disk is full, so .*a/b/00000\.png"):
+        folder.add("00000.png", fail)
+    folder.abort()
+    assert _tree(tmp_path) == []
+
+
+def test_text_on_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
+    text = AtomicText(Path("-"))
+    text.write("whole")
+    assert capsys.readouterr().out == ""
+    text.close()
+    assert capsys.readouterr().out == "whole"
