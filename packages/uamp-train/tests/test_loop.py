@@ -14,6 +14,7 @@ from uamp_model.sam2 import build_model
 from uamp_train.batches import ClipSource, TrainingClip
 from uamp_train.checkpoint import BEST, LAST, TrainingState, load_state
 from uamp_train.config import Stage, TrainConfig
+from uamp_train.config_loading import load_config
 from uamp_train.errors import ConfigError
 from uamp_train.loop import stage_at, train
 from uamp_train.objective import TrainingModule
@@ -60,6 +61,15 @@ def test_three_steps_give_the_loss_they_always_gave(tiny: MakeConfig, blobs: Cli
     # Pinned where the behaviour was checked; other versions of torch may differ in the last digits.
     assert losses == pytest.approx([4.668, 4.672, 4.745], rel=0.01)
     assert_same(first, load_state(train(tiny(experiment_name="b"), blobs)))
+
+
+def test_the_first_steps_of_pretraining_nano_give_the_loss_they_always_gave(blobs: ClipSource, tmp_path: Path) -> None:
+    """With the configuration as it is, but for smaller pictures and batches."""
+    file = Path(__file__).parents[3] / "configs" / "pretrain_nano.yaml"
+    smaller = ["stages.0.image_size=64", "stages.0.batch_size=2", "max_steps=3", "log_interval=1", "device=cpu"]
+    config = load_config(file, [*smaller, f"save_dir={tmp_path}"], environment={})
+    train(config, blobs)
+    assert [float(value) for value in column(config, "loss")] == pytest.approx([3.141, 2.309, 3.960], rel=0.02)
 
 
 def test_a_signal_ends_the_run_between_steps_and_loses_nothing(tiny: MakeConfig, blobs: ClipSource) -> None:
