@@ -133,7 +133,7 @@ def make_tracker(bench: TrackerBench, weights: dict[str, Tensor]) -> VideoTracke
     model.load_state_dict(weights)
     model.requires_grad_(False).to(place)
     dtype = choose_dtype(bench.precision, place, image_size=model.image_size)
-    return VideoTracker(model, name=spec.name, memory="sam2", dtype=dtype)
+    return VideoTracker(model, name=spec.name, memory="sam2", dtype=dtype, memory_budget=bench.memory_budget)
 
 
 def make_reference(bench: TrackerBench, weights: dict[str, Tensor], *, compiled: bool) -> ReferencePredictor:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import torch
 
+from uamp_model.budget import check_budget
 from uamp_model.catalog import find_model
 from uamp_model.checkpoint import find_checkpoint, load_into, load_state_dict
 from uamp_model.devices import Precision, choose_device, choose_dtype
@@ -25,6 +26,7 @@ def load_tracker(
     device: str | torch.device = "auto",
     precision: Precision = "auto",
     exact: bool = False,
+    memory_budget: float = 1.0,
 ) -> VideoTracker:
     """Load a model and make a tracker of it.
 
@@ -37,6 +39,7 @@ def load_tracker(
         precision: "auto" (bfloat16 where it is fast), "fp32" or "bf16".
         exact: compute as the sam2 package does, for masks equal to its predictor's to the last bit (in "fp32" on a
             CPU); slower, see `VideoTracker`.
+        memory_budget: share of the memory that is read, from 0.2 to 1, where less is faster.
 
     Raises:
         InputError: if a name or a setting is unknown.
@@ -44,6 +47,7 @@ def load_tracker(
         DeviceError: if the device is not there.
     """
     memory_settings(memory)
+    check_budget(memory_budget)
     spec = find_model(name)
     place = choose_device(str(device))
     path = find_checkpoint(spec, Path(checkpoint) if checkpoint is not None else None)
@@ -56,4 +60,6 @@ def load_tracker(
     if uamp_checkpoint is not None or own is not None:
         layers = load_layers(Path(uamp_checkpoint or own or ""), model, base_model=spec.name).to(place)
     dtype = choose_dtype(precision, place, image_size=model.image_size)
-    return VideoTracker(model, name=spec.name, memory=memory, dtype=dtype, layers=layers, exact=exact)
+    return VideoTracker(
+        model, name=spec.name, memory=memory, dtype=dtype, layers=layers, exact=exact, memory_budget=memory_budget
+    )

@@ -29,6 +29,7 @@ class MemoryEntry:
         pointer: N×C object pointer.
         doubt: N×1×h×w uncertainty of the cells in [0, 1], or None where nothing is in doubt.
         quality: how good the frame is to be remembered by, in [0, 1].
+        cells: N×k indices of the cells that attention may read, or None if it reads all; see `budget.py`.
     """
 
     frame: int
@@ -36,6 +37,7 @@ class MemoryEntry:
     pointer: Tensor
     doubt: Tensor | None = None
     quality: float = 1.0
+    cells: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,7 @@ class MemoryBank:
             if abs(entry.frame - frame) >= kept.pointers:
                 del self.recent[frame]
             elif old.features is not None:
-                self.recent[frame] = replace(old, features=None, doubt=None)
+                self.recent[frame] = replace(old, features=None, doubt=None, cells=None)
 
     def _readable(self, newest: MemoryEntry, kept: Retention) -> set[int]:
         """Frames whose features some later frame may read."""
@@ -107,9 +109,13 @@ class Selection:
     pointers: tuple[tuple[int, MemoryEntry], ...]
 
     @property
-    def layout(self) -> tuple[int, int]:
-        """Numbers of memories and pointers: objects of equal layout go through attention in one batch."""
-        return len(self.spatial), len(self.pointers)
+    def layout(self) -> tuple[int, ...]:
+        """Numbers of memories, of pointers, and of each memory's cells where not all are read.
+
+        Objects of equal layout go through attention in one batch.
+        """
+        kept = (0 if entry.cells is None else entry.cells.shape[1] for _, entry in self.spatial)
+        return len(self.spatial), len(self.pointers), *kept
 
 
 def select_recent(model: Sam2, bank: MemoryBank, frame: int, direction: int) -> Selection:
@@ -176,7 +182,16 @@ def gather(selections: Sequence[Selection], *, age_span: int, read: float | Tens
         stacked,
         torch.stack(ages) / max(age_span, 1),
         torch.cat([_bias(selection, read) for selection in selections]) if acts(read) else None,
+        _kept(selections),
     )
+
+
+def _kept(selections: Sequence[Selection]) -> tuple[Tensor | None, ...] | None:
+    """For each memory the cells that are read, N×k, or None for all; None if all of all are read."""
+    if all(entry.cells is None for _, entry in selections[0].spatial):
+        return None
+    columns = zip(*([entry.cells for _, entry in selection.spatial] for selection in selections), strict=True)
+    return tuple(None if column[0] is None else torch.cat([c for c in column if c is not None]) for column in columns)
 
 
 def _bias(selection: Selection, strength: float | Tensor) -> Tensor:

@@ -69,6 +69,7 @@ class MemoryTokens:
             N objects are G groups of equal size, one after the other, that share their ages.
         bias: N×M×h×w, added to the attention logits of the spatial cells (≤ 0: read less), or None for SAM 2's
             attention.
+        kept: for each of the M memories the N×k cells that are read, or None for all of them; None to read all of all.
     """
 
     spatial: Tensor
@@ -76,6 +77,7 @@ class MemoryTokens:
     pointers: Tensor
     pointer_age: Tensor
     bias: Tensor | None = None
+    kept: tuple[Tensor | None, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,11 +143,15 @@ def encode_image(model: Sam2, images: Tensor, *, plainly: bool = True) -> ImageF
 
     `plainly` as for `attend_memory`; otherwise the image comes to the network as its layers want it, channels last.
     """
-    if not plainly:
-        images = images.contiguous(memory_format=torch.channels_last)
-    out = model.forward_image(images)
+    out = model.forward_image(images) if plainly else _forward_image_fast(model, images)
     stride4, stride8, stride16 = out["backbone_fpn"][-3:]
     return ImageFeatures(stride16, stride8, stride4, out["vision_pos_enc"][-1][:1])
+
+
+def _forward_image_fast(model: Sam2, images: Tensor) -> dict[str, list[Tensor]]:
+    """`SAM2Base.forward_image` in the memory format that its layers want."""
+    out: dict[str, list[Tensor]] = model.forward_image(images.contiguous(memory_format=torch.channels_last))
+    return out
 
 
 def without_memory(model: Sam2, features: ImageFeatures) -> Tensor:
@@ -164,10 +170,10 @@ def attend_memory(model: Sam2, features: ImageFeatures, memory: MemoryTokens, *,
         plainly: compute as the sam2 package does, to the last bit; otherwise with less arithmetic, for inference.
     """
     shape = features.stride16.shape
+    if (memory.kept is not None or not plainly) and can_attend(model.memory_attention):
+        return _attend_fast(model, features, memory)
     spatial, spatial_position = _spatial_tokens(model, memory)
     pointers, pointer_position = _pointer_tokens(model, memory)
-    if not plainly and can_attend(model.memory_attention):
-        return _attend_fast(model, features, memory, (spatial, spatial_position), (pointers, pointer_position))
     now = features.stride16.flatten(2).permute(2, 0, 1)
     now_position = features.position.expand(shape[0], -1, -1, -1).flatten(2).permute(2, 0, 1)
     past, past_position = torch.cat([spatial, pointers]), torch.cat([spatial_position, pointer_position])
@@ -187,22 +193,34 @@ def attend_memory(model: Sam2, features: ImageFeatures, memory: MemoryTokens, *,
     return attended.permute(1, 2, 0).reshape(shape)
 
 
-def _attend_fast(
-    model: Sam2,
-    features: ImageFeatures,
-    memory: MemoryTokens,
-    spatial: tuple[Tensor, Tensor],
-    pointers: tuple[Tensor, Tensor],
-) -> Tensor:
-    """`attend_memory` by `attention.attend`; tokens come with their positions, L×N×D each."""
+def _attend_fast(model: Sam2, features: ImageFeatures, memory: MemoryTokens) -> Tensor:
+    """`attend_memory` by `attention.attend`, which can also read a part of the cells."""
     n, c, h, w = features.stride16.shape
     shared = features.stride16.stride(0) == 0 or n == 1  # one image, seen by all objects
     now = features.stride16[: 1 if shared else n].flatten(2).transpose(1, 2)
-    values, position = torch.cat([spatial[0], pointers[0]]), torch.cat([spatial[1], pointers[1]])
-    bias = None if memory.bias is None else F.pad(memory.bias.flatten(1), (0, len(pointers[0])))
-    tokens = Tokens(values.transpose(0, 1), (values + position).transpose(0, 1), len(spatial[0]), bias=bias)
+    spatial, spatial_position = (part.transpose(0, 1) for part in _spatial_tokens(model, memory))
+    bias = None if memory.bias is None else memory.bias.flatten(1)
+    cells = None
+    if memory.kept is not None:
+        rows, cells = _kept_rows(memory.kept, n, h * w, spatial.device)
+        wide = rows.unsqueeze(-1).expand(-1, -1, spatial.shape[-1])
+        spatial, spatial_position = spatial.gather(1, wide), spatial_position.gather(1, wide)
+        bias = None if bias is None else bias.gather(1, rows)
+    pointers, pointer_position = (part.transpose(0, 1) for part in _pointer_tokens(model, memory))
+    values = torch.cat([spatial, pointers], dim=1)
+    keys = torch.cat([spatial + spatial_position, pointers + pointer_position], dim=1)
+    bias = None if bias is None else F.pad(bias, (0, pointers.shape[1]))  # pointers are read as ever
+    tokens = Tokens(values, keys, spatial.shape[1], cells, bias)
     out = attend(model.memory_attention, now, features.position.flatten(2).transpose(1, 2), tokens)
     return out.transpose(1, 2).reshape(n, c, h, w)
+
+
+def _kept_rows(kept: tuple[Tensor | None, ...], n: int, cells: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Which of the M·h·w tokens are read, N×L, and where on the grid they are, N×L."""
+    whole = torch.arange(cells, device=device).expand(n, -1)
+    places = [whole if part is None else part for part in kept]
+    rows = [place + cells * number for number, place in enumerate(places)]
+    return torch.cat(rows, dim=1), torch.cat(places, dim=1)
 
 
 def _attend_with_bias(

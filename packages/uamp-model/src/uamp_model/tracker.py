@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeVar
 
@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from uamp_model.budget import FULL, cells_to_keep, check_budget, informative_cells
 from uamp_model.core import Doubt, FrameOutput, Learned, PromptBatch, track_frame, write_memory
 from uamp_model.devices import autocast
 from uamp_model.errors import InputError
@@ -43,6 +44,7 @@ class VideoTracker:
         exact: compute as the sam2 package does and each object alone, so that in float32 on a CPU masks are those of
             its predictor to the last bit and do not depend on what else is tracked. Otherwise objects are computed in
             batches with less arithmetic, and logits differ by rounding.
+        memory_budget: share of memory's cells that is read, see `budget.py`; at 1 all of them.
     """
 
     def __init__(
@@ -55,9 +57,11 @@ class VideoTracker:
         dtype: torch.dtype = torch.float32,
         layers: UampLayers | None = None,
         exact: bool = False,
+        memory_budget: float = 1.0,
     ) -> None:
         self.model = model.eval()
         self.exact = exact
+        self.memory_budget = check_budget(memory_budget)
         self.name = name
         self.memory = memory
         self.layers = None if layers is None else layers.eval()
@@ -112,6 +116,7 @@ class VideoTracker:
             dtype=self.dtype,
             layers=self.layers,
             exact=self.exact,
+            memory_budget=self.memory_budget,
         )
 
     def encode(self, frame: Frame) -> ImageFeatures:
@@ -122,7 +127,7 @@ class VideoTracker:
         """
         check_frame(frame)
         with torch.inference_mode(), autocast(self.device, self.dtype):
-            image = prepare_frame(frame, self.image_size).to(self.device)
+            image = prepare_frame(frame, self.image_size, plainly=self.exact, device=self.device)
             return encode_image(self.model, image, plainly=self.exact)
 
     def suggest_prompts(self, frame: Frame, *, max_objects: int = 1) -> list[Suggestion]:
@@ -396,6 +401,8 @@ class TrackingSession:
     ) -> None:
         """Write a batch's result into its objects' memories."""
         entry = self._write(ids, features, output, index, prompted=prompted)
+        if not conditioning:
+            entry = self._within_budget(entry, output)
         ious = output.ious.gather(1, output.best[:, None])[:, 0]
         scores = (ious * output.presence[:, 0].sigmoid()).clamp(0, 1)
         qualities = self._qualities(output, ious, expectation)
@@ -431,6 +438,15 @@ class TrackingSession:
             separately=self.tracker.exact,
             plainly=self.tracker.exact,
         )
+
+    def _within_budget(self, entry: MemoryEntry, output: FrameOutput) -> MemoryEntry:
+        """The entry with the cells that may be read, if not all of them may."""
+        budget, features = self.tracker.memory_budget, entry.features
+        if budget == FULL or features is None:
+            return entry
+        h, w = features.shape[-2:]
+        count = cells_to_keep(budget, h * w, self.tracker.model.num_maskmem)
+        return replace(entry, cells=informative_cells(output.logits, output.uncertainty, (h, w), count))
 
     def _doubt(self, ids: Sequence[int], output: FrameOutput, index: int) -> Doubt | None:
         """What is doubtful about a tracked frame, if anything asks."""
@@ -544,7 +560,8 @@ def _entry_of(entry: MemoryEntry, row: int, quality: float) -> MemoryEntry:
     """One object's part of a batch's entry, its features in bfloat16, as SAM 2's predictor stores them."""
     features = None if entry.features is None else entry.features[row : row + 1].to(torch.bfloat16, copy=True)
     doubt = None if entry.doubt is None else entry.doubt[row : row + 1].clone()
-    return MemoryEntry(entry.frame, features, entry.pointer[row : row + 1].float(), doubt, quality)
+    cells = None if entry.cells is None else entry.cells[row : row + 1].clone()
+    return MemoryEntry(entry.frame, features, entry.pointer[row : row + 1].float(), doubt, quality, cells)
 
 
 def _row(batch: PromptBatch, row: int) -> PromptBatch:

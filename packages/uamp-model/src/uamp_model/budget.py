@@ -1,0 +1,69 @@
+"""Which cells of a tracked frame's memory are worth reading, where not all of them are. Shapes: see `types.py`.
+
+Conditioning frames are read whole: they are what was given. Of every other frame the cells in and around the object
+are kept, the sure ones first, and a coarse grid of the rest, so that queries beside the object still find what they
+look like.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from uamp_model.errors import InputError
+
+FULL = 1.0
+SMALLEST_BUDGET = 0.2
+"""Below, hardly more than the conditioning frame would be left."""
+GRID = 4
+"""Cells between those that are kept everywhere."""
+_REACH = 3
+"""Cells around the object that count as near, and are kept from the nearest outwards."""
+_GRID_WORTH, _SURE_WORTH = 0.6, 0.25
+
+
+def check_budget(budget: float) -> float:
+    """The same number.
+
+    Raises:
+        InputError: if it is no share of the memory that can be read.
+    """
+    if not SMALLEST_BUDGET <= budget <= FULL:
+        raise InputError(f"The memory budget {budget:g} must be from {SMALLEST_BUDGET:g} to 1, the whole memory.")
+    return budget
+
+
+def cells_to_keep(budget: float, cells: int, memories: int) -> int:
+    """How many cells of a tracked frame may be read, so that a full memory costs the share `budget`.
+
+    Args:
+        budget: share of the cells of all `memories`.
+        cells: hw of one of them.
+        memories: num_maskmem, one of which is the conditioning frame and stays whole.
+    """
+    share = (budget * memories - 1) / (memories - 1)
+    return max(round(share * cells), 1)
+
+
+def informative_cells(logits: Tensor, uncertainty: Tensor, cells: tuple[int, int], count: int) -> Tensor:
+    """The `count` most informative cells for each object.
+
+    Args:
+        logits: N×1×4h×4w mask logits.
+        uncertainty: N×1×4h×4w in [0, 1].
+        cells: h and w.
+        count: how many.
+
+    Returns:
+        N×count indices of cells, row by row and rising.
+    """
+    inside = F.adaptive_max_pool2d((logits.float() > 0).float(), cells)
+    near, ring = inside, inside
+    for step in range(1, _REACH + 1):
+        ring = F.max_pool2d(ring, 3, stride=1, padding=1)
+        near = torch.maximum(near, ring * (1 - step / (_REACH + 1)))
+    doubt = F.adaptive_avg_pool2d(uncertainty.float(), cells)
+    worth = near - _SURE_WORTH * doubt * (near > 0)
+    grid = torch.zeros(cells, device=logits.device)
+    grid[GRID // 2 :: GRID, GRID // 2 :: GRID] = _GRID_WORTH
+    worth = torch.maximum(worth, grid)
+    return worth.flatten(1).topk(count, dim=1).indices.sort(dim=1).values

@@ -1,0 +1,94 @@
+"""Reading a share of the memory: which cells, and what it does to masks."""
+
+import numpy as np
+import pytest
+import torch
+from uamp_model.attention import Tokens, attend
+from uamp_model.budget import cells_to_keep, check_budget, informative_cells
+from uamp_model.errors import InputError
+from uamp_model.sam2 import Sam2, build_model
+from uamp_model.tracker import VideoTracker
+from uamp_model.types import Prompt
+
+SIZE = 128
+
+
+@pytest.fixture(scope="module")
+def model() -> Sam2:
+    torch.manual_seed(0)
+    return build_model("nano", image_size=SIZE)
+
+
+def clip(count: int) -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    frames = rng.integers(0, 80, (count, 90, 120, 3)).astype(np.uint8)
+    for t, frame in enumerate(frames):
+        frame[20 + t : 50 + t, 30 + t : 60 + t] = 220
+    return list(frames)
+
+
+def test_a_budget_counts_all_memories() -> None:
+    for budget in (0.25, 0.5, 0.75):
+        kept = cells_to_keep(budget, 4096, 7)
+        assert (4096 + 6 * kept) / (7 * 4096) == pytest.approx(budget, abs=1e-3)
+
+
+@pytest.mark.parametrize("budget", [0.0, 0.1, 1.5, float("nan")])
+def test_no_such_budget(budget: float) -> None:
+    with pytest.raises(InputError, match="from 0.2 to 1"):
+        check_budget(budget)
+
+
+def test_the_object_and_its_surroundings_come_first() -> None:
+    logits = torch.full((2, 1, 64, 64), -5.0)
+    logits[0, :, 16:24, 32:40] = 5  # cells 4–5 × 8–9
+    kept = informative_cells(logits, torch.zeros_like(logits), (16, 16), 30)
+    assert kept.shape == (2, 30)
+    assert (kept.diff(dim=1) > 0).all()
+    found = {(int(i) // 16, int(i) % 16) for i in kept[0]}
+    assert {(y, x) for y in range(3, 7) for x in range(7, 11)} <= found
+    assert {(2, 2), (2, 14), (14, 2), (14, 14)} <= found
+
+
+def test_sure_cells_come_before_doubtful_ones() -> None:
+    logits = torch.full((1, 1, 64, 64), 5.0)
+    uncertainty = torch.zeros_like(logits)
+    uncertainty[..., :32] = 1
+    kept = informative_cells(logits, uncertainty, (16, 16), 128)
+    assert (kept % 16 >= 8).all()
+
+
+def test_reading_the_kept_cells_is_reading_with_the_others_hidden(model: Sam2) -> None:
+    cells = (SIZE // 16) ** 2
+    now, values, keys = torch.randn(1, cells, 128), torch.randn(2, cells + 4, 64), torch.randn(2, cells + 4, 64)
+    kept = torch.stack([torch.randperm(cells)[:20].sort().values for _ in range(2)])
+    hidden = torch.full((2, cells + 4), -torch.inf).scatter(1, kept, 0.0)
+    hidden[:, cells:] = 0
+    rows = torch.cat([kept, torch.arange(cells, cells + 4).expand(2, -1)], dim=1).unsqueeze(-1).expand(-1, -1, 64)
+    position = torch.randn(1, cells, 128)
+    with torch.inference_mode():
+        whole = attend(model.memory_attention, now, position, Tokens(values, keys, cells, bias=hidden))
+        part = Tokens(values.gather(1, rows), keys.gather(1, rows), 20, kept)
+        torch.testing.assert_close(attend(model.memory_attention, now, position, part), whole, rtol=1e-4, atol=1e-5)
+
+
+def test_the_whole_budget_changes_nothing_and_less_does(model: Sam2) -> None:
+    sessions = {
+        budget: VideoTracker(model, name="nano", memory="sam2", memory_budget=budget).start() for budget in (1.0, 0.25)
+    }
+    plain = VideoTracker(model, name="nano", memory="sam2").start()
+    prompts = {1: Prompt.box(30, 20, 60, 50), 2: Prompt.points([[80, 70]])}
+    for t, frame in enumerate(clip(10)):
+        given = prompts if t == 0 else {3: Prompt.box(10, 10, 40, 40)} if t == 4 else None
+        expected = plain.step(frame, given)
+        found = {budget: session.step(frame, given) for budget, session in sessions.items()}
+        assert torch.equal(found[1.0].logits, expected.logits)
+        assert found[0.25].logits.shape == expected.logits.shape
+    assert not torch.equal(found[0.25].logits, expected.logits)
+
+
+def test_exact_trackers_may_have_a_budget(model: Sam2) -> None:
+    session = VideoTracker(model, name="nano", memory="sam2", memory_budget=0.5, exact=True).start()
+    for t, frame in enumerate(clip(4)):
+        result = session.step(frame, {1: Prompt.box(30, 20, 60, 50)} if t == 0 else None)
+    assert result.logits.isfinite().all()
