@@ -5,8 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
+from agreement import assert_agreement
+from sound import write_video_with_sound
 from uamp_data.masks import read_mask
 from uamp_data.reader import open_video
 
@@ -78,13 +81,63 @@ def test_points_are_one_object(demo: Run, make_video: Make) -> None:
     assert "objects    1\n" in outcome.out
 
 
-def test_without_prompt_an_object_is_proposed_and_named(demo: Run, make_video: Make) -> None:
-    outcome = demo("--input", make_video(frames=2))
-    if outcome.code == 2:  # an untrained model may see nothing
-        assert "point at one with --box or --point" in outcome.refused()
-    else:
-        assert "object 1: box " in outcome.out
-        assert ", score 0." in outcome.out
+def test_every_output_of_one_run_agrees(demo: Run, make_video: Make, make_mask: Make, tmp_path: Path) -> None:
+    outcome = demo(
+        *("--input", make_video(frames=3), "--mask", make_mask(), "--prompt-frame", 1, "--show-uncertainty"),
+        *("--save-masks", "masks", "--save-cutout", "cutouts", "--json", "report.json", "--coco", "coco.json"),
+        *("--csv", "table.csv", "--summary", "sum.png", "--cutout-video", "c.webm", "--green-screen", "g.mp4"),
+    )
+    assert outcome.code == 0, outcome
+    assert assert_agreement(tmp_path) > 0
+    for name in ("g.mp4", "c.webm"):
+        assert _shape(tmp_path / name) == (3, 96, 64, 10)
+    printed = {line.split()[0] for line in outcome.out.splitlines()}
+    assert {"masks", "cut-outs", "cut-out", "green", "summary", "json", "coco", "csv", "video"} <= printed
+    assert (tmp_path / "sum.png").is_file()
+
+
+def test_json_on_standard_output_stands_alone(demo: Run, make_video: Make) -> None:
+    outcome = demo("--input", make_video(frames=2), "--box", "12,16,32,32", "--json", "-")
+    assert outcome.code == 0, outcome
+    assert json.loads(outcome.out)["frames"] == 2
+    assert "mean score" in outcome.err
+
+
+def test_quiet_prints_nothing(demo: Run, make_video: Make, tmp_path: Path) -> None:
+    outcome = demo("--input", make_video(frames=2), "--box", "12,16,32,32", "--quiet")
+    assert (outcome.code, outcome.out, outcome.err) == (0, "", "")
+    assert (tmp_path / "in_uamp.mp4").is_file()
+    assert demo("--input", "gone.mp4", "-q").refused().startswith("Error: gone.mp4")
+    assert demo("--input", make_video(frames=1), "--box", "12,16,32,32").out
+
+
+def test_sound_of_the_input_is_kept(demo: Run, tmp_path: Path) -> None:
+    write_video_with_sound(tmp_path / "loud.mp4", seconds=1)
+    outcome = demo("--input", "loud.mp4", "--box", "12,16,32,32", "--max-frames", 4)
+    assert outcome.code == 0, outcome
+    with av.open(str(tmp_path / "loud_uamp.mp4")) as container:
+        assert container.streams.audio[0].codec_context.name == "aac"
+        assert container.duration / av.time_base == pytest.approx(0.4, abs=0.1)
+
+
+def test_without_prompt_objects_are_proposed(
+    demo: Run, make_video: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("uamp_model.suggest.MIN_STABILITY", 0.0)  # an untrained model is sure of nothing
+    video = make_video(frames=2)
+    outcome = demo("--input", video, "--json", "first.json")
+    assert outcome.code == 0, outcome
+    assert "the most prominent of" in outcome.out
+    assert "* object 1: box " in outcome.out
+    assert (tmp_path / "in_uamp_objects.png").is_file()
+    count = outcome.out.count(" object ") - outcome.out.count("objects ")
+    assert "There is no object 99" in demo("--input", video, "--object", 99).refused()
+    if count >= 2:
+        outcome = demo("--input", video, "--object", 2, "--object", 1, "--json", "second.json")
+        assert "following object 1, 2 of" in outcome.out
+        first, second = (json.loads((tmp_path / n).read_text()) for n in ("first.json", "second.json"))
+        assert set(first["per_frame"][0]["objects"]) == {"1"}
+        assert set(second["per_frame"][0]["objects"]) == {"1", "2"}
 
 
 def test_prompt_frame_tracks_both_directions(demo: Run, make_video: Make, make_mask: Make, tmp_path: Path) -> None:

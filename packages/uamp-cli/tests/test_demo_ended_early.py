@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from agreement import assert_agreement
 from uamp_data.reader import open_video
 
 Run = Callable[..., Any]
@@ -51,40 +52,54 @@ def _run(code: str, *arguments: object, folder: Path) -> subprocess.CompletedPro
 def test_ctrl_c_keeps_what_was_written(make_video: Make, checkpoint: Path, tmp_path: Path) -> None:
     video = make_video(frames=8)
     demo = ("demo", "--input", video, "--checkpoint", checkpoint, "--box", "12,16,32,32", "--device", "cpu")
-    done = _run(INTERRUPTED, 5, *demo, "--save-masks", "m", "--json", "r.json", "--output", "o.mp4", folder=tmp_path)
+    more = ("--save-masks", "masks", "--save-cutout", "cutouts", "--coco", "coco.json", "--csv", "table.csv")
+    outputs = ("--json", "report.json", "--output", "o.mp4", "--summary", "s.png", "--cutout-video", "c.webm")
+    done = _run(INTERRUPTED, 5, *demo, *more, *outputs, folder=tmp_path)
     assert done.returncode == 130, done
     assert "Traceback" not in done.stderr
     with open_video(tmp_path / "o.mp4") as written:
         frames = sum(1 for _ in written)
-    assert frames == 4
-    assert "Interrupted: 4 frames were written to o.mp4." in done.stderr
-    assert len(list((tmp_path / "m").iterdir())) == 4
-    report = json.loads((tmp_path / "r.json").read_text())
-    assert (report["frames"], len(report["per_frame"])) == (4, 4)
+    assert frames == 5  # the frame at hand is finished
+    assert "Interrupted: 5 frames were written to o.mp4." in done.stderr
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert (report["frames"], len(report["per_frame"])) == (5, 5)
+    assert_agreement(tmp_path)
+    assert (tmp_path / "s.png").is_file()
+    assert (tmp_path / "c.webm").is_file()
+    assert not [path for path in tmp_path.rglob("*") if ".part" in path.name]
 
 
 def test_ctrl_c_before_the_first_frame_leaves_an_older_video(
     run: Run, make_video: Make, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupt(*_: object) -> None:
+    def interrupt(*_: object, **__: object) -> None:
         os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr("uamp_cli.overlay.draw_overlay", interrupt)
+    monkeypatch.setattr("uamp_cli.demo_run.track_forwards", interrupt)
     (tmp_path / "o.mp4").write_text("an older result")
     arguments = ("--checkpoint", checkpoint, "--box", "12,16,32,32", "--device", "cpu", "--output", "o.mp4")
-    outcome = run("demo", "--input", make_video(frames=2), *arguments)
+    more = ("--save-masks", "m", "--coco", "coco.json", "--summary", "s.png")
+    outcome = run("demo", "--input", make_video(frames=2), *arguments, *more)
     assert (outcome.code, outcome.err.splitlines()[-1]) == (130, "Interrupted.")
     assert (tmp_path / "o.mp4").read_text() == "an older result"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.mp4", "o.mp4"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs resource limits")
-@pytest.mark.parametrize("limit", [0, 3000])
-def test_full_disk(make_video: Make, checkpoint: Path, tmp_path: Path, limit: int) -> None:
+@pytest.mark.parametrize(
+    ("limit", "more"),
+    [
+        (0, ()),
+        (3000, ()),
+        (3000, ("--save-masks", "m", "--save-cutout", "c", "--cutout-video", "c.mov")),
+        (3000, ("--coco", "coco.json", "--csv", "t.csv", "--json", "r.json", "--summary", "s.png")),
+    ],
+)
+def test_full_disk(make_video: Make, checkpoint: Path, tmp_path: Path, limit: int, more: tuple[str, ...]) -> None:
     video = make_video(frames=6, height=120, width=160)
     (tmp_path / "o.mp4").write_text("an older result")
     demo = ("demo", "--input", video, "--checkpoint", checkpoint, "--box", "12,16,90,60", "--device", "cpu")
-    done = _run(DISK_FULL, limit, *demo, "--output", "o.mp4", folder=tmp_path)
+    done = _run(DISK_FULL, limit, *demo, "--output", "o.mp4", *more, folder=tmp_path)
     assert done.returncode == 2, done
     errors = [line for line in done.stderr.splitlines() if not line.startswith("Tracking")]
     assert len(errors) == 1

@@ -186,12 +186,46 @@ def test_checkpoint_of_another_model(run: Run, make_video: Make, checkpoint: Pat
     assert "nano" in run("demo", "--input", make_video(frames=1), *BOX, *arguments).refused()
 
 
-@pytest.mark.parametrize("option", ["--output", "--json", "--save-masks"])
-def test_unwritable_outputs(demo: Run, make_video: Make, tmp_path: Path, option: str) -> None:
+@pytest.mark.parametrize(
+    ("option", "name"),
+    [
+        ("--output", "a.mp4"),
+        ("--json", "a.json"),
+        ("--coco", "a.json"),
+        ("--csv", "a.csv"),
+        ("--summary", "a.png"),
+        ("--cutout-video", "a.mov"),
+        ("--green-screen", "a.mp4"),
+        ("--save-masks", "a"),
+        ("--save-cutout", "a"),
+    ],
+)
+def test_unwritable_outputs(demo: Run, make_video: Make, tmp_path: Path, option: str, name: str) -> None:
     (tmp_path / "file").write_text("no folder")
     for folder in ("file", "/proc/nowhere"):
-        path = f"{folder}/inside.mp4"
-        assert folder in demo("--input", make_video(frames=1), *BOX, option, path).refused()
+        assert folder in demo("--input", make_video(frames=1), *BOX, option, f"{folder}/{name}").refused()
+
+
+@pytest.mark.parametrize(
+    ("option", "name", "ending"),
+    [
+        ("--cutout-video", "a.mp4", ".mov or .webm"),
+        ("--green-screen", "a.mov", ".mp4"),
+        ("--summary", "a.jpg", ".png"),
+    ],
+)
+def test_endings(demo: Run, make_video: Make, option: str, name: str, ending: str) -> None:
+    assert f"{name} must end in {ending}" in demo("--input", make_video(frames=1), *BOX, option, name).refused()
+
+
+def test_ways_to_point_that_exclude_each_other(demo: Run, make_video: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    video = make_video(frames=1)
+    assert "--object picks one of the proposed objects" in demo("--input", video, *BOX, "--object", 1).refused()
+    assert "--select cannot be combined with --box" in demo("--input", video, *BOX, "--select").refused()
+    assert "name it with --input" in demo("--object", 2).refused()
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    assert "--select needs" in demo("--input", video, "--select").refused()
 
 
 def test_output_that_is_a_folder_or_of_another_kind(demo: Run, make_video: Make, tmp_path: Path) -> None:
@@ -211,4 +245,6 @@ def test_outputs_never_overwrite_inputs(demo: Run, make_video: Make, make_mask: 
     (tmp_path / "p.json").write_text(json.dumps([{"object": 1, "box": [1, 1, 9, 9]}]))
     assert "would overwrite --prompts" in demo("--input", video, "--prompts", "p.json", "--json", "p.json").refused()
     assert "would overwrite --output" in demo("--input", video, *BOX, "--output", "x.mp4", "--json", "x.mp4").refused()
+    folders = ("--save-masks", "m", "--save-cutout", "./m")
+    assert "would overwrite --save-masks" in demo("--input", video, *BOX, *folders).refused()
     assert (video.read_bytes(), mask.read_bytes()) == before

@@ -1,5 +1,6 @@
 """`uamp models` without a network."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,12 @@ def test_list_names_every_model(run: Run) -> None:
     assert outcome.code == 0
     assert all(name in outcome.out for name in MODELS)
     assert "898 MB" in outcome.out
+    assert outcome.out.count("Apache-2.0") == len(MODELS)
+    assert outcome.out.count("not here") == len(MODELS) - 1
 
 
 def test_info_describes_a_model_in_any_spelling(run: Run) -> None:
-    outcome = run("models", "info", "sam2.1_hiera_l")
+    outcome = run("models", "info", "sam2.1_hiera_l", "--no-speed")
     assert outcome.code == 0
     assert "sam2.1-hiera-large" in outcome.out
     assert "run uamp models download sam2.1-hiera-large" in outcome.out
@@ -33,3 +36,12 @@ def test_download_of_a_file_that_is_here_prints_where(run: Run, tmp_path: Path) 
     assert outcome.code == 0
     assert outcome.out.strip() == str(file)
     assert "downloaded" in run("models", "list").out
+
+
+def test_info_measures_the_speed_here(run: Run) -> None:
+    outcome = run("models", "info", "nano", "--device", "cpu")
+    assert outcome.code == 0
+    assert "for one object on cpu in " in outcome.out
+    speed = json.loads(run("models", "info", "nano", "--device", "cpu", "--json").out)["speed"]
+    assert speed["frames_per_second"] > 0
+    assert "gpu" in run("models", "info", "nano", "--device", "gpu").err

@@ -1,12 +1,14 @@
 """How prompts are read."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from uamp_cli.prompts import read_plan
+from uamp_cli.prompts import _KEYS, read_plan
+from uamp_data.masks import write_mask
 from uamp_model.errors import InputError
 
 Make = Callable[..., Path]
@@ -68,3 +70,17 @@ def test_a_box_may_reach_over_the_edge_but_not_lie_outside() -> None:
     read_plan(["-5,-5,20,20"], [], None, None, 0).check(10, 10, 1)
     with pytest.raises(InputError, match="outside the picture, which is 10×10"):
         read_plan(["10,0,20,20"], [], None, None, 0).check(10, 10, 1)
+
+
+def test_examples_of_the_documentation(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[3] / "docs" / "prompts.md").read_text(encoding="utf-8")
+    by_object, as_list, schema = (json.loads(block) for block in re.findall(r"```json\n(.*?)```", text, re.DOTALL))
+    write_mask(tmp_path / "second.png", np.ones((4, 4), np.uint8))
+    plans = []
+    for content in (by_object, as_list):
+        (tmp_path / "p.json").write_text(json.dumps(content))
+        plan = read_plan([], [], None, tmp_path / "p.json", 0)
+        plans.append([(p.object_id, p.frame, p.box, p.points, p.mask is not None) for p in plan.prompts])
+    assert plans[0] == plans[1]
+    assert len(plans[0]) == 3
+    assert set(schema["$defs"]["prompt"]["properties"]) | {"object"} == set(_KEYS)

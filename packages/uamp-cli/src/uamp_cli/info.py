@@ -36,7 +36,7 @@ def info(as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for m
     """Show versions, devices and threads, for a bug report."""
     rows = [("python", f"{platform.python_version()} ({sys.executable})"), ("system", platform.platform())]
     rows += [(name, _version(name)) for name in _PACKAGES]
-    rows += [("ffmpeg", _ffmpeg()), ("windows", _windows()), *_devices(), ("weights", _weights())]
+    rows += [("ffmpeg", _ffmpeg()), ("--select", _windows()), *_devices(), ("weights", _weights())]
     rows += [(name, os.environ[name]) for name in _VARIABLES if name in os.environ]
     if as_json:
         import json
