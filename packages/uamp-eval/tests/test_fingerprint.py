@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import torch
 from tiny_videos import MANY, TinyVideo
-from uamp_eval.fingerprint import Fingerprint, describe_sequences, differences, take_fingerprint, weights_digest
+from uamp_eval.fingerprint import Fingerprint, describe_sequences, differences, take_fingerprint
 from uamp_eval.sequences import Ids, Image
 from uamp_model import VideoTracker, build_model, load_tracker
 from uamp_model.layers import LayerSizes, UampLayers
+from uamp_model.layers_file import weights_digest
 
 
 @pytest.fixture(scope="module")

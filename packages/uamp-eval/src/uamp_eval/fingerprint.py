@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from uamp_eval.sequences import VideoSequence
 
 if TYPE_CHECKING:
-    from torch import nn
     from uamp_model import VideoTracker
 
 FORMAT = 1
@@ -39,7 +38,7 @@ class Fingerprint:
         model: name in the catalog.
         weights: digest of the network's parameters and buffers, see `weights_digest`.
         memory: name of the memory setting.
-        memory_settings: its values.
+        memory_settings: its values, and the share of memory that is read where that is not all of it.
         precision: what the network computes in, "float32" or "bfloat16".
         image_size: side of the network's input in pixels.
         protocol: how the videos are tracked and from which split, in the words of the command.
@@ -86,13 +85,17 @@ def take_fingerprint(
     Raises:
         What reading the videos raises.
     """
+    from uamp_model.layers_file import weights_digest  # late: scoring PNGs reads fingerprints without torch
+
     learned = getattr(tracker, "learned", None)
     settings = getattr(tracker, "settings", None)  # the numbers behind the memory setting's name
+    budget = float(getattr(tracker, "memory_budget", 1.0))
+    read = {} if budget == 1.0 else {"memory_budget": budget}
     return Fingerprint(
         model=tracker.name,
         weights=weights_digest(tracker.model) if weights is None else weights,
         memory=tracker.memory,
-        memory_settings=asdict(settings) if is_dataclass(settings) and not isinstance(settings, type) else {},
+        memory_settings=(asdict(settings) if is_dataclass(settings) and not isinstance(settings, type) else {}) | read,
         precision=str(tracker.dtype).removeprefix("torch."),
         image_size=tracker.image_size,
         protocol=protocol,
@@ -112,21 +115,6 @@ def describe_sequences(sequences: Sequence[VideoSequence]) -> dict[str, dict[str
         What reading the videos raises.
     """
     return {sequence.name: _describe(sequence) for sequence in sequences}
-
-
-def weights_digest(*modules: "nn.Module") -> str:
-    """SHA-256 of what was really loaded: name, type, shape and bytes of every parameter and buffer, by rising name.
-
-    It is the same for one set of weights on every device and from every file format.
-    """
-    import torch
-
-    digest = hashlib.sha256()
-    for module in modules:
-        for name, tensor in sorted(module.state_dict().items()):
-            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
 
 
 def differences(stored: Mapping[str, Any], wanted: Fingerprint) -> list[str]:

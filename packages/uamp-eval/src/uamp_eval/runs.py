@@ -10,11 +10,12 @@ from typing import Protocol
 
 import torch
 from uamp_model import DeviceError, InputError, VideoTracker
+from uamp_model.layers_file import weights_digest
 
 from uamp_eval.calibration import write_calibration
 from uamp_eval.distributed import Alone, Team, share_out
 from uamp_eval.doubt import DoubtCollector
-from uamp_eval.fingerprint import Fingerprint, describe_sequences, take_fingerprint, weights_digest
+from uamp_eval.fingerprint import Fingerprint, describe_sequences, take_fingerprint
 from uamp_eval.protocols import check_prompts, run_sequence
 from uamp_eval.results_store import ResultFolder
 from uamp_eval.scoring import ScoringRule

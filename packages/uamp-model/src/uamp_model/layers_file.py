@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
 from uamp_model.checkpoint import load_into, load_state_dict, read_metadata, save_state_dict
@@ -16,11 +17,14 @@ _BASE, _DIGEST, _SIZES = "base_model", "base_digest", "sizes"
 
 
 def weights_digest(model: nn.Module | Mapping[str, Tensor]) -> str:
-    """Digest of a model's weights, or of weights by their names in it, whatever file they came from."""
+    """SHA-256 of a model's weights, or of weights by their names in it: name, type, shape and bytes, by rising name.
+
+    It is the same for one set of weights on every device and from every file format.
+    """
     sha = hashlib.sha256()
     for name, value in sorted((model.state_dict() if isinstance(model, nn.Module) else model).items()):
-        sha.update(name.encode())
-        sha.update(value.detach().cpu().contiguous().numpy().tobytes())
+        sha.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        sha.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return sha.hexdigest()
 
 
