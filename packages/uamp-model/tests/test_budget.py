@@ -35,7 +35,7 @@ def test_a_budget_counts_all_memories() -> None:
 
 @pytest.mark.parametrize("budget", [0.0, 0.1, 1.5, float("nan")])
 def test_no_such_budget(budget: float) -> None:
-    with pytest.raises(InputError, match="from 0.2 to 1"):
+    with pytest.raises(InputError, match=r"from 0\.2 to 1"):
         check_budget(budget)
 
 

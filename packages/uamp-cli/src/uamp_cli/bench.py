@@ -102,7 +102,7 @@ def tracker(
     precision: Annotated[str, typer.Option(metavar="auto|fp32|bf16", help="What to compute in.")] = "auto",
     device: Annotated[str, typer.Option(metavar="auto|cpu|cuda|mps", help="Where to compute.")] = "auto",
     memory_budget: Annotated[
-        float, typer.Option(min=0.05, max=1.0, metavar="SHARE", help="Share of the memory that ours reads.")
+        float, typer.Option(min=0.2, max=1.0, metavar="SHARE", help="Share of the memory that ours reads.")
     ] = 1.0,
     compile: Annotated[  # noqa: A002 - the option's name
         bool, typer.Option("--compile", help="Compile ours with torch.compile.")

@@ -28,6 +28,7 @@ def demo(
     csv: options.Csv = None,
     model: options.Model = "nano",
     memory: options.Memory = "uamp",
+    memory_budget: options.MemoryBudget = 1.0,
     device: options.Device = "auto",
     checkpoint: options.Checkpoint = None,
     uamp_checkpoint: options.UampCheckpoint = None,
@@ -71,6 +72,7 @@ def demo(
         coco=coco,
         csv=csv,
         max_frames=max_frames,
+        memory_budget=memory_budget,
     )
     if ui:
         from uamp_cli.page.settings import open_page

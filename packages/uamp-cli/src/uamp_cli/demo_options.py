@@ -51,6 +51,16 @@ Memory = Annotated[
         autocompletion=_complete_memory,
     ),
 ]
+MemoryBudget = Annotated[
+    float,
+    typer.Option(
+        min=0.2,
+        max=1.0,
+        metavar="SHARE",
+        help="Share of the memory that is read: 0.5 or 0.25 are faster where objects are many or the model is large.",
+        rich_help_panel=_MODEL,
+    ),
+]
 Device = Annotated[
     str,
     typer.Option(

@@ -69,6 +69,7 @@ def _load_tracker(settings: DemoSettings) -> "VideoTracker":
         uamp_checkpoint=settings.uamp_checkpoint,
         memory=settings.memory,
         device=settings.device,
+        memory_budget=settings.memory_budget,
     )
 
 

@@ -43,6 +43,7 @@ class DemoSettings:
     coco: Path | None
     csv: Path | None
     max_frames: int | None
+    memory_budget: float = 1.0
 
     @property
     def json_to_stdout(self) -> bool:

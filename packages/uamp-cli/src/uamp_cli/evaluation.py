@@ -40,6 +40,16 @@ Memory = Annotated[
         show_default="uamp",
     ),
 ]
+MemoryBudget = Annotated[
+    float,
+    typer.Option(
+        min=0.2,
+        max=1.0,
+        metavar="SHARE",
+        help="Share of the memory that is read; less is faster.",
+        rich_help_panel=_MODEL,
+    ),
+]
 Ablate = Annotated[
     bool,
     typer.Option(
@@ -111,6 +121,7 @@ def davis(
     sequences: Sequences = None,
     model: Model = "nano",
     memory: Memory = None,
+    memory_budget: MemoryBudget = 1.0,
     ablate: Ablate = False,
     checkpoint: Checkpoint = None,
     uamp_checkpoint: UampCheckpoint = None,
@@ -150,7 +161,9 @@ def davis(
             json=json,
             workers=workers,
         ),
-        TrackerOptions(model, tuple(memory or ("uamp",)), checkpoint, uamp_checkpoint, device, precision, ablate),
+        TrackerOptions(
+            model, tuple(memory or ("uamp",)), checkpoint, uamp_checkpoint, device, precision, ablate, memory_budget
+        ),
     )
 
 
@@ -162,6 +175,7 @@ def youtube_vos(
     sequences: Sequences = None,
     model: Model = "nano",
     memory: Memory = None,
+    memory_budget: MemoryBudget = 1.0,
     ablate: Ablate = False,
     checkpoint: Checkpoint = None,
     uamp_checkpoint: UampCheckpoint = None,
@@ -203,7 +217,9 @@ def youtube_vos(
             workers=workers,
             seen=_seen(data),
         ),
-        TrackerOptions(model, tuple(memory or ("uamp",)), checkpoint, uamp_checkpoint, device, precision, ablate),
+        TrackerOptions(
+            model, tuple(memory or ("uamp",)), checkpoint, uamp_checkpoint, device, precision, ablate, memory_budget
+        ),
     )
 
 
@@ -222,6 +238,7 @@ def folder(
     ] = False,
     model: Model = "nano",
     memory: Memory = None,
+    memory_budget: MemoryBudget = 1.0,
     ablate: Ablate = False,
     checkpoint: Checkpoint = None,
     uamp_checkpoint: UampCheckpoint = None,
@@ -259,7 +276,9 @@ def folder(
             json=json,
             workers=workers,
         ),
-        TrackerOptions(model, tuple(memory or ("uamp",)), checkpoint, uamp_checkpoint, device, precision, ablate),
+        TrackerOptions(
+            model, tuple(memory or ("uamp",)), checkpoint, uamp_checkpoint, device, precision, ablate, memory_budget
+        ),
     )
 
 

@@ -43,6 +43,7 @@ class TrackerOptions:
     device: str
     precision: str
     ablate: bool = False
+    memory_budget: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +168,7 @@ def _load(options: TrackerOptions) -> dict[str, VideoTracker]:
         memory=options.memories[0],
         device=device_of_process(options.device),
         precision=options.precision,  # type: ignore[arg-type] # checked there
+        memory_budget=options.memory_budget,
     )
     if options.ablate:
         settings = ablation(layers=first.layers is not None)

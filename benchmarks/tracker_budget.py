@@ -1,0 +1,79 @@
+"""What reading less memory costs: J&F of one model on DAVIS sequences and generated clips, for several budgets.
+
+python benchmarks/tracker_budget.py --davis DIR --sequences bear,bus --clips 6
+"""
+
+import argparse
+import statistics
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from uamp_data.davis import DavisDataset
+from uamp_data.synthetic import generate_clip
+from uamp_eval.metrics import clip_scores
+from uamp_model import Prompt, VideoTracker, load_tracker
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--davis", type=Path)
+    options.add_argument("--sequences", default="")
+    options.add_argument("--frames", type=int, default=60)
+    options.add_argument("--clips", type=int, default=4)
+    options.add_argument("--model", default="nano")
+    options.add_argument("--memory", default="sam2")
+    options.add_argument("--budgets", default="1,0.5,0.25")
+    given = options.parse_args()
+    budgets = [float(part) for part in given.budgets.split(",")]
+    base = load_tracker(given.model, memory=given.memory, device="cpu")
+    trackers = {
+        b: VideoTracker(
+            base.model, name=base.name, memory=given.memory, dtype=base.dtype, layers=base.layers, memory_budget=b
+        )
+        for b in budgets
+    }
+    scores: dict[str, dict[float, list[float]]] = {}
+    seconds: dict[float, list[float]] = {b: [] for b in budgets}
+    for kind, name, frames, truth in videos(given):
+        found = {b: score(tracker, frames, truth, seconds[b]) for b, tracker in trackers.items()}
+        for b, value in found.items():
+            scores.setdefault(kind, {}).setdefault(b, []).append(value)
+        print(f"{kind:9} {name:20}", *(f"{b:g}: {value:.4f}" for b, value in found.items()), flush=True)
+    for kind, by_budget in scores.items():
+        means = {b: statistics.mean(values) for b, values in by_budget.items()}
+        print(f"{kind:9} mean of {len(by_budget[budgets[0]])}", *(f"{b:g}: {mean:.4f}" for b, mean in means.items()))
+    print("CPU ms of a frame", *(f"{b:g}: {1e3 * statistics.median(values):.1f}" for b, values in seconds.items()))
+
+
+def videos(given: argparse.Namespace):
+    if given.davis is not None:
+        wanted = [name for name in given.sequences.split(",") if name]
+        dataset = DavisDataset(given.davis, year=2016, split="train")
+        for sequence in dataset:
+            if not wanted or sequence.name in wanted:
+                count = min(len(sequence.frame_names), given.frames)
+                frames = [sequence.image(i) for i in range(count)]
+                yield "DAVIS", sequence.name, frames, np.stack([sequence.annotation(i) for i in range(count)])
+    for seed in range(given.clips):
+        clip = generate_clip(seed, num_frames=24, size=(384, 512), num_objects=2)
+        yield "generated", f"seed {seed}", list(clip.frames), clip.masks
+
+
+def score(tracker: VideoTracker, frames: list[np.ndarray], truth: np.ndarray, seconds: list[float]) -> float:
+    session = tracker.start(num_frames=len(frames))
+    prompts = {int(i): Prompt.mask(truth[0] == i) for i in np.unique(truth[0]) if 0 < i < 255}
+    ids = []
+    for index, frame in enumerate(frames):
+        start = time.process_time()
+        result = session.step(frame, prompts if index == 0 else None)
+        seconds.append(time.process_time() - start)
+        best, row = result.logits.max(dim=0)
+        numbers = torch.tensor(result.object_ids, dtype=torch.uint8)
+        ids.append((numbers[row] * (best > 0)).numpy())
+    return float(clip_scores(np.stack(ids), truth)["J&F-Mean"])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""`uamp bench tracker`. Nothing here is about how long anything takes."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from uamp_cli.bench_tracker import ALL_STAGES, OURS, THEIRS, MemoryCurve, slope
+from uamp_cli.bench_tracker_command import parse_counts
+from uamp_model.errors import InputError
+
+Run = Callable[..., Any]
+
+
+def test_tables_json_and_plot(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("uamp_cli.bench_tracker_command._WARM_UP", 1)
+    files = ("--json", "bench.json", "--plot", "bench.svg")
+    outcome = run(
+        "bench", "tracker", "--objects", "1,2", "--frames", 1, "--size", "64x48", "--memory-frames", 0, *files
+    )
+    assert outcome.code == 0, outcome
+    assert "Frames per second" in outcome.out
+    assert "There is no CUDA device in use" in outcome.out
+    document = json.loads((tmp_path / "bench.json").read_text())
+    assert (document["model"], document["precision"], document["memory_budget"]) == ("nano", "float32", 1.0)
+    assert list(document["speed"]) == ["1", "2"]
+    for numbers in document["speed"].values():
+        assert set(numbers["frames_per_second"]) == {OURS, THEIRS}
+        assert set(numbers["stages_ms"]) == set(ALL_STAGES)
+        assert numbers["mask_iou"][THEIRS] > 0.99
+        assert numbers["differing_pixels"][THEIRS] < 0.01
+    assert ElementTree.parse(tmp_path / "bench.svg").getroot().tag.endswith("svg")
+
+
+@pytest.mark.slow
+def test_memory_in_processes_of_their_own(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("uamp_cli.bench_tracker_command._WARM_UP", 0)
+    outcome = run(
+        "bench",
+        "tracker",
+        "--objects",
+        1,
+        "--frames",
+        1,
+        "--size",
+        "64x48",
+        "--memory-frames",
+        "2,4",
+        "--json",
+        "b.json",
+    )
+    assert outcome.code == 0, outcome
+    memory = json.loads((tmp_path / "b.json").read_text())["memory"]
+    for name in (OURS, THEIRS):
+        assert list(memory[name]["peak_mib"]) == ["2", "4"]
+        assert all(mib > 0 for mib in memory[name]["peak_mib"].values())
+
+
+def test_growth_is_that_of_peaks() -> None:
+    curves = [MemoryCurve(OURS, frames, [50.0, 100.0 + 2 * frames, 60.0]) for frames in (10, 20, 40)]
+    assert slope(curves) == pytest.approx(2)
+    assert slope(curves[:1]) is None
+
+
+@pytest.mark.parametrize("text", ["", "1,", "0", "a", "1,-2", "1.5"])
+def test_wrong_counts(text: str) -> None:
+    with pytest.raises(InputError, match="must be numbers from 1 on"):
+        parse_counts(text, "--objects", least=1)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (("--objects", "many"), "--objects many must be numbers"),
+        (("--objects", "1000"), "is too many"),
+        (("--plot", "a.png"), "must end in .svg"),
+        (("--video", "none.mp4"), "does not exist"),
+        (("--precision", "fp8"), "Unknown precision"),
+        (("--size", "8x8"), "--size 8x8"),
+        (("--model", "nanno"), "nano"),
+    ],
+)
+def test_wrong_options(run: Run, options: tuple[str, ...], sentence: str) -> None:
+    outcome = run("bench", "tracker", *options)
+    assert sentence in outcome.refused()
+
+
+@pytest.mark.parametrize("command", [("bench", "tracker"), ("demo",), ("eval", "davis", "--dataset-root", ".")])
+@pytest.mark.parametrize("spelling", ["--memory-budget", "--memory_budget"])
+def test_no_such_memory_budget(run: Run, command: tuple[str, ...], spelling: str) -> None:
+    outcome = run(*command, spelling, "0.1")
+    assert outcome.code == 2
+    assert "0.2<=x<=1.0" in outcome.err
