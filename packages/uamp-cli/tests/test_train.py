@@ -2,14 +2,15 @@
 
 import csv
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from evaluation_trees import FRAMES, make_davis, make_video, make_youtube
 from uamp_cli.train_data import VALIDATION_CLIPS, open_data
-from uamp_cli.train_validation import score_table
+from uamp_cli.train_validation import Validation, score_table
 from uamp_data.clip_sequence import ClipSequence
 from uamp_data.pool import ClipPool
 from uamp_data.training_clips import MixedClips, TrainingClips
@@ -17,9 +18,9 @@ from uamp_model import load_tracker
 from uamp_train.config import TrainConfig
 from uamp_train.config_loading import load_config, parse_config
 from uamp_train.config_table import config_table
+from uamp_train.weights import initial_module, weights_of
 
-from conftest import Run
-
+Run = Callable[..., Any]
 ROOT = Path(__file__).parents[3]
 SEED_KEYS = {
     *("experiment_name", "device", "seed", "num_workers", "save_dir", "dataset", "dataset_root", "batch_size"),
@@ -167,6 +168,19 @@ def test_all_weights_are_validated_by_what_learns(run: Run, small: Path, caplog:
     assert "--checkpoint" in outcome.out
     rows = [record.getMessage().split()[0] for record in caplog.records if record.getMessage().startswith("  ")]
     assert rows == ["memory", "sam2", "samurai", "uamp"]
+
+
+def test_objects_that_enter_later_are_validated_by_the_rules_of_youtube_vos(tmp_path: Path) -> None:
+    youtube = str(make_youtube(tmp_path / "YouTube", truth=True))
+    make_davis(tmp_path / "DAVIS", {"a": 1, "b": 2}, split="train")
+    given = settings(dataset_root=str(tmp_path / "DAVIS"), val_dataset_root=youtube, val_sequences=["late"])
+    data = open_data(given)
+    validation = Validation(given, data.validation, data.judged_on)
+    weights = weights_of(initial_module(given))
+    scores = validation(weights, 1)
+    assert list(scores) == ["J&F uamp", "J&F sam2", "J&F samurai"]
+    assert scores["J&F uamp"] == scores["J&F sam2"] > 0.2  # untrained layers change nothing
+    assert validation(weights, 2) == scores
 
 
 def test_the_table_of_scores_is_in_percent() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import pytest
+import torch
 from PIL import Image
 from uamp_data.augmentation import NO_AUGMENTATION, Augmentation, augment, visible_ids
 
@@ -87,6 +88,19 @@ def test_same_chance_same_bytes_and_other_chance_others() -> None:
     first, again, other = (augment(frames, masks, Augmentation(), np.random.default_rng(s), 64) for s in (1, 1, 2))
     assert all((a == b).all() for a, b in zip(first, again, strict=True))
     assert (first[0] != other[0]).any()
+
+
+def test_the_number_of_threads_changes_nothing() -> None:
+    frames, masks = clip(4, 120, 200)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        one = [augment(frames, masks, Augmentation(1, 1, 1, 1, 0), np.random.default_rng(s), 160) for s in range(3)]
+        torch.set_num_threads(4)
+        four = [augment(frames, masks, Augmentation(1, 1, 1, 1, 0), np.random.default_rng(s), 160) for s in range(3)]
+    finally:
+        torch.set_num_threads(before)
+    assert all((a == b).all() for x, y in zip(one, four, strict=True) for a, b in zip(x, y, strict=True))
 
 
 def test_an_object_is_never_moved_out_of_the_first_frame() -> None:

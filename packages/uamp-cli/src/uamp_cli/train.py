@@ -62,7 +62,8 @@ def train(
     from uamp_cli.train_validation import Validation
 
     accelerator = loop.make_accelerator(settings)
-    with accelerator.main_process_first():  # one process builds the pool, the others find it finished
+    # One process builds the pool and the others find it finished, also on nodes that do not see the first one's disk.
+    with accelerator.main_process_first(), accelerator.local_main_process_first():
         data = open_data(settings)
     validation = Validation(settings, data.validation, data.judged_on) if data.validation else None
     loop.train(settings, data.clips, resume=resume, validate=validation)
