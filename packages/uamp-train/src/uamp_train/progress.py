@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 COLUMNS = (
     *("step", "image_size", "num_frames", "lr", "grad_norm", "loss", "focal", "dice", "iou_error", "presence"),
-    *("prompted_box", "prompted_point", "prompted_points"),
+    *("uncertainty", "prompted_box", "prompted_point", "prompted_points"),
     *("tracked_mask", "tracked_box", "tracked_point", "tracked_points", "seconds_per_step"),
 )
 
@@ -123,7 +123,9 @@ class Clock:
 def log_line(values: dict[str, float], total: int, left: str) -> str:
     """One report as a line."""
     shown = {
-        k: v for k, v in values.items() if k.startswith(("loss", "focal", "dice", "presence", "prompted", "tracked"))
+        k: v
+        for k, v in values.items()
+        if k.startswith(("loss", "focal", "dice", "presence", "uncertainty", "prompted", "tracked"))
     }
     parts = "  ".join(f"{name} {value:.3f}" for name, value in shown.items())
     rate = f"{values['seconds_per_step'] * 1000:.0f} ms/step"
