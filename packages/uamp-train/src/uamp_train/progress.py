@@ -53,9 +53,8 @@ class MetricsFile:
     def __init__(self, path: Path, resumed_step: int) -> None:
         self._path = path
         rows = [row for row in _read_rows(path) if int(row["step"]) <= resumed_step] if resumed_step else []
-        write_whole(
-            path, "".join([_line(COLUMNS), *(_line([row.get(name) or "" for name in COLUMNS]) for row in rows)])
-        )
+        lines = [_line(COLUMNS), *(_line([row.get(name) or "" for name in COLUMNS]) for row in rows)]
+        write_whole(path, "".join(lines))
 
     def append(self, values: dict[str, float]) -> None:
         """Add a row; what is no column is left out."""
@@ -122,11 +121,8 @@ class Clock:
 
 def log_line(values: dict[str, float], total: int, left: str) -> str:
     """One report as a line."""
-    shown = {
-        k: v
-        for k, v in values.items()
-        if k.startswith(("loss", "focal", "dice", "presence", "uncertainty", "prompted", "tracked"))
-    }
+    told = ("loss", "focal", "dice", "presence", "uncertainty", "prompted", "tracked")
+    shown = {name: value for name, value in values.items() if name.startswith(told)}
     parts = "  ".join(f"{name} {value:.3f}" for name, value in shown.items())
     rate = f"{values['seconds_per_step'] * 1000:.0f} ms/step"
     return f"step {int(values['step'])}/{total}  {parts}  lr {values['lr']:.2e}  {rate}  left {left}"
