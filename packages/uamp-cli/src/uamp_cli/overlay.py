@@ -12,11 +12,11 @@ Ids = npt.NDArray[np.uint8]
 Colour = tuple[int, int, int]
 Box = tuple[int, int, int, int]
 
-# Okabe and Ito's palette, which people with any colour vision can tell apart, the ones rare in nature first, and a
-# violet that goes with them.
+# Okabe and Ito's palette, which people with any colour vision can tell apart, those that stand out against sky, grass
+# and concrete first, and a violet that goes with them.
 _COLOURS: tuple[Colour, ...] = (
-    (86, 180, 233),
     (230, 159, 0),
+    (86, 180, 233),
     (204, 121, 167),
     (240, 228, 66),
     (0, 158, 115),
