@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from uamp_cli.page import actions
 from uamp_cli.page.export import Export
+from uamp_cli.page.jobs import Job
 from uamp_cli.page.state import PageState, Tool
 from uamp_cli.page.tracking import Trackers
 from uamp_cli.page.view import LONGEST_SIDE, View, object_labels, shown_scale, view
@@ -184,6 +185,13 @@ def test_what_cannot_be_done_is_said(state: PageState, trackers: Trackers, make_
     actions.open_upload(state, make_video())
     with pytest.raises(InputError, match="nothing to track"):
         actions.start_tracking(state, trackers)
+    finished = Job("Tracking", is_finished=True, note="That is done.")
+    state.job = finished
+    actions.finish(state)
+    assert state.message == "That is done."
+    state.say("Something newer.")
+    actions.finish(state)
+    assert state.message == "Something newer."
     with pytest.raises(InputError, match="press Track first"):
         actions.start_export(state, trackers, [Export.MASKS])
     with pytest.raises(InputError, match="no click"):

@@ -19,9 +19,18 @@ from uamp_cli.page.tracking import Trackers
 MOST_OBJECTS_PROPOSED = 3
 
 
-def open_generated(state: PageState) -> None:
-    """Show the generated clip."""
-    _show(state, generated_clip(), "This is a generated clip. Click on one of the moving things to follow it.")
+def start_generated(state: PageState) -> None:
+    """Make the generated clip, which takes a while the first time, and show it."""
+    _refuse_while_busy(state)
+
+    def work(job: Job) -> None:
+        clip = generated_clip()
+        job.check()
+        with state.lock:
+            _show(state, clip, "")
+        job.note = "This is a generated clip. Click on one of the moving things to follow it."
+
+    _start(state, Job("Making the clip"), work)
 
 
 def open_upload(state: PageState, upload: Path) -> None:
@@ -237,24 +246,26 @@ def cancel(state: PageState) -> None:
 
 
 def finish(state: PageState) -> None:
-    """Say what the work in the background has come to, once it is over."""
+    """Say what the work in the background has come to, once it is over, and say so once."""
     job = state.job
-    if job is None or not job.is_finished:
+    if job is None or not job.is_finished or job.is_told:
         return
+    job.is_told = True
     if job.error is not None:
         state.say(job.error, is_error=True)
+    elif job.is_cancelled and state.clip is None:
+        state.say("Cancelled.")
     elif job.is_cancelled and job.what.startswith("Writing"):
         state.say("Cancelled: no files were written.")
     elif job.is_cancelled:
         state.say(f"Cancelled with {len(state.track.results)} frames tracked: press Track to go on.")
-    elif state.files:
+    elif state.files and job.what.startswith("Writing"):
         state.say("The files are ready to download." + (f" {job.note}" if job.note else ""))
     else:
         state.say(job.note or "Done. Go through the frames; click where a mask is wrong and press Track again.")
 
 
 def _show(state: PageState, clip: Clip, message: str) -> None:
-    _refuse_while_busy(state)
     if state.clip is not None:
         state.clip.close()
     state.clip, state.frame, state.files, state.seen = clip, 0, [], None

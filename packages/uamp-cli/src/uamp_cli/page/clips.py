@@ -52,12 +52,13 @@ class Clip(Protocol):
 
 
 class GeneratedClip:
-    """The demo's generated clip: small enough to be kept in memory."""
+    """The demo's generated clip: small enough to be kept in memory; `truth` holds its T×H×W object ids."""
 
     def __init__(self, source: Source) -> None:
         self.name = GENERATED
         self.width, self.height = source.width, source.height
         self.frame_rate, self.time_base = source.frame_rate, source.time_base
+        self.truth = source.truth
         self._frames = list(source.frames)
         self.frame_count = len(self._frames)
 
@@ -74,7 +75,7 @@ class GeneratedClip:
 
 
 @cache
-def generated_clip() -> Clip:
+def generated_clip() -> GeneratedClip:
     """The generated clip, made once."""
     with open_source(None, None) as source:
         return GeneratedClip(source)

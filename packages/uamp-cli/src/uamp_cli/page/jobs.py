@@ -31,6 +31,7 @@ class Job:
         note: one sentence worth knowing although it succeeded.
         is_cancelled: whether it was given up.
         is_finished: whether it is over, one way or another.
+        is_told: whether people were told what it came to.
     """
 
     what: str
@@ -41,6 +42,7 @@ class Job:
     note: str | None = None
     is_cancelled: bool = False
     is_finished: bool = False
+    is_told: bool = False
     _stop: threading.Event = field(default_factory=threading.Event, repr=False)
     _news: threading.Condition = field(default_factory=threading.Condition, repr=False)
     _thread: threading.Thread | None = field(default=None, repr=False)

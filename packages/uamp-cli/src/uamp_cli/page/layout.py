@@ -14,7 +14,7 @@ from uamp_cli.models import weights_path
 from uamp_cli.page import actions
 from uamp_cli.page.export import Export
 from uamp_cli.page.jobs import sentence
-from uamp_cli.page.state import PageState, Tabs, Tool
+from uamp_cli.page.state import WELCOME, PageState, Tabs, Tool
 from uamp_cli.page.tracking import Trackers
 from uamp_cli.page.view import View, object_labels, shown_scale, view
 
@@ -34,12 +34,10 @@ CSS = """
 #uamp-head h1 { font-size: 1.3rem; margin: 0; }
 #uamp-head p { margin: 0; opacity: .75; }
 #uamp-picture img { cursor: crosshair; }
-.uamp-note { min-height: 2.6em; padding: .55em .8em; border-radius: 6px; background: var(--background-fill-secondary); }
+.uamp-note { padding: .55em .8em; border-radius: 6px; background: var(--background-fill-secondary); min-height: 3.4em; }
 .uamp-note.error { background: #b42318; color: #fff; }
-.uamp-work { padding: .1em; }
-.uamp-work progress { width: 100%; height: .7em; accent-color: #0072b2; }
+.uamp-note progress { width: 100%; height: .7em; accent-color: #0072b2; }
 .uamp-caption { font-variant-numeric: tabular-nums; opacity: .8; }
-#uamp-tools .wrap, #uamp-objects .wrap { gap: 6px; }
 footer { display: none !important; }
 """
 
@@ -110,16 +108,41 @@ def build_page(tabs: Tabs, trackers: Trackers, start_with: Callable[[PageState],
     return page
 
 
+def launch_page(page: gr.Blocks, host: str, port: int) -> None:
+    """Let the page answer, from threads of its own, at one address of this machine."""
+    page.queue(default_concurrency_limit=None)
+    page.launch(
+        server_name=host,
+        server_port=port,
+        share=False,
+        inbrowser=False,
+        prevent_thread_lock=True,
+        quiet=True,
+        ssr_mode=False,
+        mcp_server=False,
+        enable_monitoring=False,
+        footer_links=[],
+        theme=gr.themes.Default(
+            primary_hue="blue",
+            spacing_size="sm",
+            font=["system-ui", "sans-serif"],
+            font_mono=["ui-monospace", "monospace"],
+        ),
+        css=CSS,
+    )
+
+
 def _place(tabs: Tabs) -> _Parts:
     """Put everything in its place."""
     tab = gr.Textbox(visible="hidden", elem_id="uamp-tab")
     gr.HTML(
         "<h1>UAMP</h1><p>Choose a video, click on what is to be followed, track it, take the result away.</p>",
         elem_id="uamp-head",
+        padding=False,
     )
     with gr.Row():
-        with gr.Column(scale=1, min_width=300):
-            upload = gr.File(label="Drop a video here", type="filepath", height=110, elem_id="uamp-upload")
+        with gr.Column(scale=1, min_width=320):
+            upload = gr.File(label="Video", show_label=False, type="filepath", height=130, elem_id="uamp-upload")
             generated = gr.Button("Use the generated clip", size="sm", elem_id="uamp-generated")
             objects = gr.Radio([("1", 1)], value=1, label="Objects", elem_id="uamp-objects")
             with gr.Row():
@@ -136,21 +159,17 @@ def _place(tabs: Tabs) -> _Parts:
                 track = gr.Button("Track", variant="primary", min_width=60, elem_id="uamp-track")
                 cancel = gr.Button("Cancel", variant="stop", min_width=60, interactive=False, elem_id="uamp-cancel")
         with gr.Column(scale=4, min_width=480):
-            note = gr.HTML(_note("Choose a video to begin."), elem_id="uamp-note")
+            note = gr.HTML(_note(WELCOME), elem_id="uamp-note", padding=False)
             with gr.Row():
-                picture = gr.Image(
-                    label="Click here", interactive=False, format="jpeg", buttons=[], elem_id="uamp-picture"
-                )
-                doubt = gr.Image(
-                    label="Uncertainty", interactive=False, format="jpeg", buttons=[], elem_id="uamp-doubt"
-                )
+                picture = _picture("Click on the object here", "uamp-picture")
+                doubt = _picture("Uncertainty", "uamp-doubt")
             with gr.Row(equal_height=True):
                 back = gr.Button("◀", size="sm", min_width=40, scale=0, elem_id="uamp-back")
                 slider = gr.Slider(
                     0, 1, value=0, step=1, label="Frame", buttons=[], scale=6, interactive=True, elem_id="uamp-frame"
                 )
                 on = gr.Button("▶", size="sm", min_width=40, scale=0, elem_id="uamp-on")
-            caption = gr.HTML("", elem_id="uamp-caption")
+            caption = gr.HTML("", elem_id="uamp-caption", padding=False)
             with gr.Row():
                 exports = gr.CheckboxGroup(
                     [export.value for export in Export],
@@ -161,7 +180,9 @@ def _place(tabs: Tabs) -> _Parts:
                 )
                 with gr.Column(scale=2, min_width=240):
                     write = gr.Button("Make the files", elem_id="uamp-write")
-                    files = gr.File(label="Files", file_count="multiple", interactive=False, elem_id="uamp-files")
+                    files = gr.File(
+                        label="Files", file_count="multiple", interactive=False, visible=False, elem_id="uamp-files"
+                    )
     return _Parts(
         tab=tab,
         upload=upload,
@@ -187,6 +208,20 @@ def _place(tabs: Tabs) -> _Parts:
         exports=exports,
         write=write,
         files=files,
+    )
+
+
+def _picture(what: str, elem_id: str) -> gr.Image:
+    return gr.Image(
+        label=what,
+        show_label=False,
+        alt_text=what,
+        interactive=False,
+        format="jpeg",
+        buttons=[],
+        height=None,
+        min_width=300,
+        elem_id=elem_id,
     )
 
 
@@ -323,7 +358,7 @@ class _Wires:
             gr.update(interactive=has_clip and not busy),
             gr.update(interactive=busy),
             gr.update(interactive=has_clip and not busy),
-            [str(path) for path in state.files] or None,
+            gr.update(value=[str(path) for path in state.files] or None, visible=bool(state.files)),
         ]
 
 
@@ -335,7 +370,7 @@ def _wire(
     wires.on_load(page, start_with)
     wires.on_click()
     wires.on(parts.upload.upload, _open_upload, parts.upload)
-    wires.on(parts.generated.click, actions.open_generated)
+    wires.on_work(parts.generated.click, actions.start_generated)
     wires.on(parts.slider.input, lambda state, frame: actions.go_to(state, int(frame)), parts.slider, latest_only=True)
     wires.on(parts.back.click, lambda state: actions.go_to(state, state.frame - 1))
     wires.on(parts.on.click, lambda state: actions.go_to(state, state.frame + 1))
@@ -385,10 +420,9 @@ def _slider(state: PageState, *, busy: bool) -> Any:
 def _note(message: str, shown: View | None = None) -> str:
     """The sentence of the page, or how far its work is."""
     if shown is not None and shown.progress is not None:
-        return (
-            f'<div class="uamp-note uamp-work">{html.escape(shown.work)}<br>'
-            f'<progress max="1" value="{shown.progress:.4f}"></progress></div>'
-        )
+        # without a value it moves to and fro
+        value = f' value="{shown.progress:.4f}"' if shown.progress > 0 else ""
+        return f'<div class="uamp-note">{html.escape(shown.work)}<br><progress max="1"{value}></progress></div>'
     kind = "uamp-note error" if shown is not None and shown.is_error else "uamp-note"
     role = "alert" if shown is not None and shown.is_error else "status"
     return f'<div class="{kind}" role="{role}">{html.escape(message)}</div>'

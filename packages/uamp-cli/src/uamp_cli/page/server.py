@@ -7,14 +7,16 @@ import socket
 import tempfile
 import threading
 import webbrowser
-from collections.abc import Callable
-from importlib.util import find_spec
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
-from types import FrameType
+from types import FrameType, ModuleType
 
 from uamp_model.errors import InputError
 
 from uamp_cli.page import actions
+from uamp_cli.page.clips import open_clip
 from uamp_cli.page.settings import PageSettings
 from uamp_cli.page.state import PageState, Tabs
 from uamp_cli.page.tracking import Trackers
@@ -41,19 +43,67 @@ def serve(settings: PageSettings) -> None:
         InputError: if Gradio is not installed, the port is taken, or the video cannot be read.
         KeyboardInterrupt: at the end.
     """
-    if find_spec("gradio") is None:
-        raise InputError("The page needs Gradio, which is not installed: pip install 'uamp-cli[ui]'.")
+    with page_at(settings) as address:
+        out_console().print(f"The page is at {address} (Ctrl-C ends it).", highlight=False, soft_wrap=True)
+        if settings.opens_browser:
+            webbrowser.open(address)
+        _wait_for_interrupt()
+
+
+@contextmanager
+def page_at(settings: PageSettings) -> Iterator[str]:
+    """The page, answering at the address that this yields until the block is left; then nothing is left of it.
+
+    Raises:
+        InputError: if Gradio is not installed or the port is taken.
+        DataError: if the video cannot be read.
+    """
     port = choose_port(settings.port)
     if settings.input is not None:
-        from uamp_cli.page.clips import open_clip
-
         open_clip(settings.input).close()  # what is wrong with it is better known before a page opens
-    with tempfile.TemporaryDirectory(prefix="uamp-page-", ignore_cleanup_errors=True) as folder:
-        os.environ.update(_SETTINGS)
-        os.environ["GRADIO_TEMP_DIR"] = folder
-        # Gradio asks itself whether it is up; a proxy must not answer.
-        os.environ["NO_PROXY"] = ",".join(filter(None, [os.environ.get("NO_PROXY", ""), HOST, "localhost"]))
-        _run(settings, Path(folder), port)
+    with (
+        tempfile.TemporaryDirectory(prefix="uamp-page-", ignore_cleanup_errors=True) as folder,
+        _gradio_settings(folder),
+    ):
+        page = _import_gradio()
+        trackers = Trackers(settings.device, settings.checkpoints, settings.layers)
+        tabs = Tabs(Path(folder), settings.model, settings.memory)
+        blocks = page.build_page(tabs, trackers, _opener(settings.input))
+        try:
+            page.launch_page(blocks, HOST, port)
+            threading.Thread(target=_warm_up, args=(trackers, settings), name="uamp warm-up", daemon=True).start()
+            yield f"http://{HOST}:{port}"
+        finally:
+            tabs.close()
+            blocks.close(verbose=False)
+
+
+def _import_gradio() -> ModuleType:
+    """The page's layout, which needs Gradio; that takes seconds to import."""
+    try:
+        return import_module("uamp_cli.page.layout")
+    except ModuleNotFoundError as error:
+        if error.name != "gradio":
+            raise
+        raise InputError("The page needs Gradio, which is not installed: pip install 'uamp-cli[ui]'.") from error
+
+
+@contextmanager
+def _gradio_settings(folder: str) -> Iterator[None]:
+    """What Gradio reads from the environment."""
+    # Gradio asks itself whether it is up; a proxy must not answer.
+    direct = ",".join(filter(None, [os.environ.get("NO_PROXY", ""), HOST, "localhost"]))
+    wanted = {**_SETTINGS, "GRADIO_TEMP_DIR": folder, "NO_PROXY": direct, "no_proxy": direct}
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 def choose_port(wanted: int | None) -> int:
@@ -73,41 +123,6 @@ def choose_port(wanted: int | None) -> int:
                 continue
             return int(trial.getsockname()[1])
     raise InputError(f"Port {wanted} cannot be listened on, probably because it is taken: choose another --port.")
-
-
-def _run(settings: PageSettings, folder: Path, port: int) -> None:
-    import gradio as gr
-
-    from uamp_cli.page.layout import CSS, build_page
-
-    trackers = Trackers(settings.device, settings.checkpoints, settings.layers)
-    tabs = Tabs(folder, settings.model, settings.memory)
-    page = build_page(tabs, trackers, _opener(settings.input))
-    page.queue(default_concurrency_limit=None)
-    try:
-        page.launch(
-            server_name=HOST,
-            server_port=port,
-            share=False,
-            inbrowser=False,
-            prevent_thread_lock=True,
-            quiet=True,
-            ssr_mode=False,
-            mcp_server=False,
-            footer_links=[],
-            enable_monitoring=False,
-            theme=gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"]),
-            css=CSS,
-        )
-        address = f"http://{HOST}:{port}"
-        out_console().print(f"The page is at {address} (Ctrl-C ends it).", highlight=False, soft_wrap=True)
-        threading.Thread(target=_warm_up, args=(trackers, settings), daemon=True).start()
-        if settings.opens_browser:
-            webbrowser.open(address)
-        _wait_for_interrupt()
-    finally:
-        tabs.close()
-        page.close(verbose=False)
 
 
 def _opener(name: str | None) -> Callable[[PageState], None] | None:

@@ -21,6 +21,7 @@ GRACE = 120.0
 """Seconds that a tab's work is kept after the tab has gone: a reload comes back for it."""
 MOST_TABS = 16
 """Tabs whose work is kept; beyond, the one that was quiet the longest is forgotten."""
+WELCOME = "Drop a video, or use the generated clip."
 
 
 class Tool(StrEnum):
@@ -69,7 +70,7 @@ class PageState:
     eye: Eye = field(default_factory=Eye)
     job: Job | None = None
     job_started: float = 0.0
-    message: str = ""
+    message: str = WELCOME
     is_error: bool = False
     files: list[Path] = field(default_factory=list)
     seen: tuple[object, Found] | None = None

@@ -143,7 +143,9 @@ def _work(state: PageState) -> str:
     job = state.job
     if job is None:
         return ""
-    parts = [job.what, f"{job.done} of {job.total} frames"]
+    parts = [job.what]
+    if job.total > 0:
+        parts.append(f"{job.done} of {job.total} frames")
     seconds = time.monotonic() - state.job_started
     if job.done > 0 and seconds > 1:
         parts.append(f"{job.done / seconds:.1f} frames/s")
