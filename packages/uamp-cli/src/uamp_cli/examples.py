@@ -26,7 +26,9 @@ EXAMPLES: Mapping[str, tuple[tuple[str, str], ...]] = {
     ),
     "train": (
         ("uamp train --config configs/finetune_nano.yaml --set lr=3e-4", ""),
+        ("uamp train --config configs/finetune_nano.yaml --set dataset=davis --set dataset_root=DAVIS", "real video"),
         ("uamp train --config configs/finetune_nano.yaml --resume", "go on after an interruption"),
+        ("torchrun --nproc_per_node 8 -m uamp_cli train --config configs/finetune_uamp.yaml", "eight GPUs"),
     ),
     "models": (
         ("uamp models list", ""),

@@ -45,10 +45,6 @@ def train(
 
     What is set on the command line wins over variables (UAMP_LR=3e-4, UAMP_POOL__CLIPS=40), these over the file. More,
     and training on several GPUs: docs/training.md.
-
-    Example: uamp train --config configs/finetune_nano.yaml --set dataset=davis --set dataset_root=DAVIS
-
-    Example: torchrun --nproc_per_node 8 -m uamp_cli train --config configs/finetune_uamp.yaml
     """
     from uamp_train.config_loading import load_config
 
