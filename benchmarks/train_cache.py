@@ -108,9 +108,8 @@ def _median(times: list[Times]) -> Times:
 
 
 def _show(arguments: argparse.Namespace, times: dict[str, list[Times]], cold: Times, caption: str) -> None:
-    title = (
-        f"{arguments.model}, {arguments.batch} clip(s) of {arguments.frames} frames of {arguments.size}×{arguments.size}"
-    )
+    clips = f"{arguments.batch} clip(s) of {arguments.frames} frames"
+    title = f"{arguments.model}, {clips} of {arguments.size}×{arguments.size}"
     table = Table("", "steps/s", "times", "CPU s/step", "times", title=title, caption=caption)
     plain = _median(times[PLAIN])
     rows = {PLAIN: plain, f"{CACHED}, first pass": cold, f"{CACHED}, later": _median(times[CACHED])}
