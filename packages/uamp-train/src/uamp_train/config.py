@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
-from pydantic_core import PydanticCustomError
 
 Source = Literal["synthetic", "davis", "davis2016", "davis2017", "youtube_vos", "folders"]
 """Where clips come from; `davis` takes the year whose lists are there, 2017 before 2016."""
@@ -17,6 +16,18 @@ _SPELLINGS = {
     "ytvos": "youtube_vos",
     "folder": "folders",
 }
+
+
+class Contradiction(ValueError):
+    """Settings that are each right but cannot go together.
+
+    Attributes:
+        key: the one to name.
+    """
+
+    def __init__(self, key: str, problem: str) -> None:
+        super().__init__(problem)
+        self.key = key
 
 
 class _Strict(BaseModel):
@@ -219,7 +230,7 @@ class TrainConfig(_Strict):
     @model_validator(mode="after")
     def _fits_together(self) -> "TrainConfig":
         for key, problem in _contradictions(self):
-            raise PydanticCustomError("contradiction", "{problem}", {"problem": problem, "key": key})
+            raise Contradiction(key, problem)
         return self
 
     @property

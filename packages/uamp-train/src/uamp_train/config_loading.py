@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from uamp_train.config import TrainConfig
+from uamp_train.config import Contradiction, TrainConfig
 from uamp_train.errors import ConfigError
 
 log = logging.getLogger(__name__)
@@ -183,9 +183,9 @@ def _sentence(error: ValidationError, origins: Origins) -> str:
     """The first of the mistakes, with the place where it was made."""
     first = error.errors()[0]
     place = first["loc"]
-    if first["type"] == "contradiction":
-        place = (first["ctx"]["key"],)
-        return f"The configuration key '{place[0]}'{_at(place, origins)} cannot be so: {first['msg']}."
+    cause = first.get("ctx", {}).get("error")
+    if isinstance(cause, Contradiction):
+        return f"The configuration key '{cause.key}'{_at((cause.key,), origins)} cannot be so: {cause}."
     where = ".".join(str(part) for part in place)
     if first["type"] == "extra_forbidden":
         *parents, name = place

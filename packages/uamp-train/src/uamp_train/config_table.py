@@ -7,7 +7,6 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
-from pydantic_core import PydanticUndefined
 
 from uamp_train.config import TrainConfig
 
@@ -60,9 +59,9 @@ def _limit(rule: object) -> str:
 
 
 def _default(field: FieldInfo) -> str:
-    default = field.default
-    if default is PydanticUndefined:
+    if field.is_required():
         return "must be given"
+    default = field.default
     if default is None or default == ():
         return "none"
     if isinstance(default, bool):
