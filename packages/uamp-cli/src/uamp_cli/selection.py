@@ -11,8 +11,9 @@ import cv2
 import numpy as np
 from uamp_model.errors import InputError
 
-from uamp_cli.overlay import DARK, LIGHT, Ids, Image, Style, colour_of, draw_caption, draw_overlay
+from uamp_cli.overlay import DARK, LIGHT, Ids, Image, Style, colour_of, draw_caption, draw_overlay, plate_size
 from uamp_cli.prompts import Box, ObjectPrompt, Plan, Point
+from uamp_cli.terminal import err_console
 
 if TYPE_CHECKING:
     from uamp_model import VideoTracker
@@ -25,6 +26,8 @@ _CLICK = 4
 """Pixels that the mouse may move during a click."""
 _ENTER, _ESCAPE = (10, 13), 27
 _POLL = 20  # milliseconds
+_LARGEST = (1280, 800)
+"""Width and height that the window has at most when it opens; it can be made larger."""
 
 
 def check_window() -> None:
@@ -114,6 +117,7 @@ def select_objects(tracker: "VideoTracker", image: Image, frame: int) -> Plan:
         InputError: if no window can be opened.
     """
     selection = Selection(frame)
+    err_console().print(f"In the window: {_HELP}", highlight=False, markup=False, soft_wrap=True)
     try:
         _run_window(selection, image, lambda prompts: _masks(tracker, image, prompts))
     except cv2.error as error:
@@ -142,8 +146,10 @@ def _run_window(selection: Selection, image: Image, masks: Callable[[tuple[Objec
         height, width = image.shape[:2]
         changed |= selection.on_mouse(event, min(max(x, 0), width - 1), min(max(y, 0), height - 1))
 
-    cv2.namedWindow(_WINDOW, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
+    cv2.namedWindow(_WINDOW, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
     try:
+        scale = min(1.0, _LARGEST[0] / image.shape[1], _LARGEST[1] / image.shape[0])
+        cv2.resizeWindow(_WINDOW, max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
         cv2.setMouseCallback(_WINDOW, on_mouse)
         while True:
             if changed:
@@ -177,5 +183,7 @@ def draw_selection(image: Image, ids: Ids, selection: Selection) -> Image:
             cv2.circle(out, centre, 3 * style.line, colour_of(number) if mark[2] else DARK, cv2.FILLED, cv2.LINE_AA)
     if selection.drag is not None:
         cv2.rectangle(out, selection.drag[:2], selection.drag[2:], colour_of(selection.current), style.line)
-    draw_caption(out, f"object {selection.current}   {_HELP}")
+    caption = f"object {selection.current}   {_HELP}"
+    fits = plate_size(caption, style)[0] <= image.shape[1]
+    draw_caption(out, caption if fits else f"object {selection.current}")
     return out
