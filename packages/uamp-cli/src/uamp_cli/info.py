@@ -41,7 +41,7 @@ def info(as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for m
     if as_json:
         import json
 
-        typer.echo(json.dumps(dict(rows), indent=1, ensure_ascii=False))
+        typer.echo(json.dumps(dict(rows), indent=1))
         return
     for name, value in rows:
         out_console().print(f"{name:<23} {value}", highlight=False, markup=False, soft_wrap=True)

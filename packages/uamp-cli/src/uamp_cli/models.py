@@ -155,7 +155,7 @@ def _measure(spec: "ModelSpec", device: str) -> Any:
 def _print_json(value: object) -> None:
     import json
 
-    typer.echo(json.dumps(value, indent=1, ensure_ascii=False))
+    typer.echo(json.dumps(value, indent=1))
 
 
 def _print_row(key: str, value: str) -> None:

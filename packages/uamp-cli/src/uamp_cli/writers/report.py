@@ -41,7 +41,7 @@ class JsonReport:
     def close(self) -> Path:
         """Write the summary and the frames."""
         with self._records:
-            head = json.dumps(dict(self._summary()) | {"per_frame": []}, indent=1, ensure_ascii=False)
+            head = json.dumps(dict(self._summary()) | {"per_frame": []}, indent=1)
             self._text.write(head.removesuffix("]\n}") + "\n")
             self._records.copy_to(self._text)
             self._text.write("\n]}\n")
