@@ -92,4 +92,5 @@ def test_wrong_options(run: Run, options: tuple[str, ...], sentence: str) -> Non
 def test_no_such_memory_budget(run: Run, command: tuple[str, ...], spelling: str) -> None:
     outcome = run(*command, spelling, "0.1")
     assert outcome.code == 2
-    assert "0.2<=x<=1.0" in outcome.err
+    assert "--memory-budget" in outcome.err
+    assert "0.2" in outcome.err

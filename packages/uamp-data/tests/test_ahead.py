@@ -1,10 +1,10 @@
-"""Threads that read ahead and write behind lose, repeat and reorder nothing, and pass errors on."""
+"""A thread that reads ahead loses, repeats and reorders nothing, and passes errors on."""
 
 import threading
 from collections.abc import Iterator
 
 import pytest
-from uamp_data.ahead import WriteBehind, read_ahead
+from uamp_data.ahead import read_ahead
 
 
 def test_all_items_in_order() -> None:
@@ -51,55 +51,6 @@ def test_stopping_early_closes_the_source_and_its_thread() -> None:
 
     reader = read_ahead(items(), most=1)
     assert next(reader) == 1
-    reader.close()  # type: ignore[attr-defined]
+    reader.close()
     assert closed.is_set()
     assert not any(thread.name == "read-ahead" for thread in threading.enumerate())
-
-
-def test_everything_is_written_in_order() -> None:
-    written: list[int] = []
-    with WriteBehind(written.append, most=2) as writer:
-        for i in range(50):
-            writer.put(i)
-    assert written == list(range(50))
-
-
-def test_an_error_of_the_writer_ends_the_run() -> None:
-    written: list[int] = []
-
-    def write(item: int) -> None:
-        if item == 3:
-            raise OSError("disk full")
-        written.append(item)
-
-    with pytest.raises(OSError, match="disk full"), WriteBehind(write, most=1) as writer:  # noqa: PT012
-        for i in range(1000):
-            writer.put(i)
-    assert written == [0, 1, 2]
-
-
-def test_an_error_for_the_last_item_is_raised_on_leaving() -> None:
-    def write(item: int) -> None:
-        raise OSError("disk full")
-
-    with pytest.raises(OSError, match="disk full"), WriteBehind(write) as writer:
-        writer._give(1)
-
-
-def test_an_error_of_the_caller_leaves_the_rest_undone() -> None:
-    entered, go_on = threading.Event(), threading.Event()
-    written: list[int] = []
-
-    def write(item: int) -> None:
-        entered.set()
-        go_on.wait(10)
-        written.append(item)
-
-    with pytest.raises(KeyboardInterrupt), WriteBehind(write, most=8) as writer:  # noqa: PT012
-        for i in range(5):
-            writer.put(i)
-        entered.wait(10)
-        writer._stopped.set()
-        go_on.set()
-        raise KeyboardInterrupt
-    assert written == [0]

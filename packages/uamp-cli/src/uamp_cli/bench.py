@@ -104,9 +104,6 @@ def tracker(
     memory_budget: Annotated[
         float, typer.Option(min=0.2, max=1.0, metavar="SHARE", help="Share of the memory that ours reads.")
     ] = 1.0,
-    compile: Annotated[  # noqa: A002 - the option's name
-        bool, typer.Option("--compile", help="Compile ours with torch.compile.")
-    ] = False,
     threads: Annotated[int | None, typer.Option(min=1, metavar="N", help="CPU threads; by default torch's.")] = None,
     video: Annotated[
         Path | None,
@@ -134,7 +131,6 @@ def tracker(
         precision,
         device,
         memory_budget,
-        compile,
         threads,
         video,
         size,

@@ -51,7 +51,6 @@ class TrackerBench:
     precision: Precision
     device: str
     memory_budget: float
-    compile: bool
     video: Path | None
     size: tuple[int, int]
     threads: int | None = None

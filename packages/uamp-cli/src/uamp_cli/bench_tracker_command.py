@@ -32,7 +32,6 @@ class TrackerOptions:
     precision: str
     device: str
     memory_budget: float
-    compile: bool
     threads: int | None
     video: Path | None
     size: str
@@ -77,7 +76,6 @@ def run_tracker_bench(options: TrackerOptions) -> None:
         precision=precision,
         device=options.device,
         memory_budget=options.memory_budget,
-        compile=options.compile,
         video=options.video,
         size=(height, width),
         threads=options.threads,

@@ -1,7 +1,7 @@
 """Where the demo's frames come from: the user's video, or a generated clip whose true masks are known."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
@@ -83,13 +83,18 @@ def open_source(name: str | None, max_frames: int | None) -> Iterator[Source]:
     if name is None:
         yield _generated(CLIP_FRAMES if max_frames is None else min(max_frames, CLIP_FRAMES))
         return
+    from uamp_data.ahead import AHEAD, read_ahead
     from uamp_data.reader import open_video
 
-    with open_video(name) as reader:
+    with (
+        open_video(name) as reader,
+        # a live picture must not grow old in a queue
+        closing(read_ahead(islice(iter(reader), max_frames), most=1 if reader.is_live else AHEAD)) as frames,
+    ):
         count = reader.frame_count
         yield Source(
             name=name,
-            frames=islice(iter(reader), max_frames),
+            frames=frames,
             width=reader.width,
             height=reader.height,
             frame_rate=reader.frame_rate,
