@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import torch
+from uamp_model.catalog import find_model
 from uamp_model.checkpoint import save_state_dict
 from uamp_model.errors import CheckpointError
 from uamp_model.layers_file import save_layers
@@ -54,7 +55,8 @@ def export_layers(state: TrainingState, output: Path) -> None:
     layers.load_state_dict(
         {name.removeprefix(LAYERS): value for name, value in state.ema.items() if name.startswith(LAYERS)}
     )
-    save_layers(output, layers, base_model=config.model_name, base_digest=state.frozen, metadata=_header(state))
+    base = find_model(config.model_name).name
+    save_layers(output, layers, base_model=base, base_digest=state.frozen, metadata=_header(state))
 
 
 def export_weights(checkpoint: Path, output: Path, *, dtype: torch.dtype = torch.float16) -> None:

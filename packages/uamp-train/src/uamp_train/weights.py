@@ -40,7 +40,7 @@ def initial_module(config: TrainConfig) -> TrainingModule:
     if config.uamp_checkpoint is not None:
         if module.layers is None:
             raise ConfigError("uamp_checkpoint needs a frozen SAM 2: set freeze_sam2_backbone to true or leave it out.")
-        layers = load_layers(config.uamp_checkpoint, module.model, base_model=config.model_name)
+        layers = load_layers(config.uamp_checkpoint, module.model, base_model=find_model(config.model_name).name)
         load_into(module.layers, layers.state_dict(), source=str(config.uamp_checkpoint))
     return module
 
