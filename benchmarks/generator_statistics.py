@@ -67,10 +67,7 @@ def real_clips(root: Path) -> Iterator[Clip]:
 def generated_clips(count: int, frames: int, family: str, window: int | None) -> Iterator[Clip]:
     """Generated clips, whole or cut to a window as for a pool."""
     for number in range(count):
-        if window is None:
-            clip = generate_clip(FIRST_SEED + number, num_frames=frames, family=family)
-        else:
-            clip = generate_clip(FIRST_SEED + number, num_frames=frames, family=family, window=window)
+        clip = generate_clip(FIRST_SEED + number, num_frames=frames, family=family, window=window)
         yield Clip(clip.frames, clip.masks)
 
 
