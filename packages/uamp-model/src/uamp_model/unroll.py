@@ -18,6 +18,7 @@ def unroll(
     present: Tensor | None = None,
     learned: Learned | None = None,
     features: ImageFeatures | None = None,
+    free: int = 0,
 ) -> list[FrameOutput]:
     """Follow N objects through B clips of T frames, each from its prompt on frame 0.
 
@@ -29,6 +30,8 @@ def unroll(
         present: N×T booleans that overrule the predicted presence, or None to trust the prediction.
         learned: UAMP layers, and which of them act.
         features: of the B·T images, clip after clip, if they are known already.
+        free: where positive, gradients begin after frame `free`: what comes before is only tracked, which costs little
+            and makes the memories that are learned from those of an object that was followed for a while.
 
     Returns:
         T outputs for all N objects; the first is that of the prompted frame.
@@ -36,29 +39,30 @@ def unroll(
     frames = images.shape[1]
     features = encode_image(model, images.flatten(0, 1)) if features is None else features
     past: Past | None = None
-    bank = MemoryBank()
+    bank, learning = MemoryBank(), torch.is_grad_enabled()
     outputs = []
     for t in range(frames):
-        here = features.pick(clip_of_object * frames + t)
-        known = None if present is None else present[:, t]
-        if t == 0:
-            output = track_frame(model, here, None, prompts, present=known)
-        else:
-            selection = select_recent(model, bank, t, direction=1)
-            read = 0.0 if learned is None else learned.doubt * learned.layers.read
-            tokens = gather([selection], age_span=model.max_obj_ptrs_in_encoder - 1, read=read)
-            output = track_frame(model, here, tokens, present=known, learned=learned, past=past)
-        outputs.append(output)
-        if t + 1 < frames:
-            doubt = None if past is None or learned is None else _doubt(output, past, learned)
-            entry = write_memory(model, here, output, t, prompted=t == 0, doubt=doubt)
-            if learned is not None and entry.features is not None:
-                given = t == 0 and prompts.masks is not None
-                past = Past(here.stride4, output.logits, output.uncertainty * (not given), entry.features)
+        with torch.set_grad_enabled(learning and (free == 0 or t > free)):
+            here = features.pick(clip_of_object * frames + t)
+            known = None if present is None else present[:, t]
             if t == 0:
-                bank.remember_prompted(entry)
+                output = track_frame(model, here, None, prompts, present=known)
             else:
-                bank.remember(entry, Retention(model.num_maskmem, model.max_obj_ptrs_in_encoder))
+                selection = select_recent(model, bank, t, direction=1)
+                read = 0.0 if learned is None else learned.doubt * learned.layers.read
+                tokens = gather([selection], age_span=model.max_obj_ptrs_in_encoder - 1, read=read)
+                output = track_frame(model, here, tokens, present=known, learned=learned, past=past)
+            outputs.append(output)
+            if t + 1 < frames:
+                doubt = None if past is None or learned is None else _doubt(output, past, learned)
+                entry = write_memory(model, here, output, t, prompted=t == 0, doubt=doubt)
+                if learned is not None and entry.features is not None:
+                    given = t == 0 and prompts.masks is not None
+                    past = Past(here.stride4, output.logits, output.uncertainty * (not given), entry.features)
+                if t == 0:
+                    bank.remember_prompted(entry)
+                else:
+                    bank.remember(entry, Retention(model.num_maskmem, model.max_obj_ptrs_in_encoder))
     return outputs
 
 

@@ -182,6 +182,7 @@ class TrainConfig(_Strict):
     num_frames: int = Field(4, gt=0, description="frames T of a clip")
     image_size: int = Field(256, gt=0, multiple_of=32, description="input side S in pixels")
     max_stride: int = Field(4, gt=0, description="largest gap between a clip's frames, in annotated frames")
+    free_frames: int = Field(0, ge=0, description="frames tracked without gradient before those that are learned from")
     stages: tuple[Stage, ...] = Field((), description="the curriculum; none: one stage of the keys above")
     max_objects: int = Field(2, gt=0, description="objects drawn from a clip")
     min_object_area: float = Field(0.003, ge=0, lt=1, description="share of the first frame an object must cover")

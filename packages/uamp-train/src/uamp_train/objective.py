@@ -50,6 +50,7 @@ class TrainingModule(nn.Module):
         self._weights = config.loss
         self._options = config.layers
         self._true_presence = config.true_presence
+        self._free = config.free_frames
 
     def forward(self, batch: Batch, features: ImageFeatures | None = None) -> Losses:
         """Follow the batch's objects from their prompts and compare with the truth on every predicted frame.
@@ -62,6 +63,8 @@ class TrainingModule(nn.Module):
         targets = cell_shares(batch.masks)
         valid = None if batch.valid is None else cell_shares(batch.valid)
         first = 1 if batch.kind == "mask" else 0  # a mask prompt is its own answer on frame 0
+        free = min(self._free, batch.images.shape[1] - 2)
+        first = max(first, free + 1) if free > 0 else first
         per_frame = [
             frame_loss(
                 outputs[t].hypotheses,
@@ -93,6 +96,7 @@ class TrainingModule(nn.Module):
             present=present,
             learned=self._learned(),
             features=features,
+            free=max(0, min(self._free, batch.images.shape[1] - 2)),
         )
 
     def _learned(self) -> Learned | None:
@@ -128,10 +132,10 @@ class TrainingModule(nn.Module):
             reached = torch.stack(
                 [mask_iou(outputs[t].logits.squeeze(1), targets[:, t]) for t in range(first, len(outputs))]
             )
-            if batch.kind != "mask":
+            if first == 0:
                 parts[f"prompted_{batch.kind}"] = reached[0].mean()
             if len(outputs) > 1:
-                followed = slice(1 - first, None)
+                followed = slice(1 if first == 0 else 0, None)
                 seen = present[followed].sum().clamp_min(1)
                 parts[f"tracked_{batch.kind}"] = (reached[followed] * present[followed]).sum() / seen
         return Losses(total, {name: value.detach() for name, value in parts.items()})
