@@ -17,6 +17,7 @@ nox.options.default_venv_backend = "none"
 
 ROOT = Path(__file__).parent
 PACKAGES = ("uamp-model", "uamp-data", "uamp-eval", "uamp-train", "uamp-cli")
+EXTRAS = {"uamp-cli": "[ui]"}  # without them not all of a package's modules import
 NANO_WEIGHTS = Path("uamp_model/weights/nano.safetensors")
 IMPORT_ALL = """
 import importlib, pkgutil, sys
@@ -121,7 +122,7 @@ def build(session: nox.Session) -> None:
         python = str(environment / "bin" / "python")
         session.run(UV, "venv", "--quiet", "--clear", str(environment), external=True)
         install = (UV, "pip", "install", "--quiet", "--python", python, "--find-links", str(folder / "dist"))
-        session.run(*install, *fresh, str(wheel), external=True, log=False)
+        session.run(*install, *fresh, f"{wheel}{EXTRAS.get(package, '')}", external=True, log=False)
         session.run(python, "-c", IMPORT_ALL, package.replace("-", "_"), external=True, log=False)
         shutil.rmtree(environment)
 

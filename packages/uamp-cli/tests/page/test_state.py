@@ -28,6 +28,18 @@ def test_a_reload_finds_its_work_and_a_closed_tab_leaves_nothing(tmp_path: Path)
     tabs.leave("unknown", grace=0)
 
 
+def test_what_is_done_before_the_tab_has_its_name_is_not_lost(tmp_path: Path) -> None:
+    tabs = Tabs(tmp_path, "nano", "uamp")
+    early = tabs.of("", visit="a")
+    other = tabs.of("", visit="b")
+    assert early is not other
+    assert tabs.of("one", visit="a") is early
+    assert tabs.of("", visit="a") is early
+    tabs.leave("a", grace=0)
+    assert len(tabs) == 1
+    tabs.close()
+
+
 def test_there_is_an_end_to_how_many_tabs_are_kept(tmp_path: Path) -> None:
     tabs = Tabs(tmp_path, "nano", "uamp")
     for number in range(MOST_TABS + 3):

@@ -244,8 +244,8 @@ class _Wires:
     def on(self, event: Any, do: Callable[..., None], *inputs: Any, latest_only: bool = False) -> None:
         """Call `do` with the state and the inputs' values at an event, then refresh the page."""
 
-        def handle(tab: str, *values: Any) -> list[Any]:
-            state = self._tabs.of(tab)
+        def handle(request: gr.Request, tab: str, *values: Any) -> list[Any]:
+            state = self._tabs.of(tab, request.session_hash)
             with state.lock:
                 _attempt(state, lambda: do(state, *values))
                 return self._updates(state)
@@ -263,8 +263,8 @@ class _Wires:
     def on_click(self) -> None:
         """A click on the picture."""
 
-        def handle(tab: str, event: gr.SelectData) -> list[Any]:
-            state = self._tabs.of(tab)
+        def handle(request: gr.Request, tab: str, event: gr.SelectData) -> list[Any]:
+            state = self._tabs.of(tab, request.session_hash)
             with state.lock:
                 _attempt(state, lambda: _click(state, event.index))
                 return self._updates(state)
@@ -282,8 +282,8 @@ class _Wires:
     def on_work(self, event: Any, do: Callable[..., None], *inputs: Any) -> None:
         """Likewise for work in the background, and refresh the page while it goes on."""
 
-        def handle(tab: str, *values: Any) -> Iterator[list[Any]]:
-            state = self._tabs.of(tab)
+        def handle(request: gr.Request, tab: str, *values: Any) -> Iterator[list[Any]]:
+            state = self._tabs.of(tab, request.session_hash)
             with state.lock:
                 _attempt(state, lambda: do(state, *values))
             yield from self.watch(state)

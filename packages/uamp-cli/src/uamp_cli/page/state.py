@@ -121,8 +121,17 @@ class Tabs:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def of(self, tab: str, visit: str | None = None) -> PageState:
-        """The state of a tab, a new one if it is not known; `visit` is its connection, see `leave`."""
+        """The state of a tab, a new one if it is not known.
+
+        Args:
+            tab: the tab's name; empty as long as a slow page does not know it yet.
+            visit: the tab's connection, see `leave`. What was done over it before the name was known is the tab's.
+        """
         with self._lock:
+            if not tab:
+                tab = self._visits.get(visit or "", visit or "")
+            elif visit in self._states and tab not in self._states:
+                self._states[tab] = self._states.pop(visit)
             if visit is not None:
                 self._visits[visit] = tab
             state = self._states.get(tab)

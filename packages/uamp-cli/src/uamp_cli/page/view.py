@@ -30,7 +30,7 @@ class View:
 
     Attributes:
         picture: the frame with masks and marks, None without a video.
-        doubt: the frame under its uncertainty, None without a result.
+        doubt: the frame under its uncertainty, as far as it is known; None without a video.
         caption: which frame that is.
         message: a sentence.
         is_error: whether it says that something went wrong.
@@ -88,19 +88,19 @@ def _found(state: PageState, trackers: Trackers, frame: "Frame", *, looks: bool)
     return state.seen[1]
 
 
-def _draw(state: PageState, frame: "Frame", found: Found | None) -> tuple[Image, Image | None]:
+def _draw(state: PageState, frame: "Frame", found: Found | None) -> tuple[Image, Image]:
     height, width = frame.image.shape[:2]
     scale = shown_scale(width, height)
     size = (max(round(width * scale), 1), max(round(height * scale), 1))
     picture = np.asarray(cv2.resize(frame.image, size, interpolation=cv2.INTER_AREA), np.uint8)
-    shown, doubt = picture.copy(), None
+    shown, values = picture.copy(), np.zeros(picture.shape[:2], np.uint8)
     if found is not None:
         ids = np.asarray(cv2.resize(found.ids, size, interpolation=cv2.INTER_NEAREST), np.uint8)
         scores = {i: s.score for i, s in found.objects.items()}
         shown = overlay.draw_overlay(picture, ids, scores)
         values = np.asarray(cv2.resize(found.doubt, size, interpolation=cv2.INTER_AREA), np.uint8)
-        doubt = heat.draw_heat(picture, values)
-        heat.draw_legend(doubt, "uncertainty")
+    doubt = heat.draw_heat(picture, values)
+    heat.draw_legend(doubt, "uncertainty")
     for object_id, marks in state.drawing.by_frame.get(frame.index, {}).items():
         _draw_marks(shown, object_id, marks, scale)
     return shown, doubt
