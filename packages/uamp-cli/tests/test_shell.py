@@ -21,7 +21,7 @@ LINES = [line for lines in EXAMPLES.values() for line, _ in lines]
 @pytest.mark.parametrize("line", LINES)
 def test_examples_name_commands_and_options_that_exist(line: str) -> None:
     words = shlex.split(line.split("|")[0])
-    assert words.pop(0) == "uamp"
+    words = words[next(place for place, word in enumerate(words) if word in ("uamp", "uamp_cli")) + 1 :]
     words = [word for word in words if word not in ("--quiet", "-q", "--debug")]
     root = get_command(app).make_context("uamp", [], resilient_parsing=True)
     command = _load(words[0])
