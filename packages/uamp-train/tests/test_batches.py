@@ -33,6 +33,18 @@ def test_all_processes_do_the_same_kind_of_step(tiny: MakeConfig, blobs: ClipSou
         assert (one.kind, one.images.shape) == (other.kind, other.images.shape)
 
 
+def test_a_step_has_the_same_clips_however_it_is_divided(tiny: MakeConfig, blobs: ClipSource) -> None:
+    config, small = tiny(still_share=0.0), STAGE.model_copy(update={"batch_size": 1})
+    whole = make_batch(blobs, config, STAGE, Place(5))
+    halves = tiny(still_share=0.0, gradient_accumulation=2)
+    by_rank = [make_batch(blobs, config, small, Place(5, rank)) for rank in (0, 1)]
+    by_micro = [make_batch(blobs, halves, small, Place(5, 0, micro)) for micro in (0, 1)]
+    for parts in (by_rank, by_micro):
+        assert torch.equal(torch.cat([part.images for part in parts]), whole.images)
+        assert torch.equal(torch.cat([part.masks for part in parts]), whole.masks)
+        assert parts[0].clips + parts[1].clips == whole.clips
+
+
 def test_shapes_and_truth(tiny: MakeConfig, blobs: ClipSource) -> None:
     batch = make_batch(blobs, tiny(still_share=0.0), STAGE, Place(0))
     count = len(batch.clip_of_object)

@@ -111,6 +111,24 @@ def test_three_steps_give_the_loss_they_always_gave(light: MakeConfig, blobs: Cl
     assert losses(config) == pytest.approx([5.020, 3.697, 3.655], rel=0.02)
 
 
+def test_half_precision_takes_nearly_the_same_steps(light: MakeConfig, blobs: ClipSource, tmp_path: Path) -> None:
+    found = []
+    for precision in ("fp32", "bf16"):
+        config = light(
+            experiment_name=precision,
+            precision=precision,
+            cache_features=True,
+            cache_folder=str(tmp_path / "features"),
+            augment=False,
+            stages=[{"steps": 2, "image_size": 64, "num_frames": 2, "batch_size": 1}],
+        )
+        state = load_state(train(config, blobs))
+        assert all(value.dtype == torch.float32 for value in state.model.values())
+        found.append(losses(config))
+    assert found[1] == pytest.approx(found[0], rel=0.15)
+    assert found[1] != found[0]
+
+
 def test_only_the_layers_are_stored_and_a_resumed_run_is_the_same(light: MakeConfig, blobs: ClipSource) -> None:
     straight = light(experiment_name="a")
     whole = load_state(train(straight, blobs))

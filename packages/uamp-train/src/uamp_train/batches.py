@@ -94,12 +94,9 @@ class Place:
         """The source of what is random within the network, such as dropout."""
         return np.random.default_rng([seed, self.step, self.rank, self.micro])
 
-    def clip_rng(self, seed: int, number: int, clips: int) -> np.random.Generator:
-        """The source of everything random about clip `number` of the `clips` in this batch.
-
-        Clips are counted through all processes, so that two with one clip each see what one with two clips sees.
-        """
-        return np.random.default_rng([seed, self.step, self.micro, self.rank * clips + number, CLIPS])
+    def clip_rng(self, seed: int, number: int) -> np.random.Generator:
+        """The source of everything random about clip `number` of a step."""
+        return np.random.default_rng([seed, self.step, 0, number, CLIPS])
 
 
 def make_batch(source: ClipSource, config: TrainConfig, stage: Stage, place: Place) -> Batch:
@@ -116,9 +113,11 @@ def make_batch(source: ClipSource, config: TrainConfig, stage: Stage, place: Pla
 
     clicks = click_count(shared, kind)
     clips, frames = (stage.batch_size * stage.num_frames, 1) if still else (stage.batch_size, stage.num_frames)
+    # Counted through all processes and batches of a step: two with one clip each see what one with two clips sees.
+    first = (place.rank * config.gradient_accumulation + place.micro) * clips
     images, masks, valid, owner, names, points = [], [], [], [], [], []
     for number in range(clips):
-        rng = place.clip_rng(config.seed, number, clips)
+        rng = place.clip_rng(config.seed, first + number)
         index, clip, ids = _draw_clip(source, config, stage, frames, rng)
         truth = np.stack([clip.masks == identity for identity in ids])
         images.append(clip.frames)

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs
 from torch import Tensor
 from uamp_model.errors import DeviceError
@@ -104,6 +105,7 @@ def make_accelerator(config: TrainConfig) -> Accelerator:
         torch.set_num_threads(config.threads)
     if config.device == "cuda" and not torch.cuda.is_available():
         raise DeviceError("This machine has no CUDA device that torch can use: set device to auto or cpu.")
+    AcceleratorState._reset_state()  # else a second run in this process could not have another precision
     return Accelerator(
         cpu=config.device == "cpu" or (config.device == "auto" and not _has_accelerator()),
         mixed_precision="bf16" if config.precision == "bf16" else "no",
