@@ -71,7 +71,11 @@ class Visit:
         self.page.on("request", lambda request: self.asked.append(request.url))
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.goto(address)
-        self.find("generated").wait_for()  # and no longer: people click before all is ready
+        self.ready()
+
+    def ready(self) -> None:
+        """Wait until the tab has its name, with which the page comes to rest."""
+        self.page.wait_for_function("document.querySelector('#uamp-tab textarea, #uamp-tab input')?.value")
 
     def find(self, name: str) -> "Locator":
         return self.page.locator(f"#uamp-{name}")
@@ -180,6 +184,7 @@ def test_a_click_on_an_object_of_the_generated_clip_gives_its_mask(visit: Visit,
     assert visit.picture("doubt").shape == before.shape
     # a reload keeps what was done, even while it is tracked
     visit.page.reload()
+    visit.ready()
     visit.says("Press Track")
     assert overlap(visit.changed(before), truth) > 0.4
     visit.press("track")
@@ -261,6 +266,7 @@ def test_what_is_no_video_is_refused_in_a_sentence_and_the_page_goes_on(
     assert "Traceback" not in sentence
     assert "\n" not in sentence.strip()
     visit.page.reload()
+    visit.ready()
     visit.says("is not a video or is damaged")
     visit.find("upload").locator("input[type=file]").wait_for(state="attached")
     visit.open(small_video)

@@ -327,34 +327,48 @@ class _Wires:
         page.unload(leave)
 
     def watch(self, state: PageState) -> Iterator[list[Any]]:
-        """The page again and again, until the work is over."""
+        """The page again and again, until the work is over.
+
+        Only the first time and for a new video it sets what people choose: later they may be choosing just now.
+        """
+        shown_clip: object = self
         while True:
             with state.lock:
                 job, was_busy = state.job, state.is_busy
                 if not was_busy:
                     actions.finish(state)
-                updates = self._updates(state)
+                updates = self._updates(state, with_choices=shown_clip is not state.clip)
+                shown_clip = state.clip
             yield updates
             if not was_busy or job is None:
                 return
-            seen = job.done
-            job.wait(seen, REFRESH)
+            job.wait(job.done, REFRESH)
             job.join(REFRESH)
 
-    def _updates(self, state: PageState) -> list[Any]:
+    def _updates(self, state: PageState, *, with_choices: bool = True) -> list[Any]:
         shown = view(state, self._trackers)
         busy, has_clip = shown.progress is not None, state.clip is not None
         labels = list(object_labels(state))
+        chosen = {
+            "frame": state.frame,
+            "object": state.object_id,
+            "tool": state.tool.value,
+            "model": state.model,
+            "memory": state.memory,
+        }
+        value: dict[str, dict[str, Any]] = {
+            name: {"value": choice} if with_choices else {} for name, choice in chosen.items()
+        }
         return [
             shown.picture,
             shown.doubt,
             f'<div class="uamp-caption">{html.escape(shown.caption)}</div>',
-            _slider(state, busy=busy),
+            gr.update(**value["frame"], maximum=_last_frame(state), interactive=has_clip and not busy),
             _note(shown.message, shown),
-            gr.update(choices=labels, value=state.object_id),
-            gr.update(value=state.tool.value),
-            gr.update(value=state.model, interactive=not busy),
-            gr.update(value=state.memory, interactive=not busy),
+            gr.update(**value["object"], choices=labels),
+            gr.update(**value["tool"]),
+            gr.update(**value["model"], interactive=not busy),
+            gr.update(**value["memory"], interactive=not busy),
             gr.update(interactive=has_clip and not busy),
             gr.update(interactive=busy),
             gr.update(interactive=has_clip and not busy),
@@ -411,10 +425,8 @@ def _click(state: PageState, index: Any) -> None:
     actions.click(state, (index[0] + 0.5) / scale, (index[1] + 0.5) / scale)
 
 
-def _slider(state: PageState, *, busy: bool) -> Any:
-    if state.clip is None:
-        return gr.update(value=0, maximum=1, interactive=False)
-    return gr.update(value=state.frame, maximum=max(state.clip.frame_count - 1, 1), interactive=not busy)
+def _last_frame(state: PageState) -> int:
+    return 1 if state.clip is None else max(state.clip.frame_count - 1, 1)
 
 
 def _note(message: str, shown: View | None = None) -> str:
