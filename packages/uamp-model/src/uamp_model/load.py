@@ -25,7 +25,7 @@ def load_tracker(
     memory: str = "uamp",
     device: str | torch.device = "auto",
     precision: Precision = "auto",
-    exact: bool = False,
+    exact: bool | None = None,
     memory_budget: float = 1.0,
 ) -> VideoTracker:
     """Load a model and make a tracker of it.
@@ -37,8 +37,8 @@ def load_tracker(
         memory: which memory setting to track with.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         precision: "auto" (bfloat16 where it is fast), "fp32" or "bf16".
-        exact: compute as the sam2 package does, for masks equal to its predictor's to the last bit (in "fp32" on a
-            CPU); slower, see `VideoTracker`.
+        exact: compute as the sam2 package does, for masks equal to its predictor's; slower, see `VideoTracker`. By
+            default where "fp32" is asked for on a CPU.
         memory_budget: share of the memory that is read, from 0.2 to 1, where less is faster.
 
     Raises:
@@ -60,6 +60,8 @@ def load_tracker(
     if uamp_checkpoint is not None or own is not None:
         layers = load_layers(Path(uamp_checkpoint or own or ""), model, base_model=spec.name).to(place)
     dtype = choose_dtype(precision, place, image_size=model.image_size)
+    if exact is None:
+        exact = precision == "fp32" and place.type == "cpu"
     return VideoTracker(
         model, name=spec.name, memory=memory, dtype=dtype, layers=layers, exact=exact, memory_budget=memory_budget
     )
