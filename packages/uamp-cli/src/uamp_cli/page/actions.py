@@ -69,7 +69,8 @@ def go_to(state: PageState, frame: int) -> None:
     """Look at another frame, the nearest there is."""
     clip = _clip(state)
     state.frame = min(max(frame, 0), clip.frame_count - 1)
-    state.say("")
+    tracked = state.frame in state.track.results
+    state.say("Is a mask wrong here? Point at it and press Track." if tracked else "Point at an object to follow it.")
 
 
 def choose_tool(state: PageState, tool: Tool) -> None:

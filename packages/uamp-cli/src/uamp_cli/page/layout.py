@@ -34,7 +34,7 @@ CSS = """
 #uamp-head h1 { font-size: 1.3rem; margin: 0; }
 #uamp-head p { margin: 0; opacity: .75; }
 #uamp-picture img { cursor: crosshair; }
-.uamp-note { padding: .55em .8em; border-radius: 6px; background: var(--background-fill-secondary); min-height: 3.4em; }
+.uamp-note { padding: .55em .8em; border-radius: 6px; background: var(--background-fill-secondary); min-height: 4.1em; }
 .uamp-note.error { background: #b42318; color: #fff; }
 .uamp-note progress { width: 100%; height: .7em; accent-color: #0072b2; }
 .uamp-caption { font-variant-numeric: tabular-nums; opacity: .8; }

@@ -1,0 +1,32 @@
+"""`uamp demo --ui` refuses what it cannot do, in one sentence."""
+
+import socket
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from uamp_cli.page.server import HOST, choose_port
+
+Run = Callable[..., Any]
+
+
+def test_without_gradio_it_says_what_to_install(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    monkeypatch.delitem(sys.modules, "uamp_cli.page.layout", raising=False)
+    assert "uamp-cli[ui]" in run("demo", "--ui", "--no_browser").refused()
+
+
+def test_a_taken_port_is_refused(run: Run) -> None:
+    with socket.socket() as taken:
+        taken.bind((HOST, 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert "choose another --port" in run("demo", "--ui", "--no-browser", "--port", port).refused()
+        assert choose_port(0) != port
+
+
+def test_options_that_the_page_asks_for_itself_are_refused(run: Run) -> None:
+    assert "--box cannot be combined with --ui" in run("demo", "--ui", "-i", "a.mp4", "--box", "1,2,3,4").refused()
+    assert "add --ui" in run("demo", "--port", 8000).refused()
+    assert "does not exist" in run("demo", "--ui", "-i", "missing.mp4").refused()
