@@ -101,7 +101,7 @@ def tracked(tmp_path_factory: pytest.TempPathFactory) -> Tracked:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COLUMNS", "100")
         outcome = invoke(
-            *("eval", "davis", "--dataset_root", root, "--memory", "sam2", "--device", "cpu", "--workers", 1),
+            *("eval", "davis", "--dataset_root", root, "--memory", "uamp", "--device", "cpu", "--workers", 1),
             *("--output", output, "--json", scores),
         )
     return Tracked(root, output, scores, outcome)

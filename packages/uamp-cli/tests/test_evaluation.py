@@ -57,7 +57,7 @@ def copied(tracked: Tracked, tmp_path: Path) -> Path:
     return Path(shutil.copytree(tracked.output, tmp_path / "out"))
 
 
-def scores_of(path: Path, setting: str | None = "sam2") -> dict[str, Any]:
+def scores_of(path: Path, setting: str | None = "uamp") -> dict[str, Any]:
     """The figures of a --json, which do not depend on how often a run was stopped."""
     document = json.loads(path.read_text())
     return {key: (document[setting] if setting else document)[key] for key in ("global", "objects", "sequences")}
@@ -76,50 +76,50 @@ def test_davis_ends_with_a_table(tracked: Tracked) -> None:
     assert "2 sequences, 3 objects; percent, mean over objects" in outcome.out
     document = json.loads(tracked.scores.read_text())
     rows = {line.split()[0]: line.split()[1:] for line in outcome.out.splitlines() if line.split()}
-    for figure, value in document["sam2"]["global"].items():
+    for figure, value in document["uamp"]["global"].items():
         assert float(rows[figure][0]) == pytest.approx(100 * value, abs=0.051)
     assert rows["dogs"][0] == "2"
-    for words in ("10 frames at", f"masks of sam2: {tracked.output / 'sam2'}", "report: ", "scores: "):
+    for words in ("10 frames at", f"masks of uamp: {tracked.output / 'uamp'}", "report: ", "scores: "):
         assert words in outcome.out
     assert "Tracking: 10 of 10 frames" in outcome.err or "Tracking: 9 of 10 frames" in outcome.err
-    assert "Scoring sam2: 2 of 2 sequences" in outcome.err
+    assert "Scoring uamp: 2 of 2 sequences" in outcome.err
 
 
 def test_files_of_a_run(tracked: Tracked) -> None:
     document = json.loads(tracked.scores.read_text())
-    assert list(document) == ["sam2"]
-    assert list(document["sam2"]["global"]) == FIGURES
-    assert list(document["sam2"]["objects"]) == ["camel_1", "dogs_1", "dogs_2"]
-    for figures in document["sam2"]["objects"].values():
+    assert list(document) == ["uamp"]
+    assert list(document["uamp"]["global"]) == FIGURES
+    assert list(document["uamp"]["objects"]) == ["camel_1", "dogs_1", "dogs_2"]
+    for figures in document["uamp"]["objects"].values():
         assert list(figures) == FIGURES
     for figure in FIGURES[1:]:
-        values = [figures[figure] for figures in document["sam2"]["objects"].values()]
-        assert document["sam2"]["global"][figure] == pytest.approx(np.mean(values), abs=1e-12)
+        values = [figures[figure] for figures in document["uamp"]["objects"].values()]
+        assert document["uamp"]["global"][figure] == pytest.approx(np.mean(values), abs=1e-12)
 
-    everything = json.loads((tracked.output / "results.json").read_text())["sam2"]
-    assert everything["global"] == document["sam2"]["global"]
+    everything = json.loads((tracked.output / "results.json").read_text())["uamp"]
+    assert everything["global"] == document["uamp"]["global"]
     assert everything["frames"]["dogs_2"]["frames"] == ["00001", "00002", "00003"]
     assert everything["fingerprint"]["model"] == "nano"
     with (tracked.output / "per_sequence.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [(row["sequence"], row["object"]) for row in rows] == [("camel", "1"), ("dogs", "1"), ("dogs", "2")]
     assert [float(row["J-Mean"]) for row in rows] == [
-        figures["J-Mean"] for figures in document["sam2"]["objects"].values()
+        figures["J-Mean"] for figures in document["uamp"]["objects"].values()
     ]
     assert "dogs" in (tracked.output / "report.html").read_text(encoding="utf-8")
 
     names = [f"{name}/{frame:05d}.png" for name in ("camel", "dogs") for frame in range(FRAMES)]
-    assert list(masks_in(tracked.output / "sam2")) == names
+    assert list(masks_in(tracked.output / "uamp")) == names
     for name in names:
-        with Pictures.open(tracked.output / "sam2" / name) as picture:
+        with Pictures.open(tracked.output / "uamp" / name) as picture:
             assert (picture.mode, picture.size) == ("P", SIZE[::-1])
     # The mask that was given comes back, within the network's own resolution.
     given = read_annotation(tracked.root / "Annotations" / "480p" / "dogs" / "00000.png")
-    assert np.mean(read_annotation(tracked.output / "sam2" / "dogs" / "00000.png") == given) > 0.95
+    assert np.mean(read_annotation(tracked.output / "uamp" / "dogs" / "00000.png") == given) > 0.95
 
 
 def test_score_of_the_saved_masks_is_the_same(run: Run, tracked: Tracked, tmp_path: Path) -> None:
-    for results in (tracked.output, tracked.output / "sam2"):
+    for results in (tracked.output, tracked.output / "uamp"):
         outcome = run(
             *("eval", "score", "--results", results, "--dataset_root", tracked.root, "--workers", 1),
             *("--json", "new/s.json", "--report", "r.html"),
@@ -134,9 +134,9 @@ def test_sequences_by_name_in_the_default_folder(evaluate: Run, tracked: Tracked
     outcome = evaluate("davis", "--dataset-root", tracked.root, "--sequences", "camel")
     assert outcome.code == 0, outcome
     folder = tmp_path / "runs" / "eval" / "davis-2017-val-nano"
-    assert masks_in(folder / "sam2" / "camel") == masks_in(tracked.output / "sam2" / "camel")
-    assert sorted(path.name for path in (folder / "sam2").iterdir()) == ["camel", "run.json"]
-    assert list(json.loads((folder / "results.json").read_text())["sam2"]["objects"]) == ["camel_1"]
+    assert masks_in(folder / "uamp" / "camel") == masks_in(tracked.output / "uamp" / "camel")
+    assert sorted(path.name for path in (folder / "uamp").iterdir()) == ["camel", "run.json"]
+    assert list(json.loads((folder / "results.json").read_text())["uamp"]["objects"]) == ["camel_1"]
 
 
 def test_edition_2016_takes_all_ids_as_one_object(evaluate: Run, tracked: Tracked, tmp_path: Path) -> None:
@@ -146,12 +146,12 @@ def test_edition_2016_takes_all_ids_as_one_object(evaluate: Run, tracked: Tracke
         "davis", "--dataset-root", root, "--year", 2016, "--sequences", "dogs", "--output", "out", "--json", "s.json"
     )
     assert outcome.code == 0, outcome
-    assert list(json.loads((tmp_path / "s.json").read_text())["sam2"]["objects"]) == ["dogs_1"]
+    assert list(json.loads((tmp_path / "s.json").read_text())["uamp"]["objects"]) == ["dogs_1"]
     assert "1 sequence, 1 object;" in outcome.out
 
 
 def test_masks_need_not_be_saved(evaluate: Run, tracked: Tracked, copied: Path, tmp_path: Path) -> None:
-    (copied / "sam2" / "mine.txt").write_text("not a mask")
+    (copied / "uamp" / "mine.txt").write_text("not a mask")
     outcome = evaluate(
         *("davis", "--dataset-root", tracked.root, "--output", copied, "--json", "s.json", "--no-save-results")
     )
@@ -159,25 +159,25 @@ def test_masks_need_not_be_saved(evaluate: Run, tracked: Tracked, copied: Path, 
     assert scores_of(tmp_path / "s.json") == scores_of(tracked.scores)
     assert "masks of" not in outcome.out
     left = sorted(str(path.relative_to(copied)) for path in copied.rglob("*") if path.is_file())
-    assert left == ["per_sequence.csv", "report.html", "results.json", "sam2/mine.txt"]
+    assert left == ["per_sequence.csv", "report.html", "results.json", "uamp/mine.txt"]
 
 
 def test_two_settings_side_by_side_are_two_runs(evaluate: Run, tracked: Tracked, tmp_path: Path) -> None:
     both = evaluate(
         *("davis", "--dataset-root", tracked.root, "--output", "both", "--json", "both.json"),
-        *("--memory", "sam2", "--memory", "samurai"),
+        *("--memory", "uamp", "--memory", "samurai"),
     )
     alone = evaluate(
         "davis", "--dataset-root", tracked.root, "--output", "one", "--json", "one.json", "--memory", "samurai"
     )
     assert (both.code, alone.code) == (0, 0), (both, alone)
-    assert list(json.loads((tmp_path / "both.json").read_text())) == ["sam2", "samurai"]
-    assert scores_of(tmp_path / "both.json", "sam2") == scores_of(tracked.scores)
+    assert list(json.loads((tmp_path / "both.json").read_text())) == ["uamp", "samurai"]
+    assert scores_of(tmp_path / "both.json", "uamp") == scores_of(tracked.scores)
     assert scores_of(tmp_path / "both.json", "samurai") == scores_of(tmp_path / "one.json", "samurai")
-    assert masks_in(tmp_path / "both" / "sam2") == masks_in(tracked.output / "sam2")
+    assert masks_in(tmp_path / "both" / "uamp") == masks_in(tracked.output / "uamp")
     assert masks_in(tmp_path / "both" / "samurai") == masks_in(tmp_path / "one" / "samurai")
-    heading = next(line for line in both.out.splitlines() if "sam2" in line)
-    assert heading.split() == ["sam2", "samurai"]
+    heading = next(line for line in both.out.splitlines() if "uamp" in line)
+    assert heading.split() == ["uamp", "samurai"]
     assert "10 frames at" in both.out
 
 
@@ -190,20 +190,20 @@ def test_an_ablation_compares_every_part(evaluate: Run, tracked: Tracked, tmp_pa
     assert scores_of(tmp_path / "parts.json", "sam2") == scores_of(tracked.scores)
     assert "frames/s" in outcome.out
     assert all(entry["settings"]["frames_per_second"] > 0 for entry in document.values())
-    evaluate(*arguments, "--memory", "sam2", "--memory", "samurai").refused()
+    evaluate(*arguments, "--memory", "uamp", "--memory", "samurai").refused()
 
 
 def test_a_second_setting_joins_the_first(evaluate: Run, tracked: Tracked, copied: Path, tmp_path: Path) -> None:
-    before = {path: path.stat().st_mtime_ns for path in (copied / "sam2").rglob("*")}
-    shutil.rmtree(copied / "sam2" / "dogs")
+    before = {path: path.stat().st_mtime_ns for path in (copied / "uamp").rglob("*")}
+    shutil.rmtree(copied / "uamp" / "dogs")
     outcome = evaluate(
         *("davis", "--dataset-root", tracked.root, "--output", copied, "--json", "s.json"),
-        *("--memory", "uamp", "--memory", "sam2"),
+        *("--memory", "sam2", "--memory", "uamp"),
     )
     assert outcome.code == 0, outcome
-    assert list(json.loads((tmp_path / "s.json").read_text())) == ["uamp", "sam2"]
+    assert list(json.loads((tmp_path / "s.json").read_text())) == ["sam2", "uamp"]
     assert scores_of(tmp_path / "s.json") == scores_of(tracked.scores)
-    kept = {path: path.stat().st_mtime_ns for path in (copied / "sam2" / "camel").iterdir()}
+    kept = {path: path.stat().st_mtime_ns for path in (copied / "uamp" / "camel").iterdir()}
     assert kept.items() <= before.items()
 
 
@@ -219,22 +219,22 @@ def test_test_split_is_tracked_and_zipped(evaluate: Run, tmp_path: Path) -> None
     with zipfile.ZipFile(tmp_path / "new" / "fox.zip") as archive:
         assert archive.namelist() == [f"fox/{frame:05d}.png" for frame in range(FRAMES)]
     # there is nothing else of this run, so its masks stay whatever was said
-    assert len(masks_in(tmp_path / "out" / "sam2")) == FRAMES
+    assert len(masks_in(tmp_path / "out" / "uamp")) == FRAMES
 
 
 # ------------------------------------------------------------------------------ stopped and changed runs
 
 
 def test_what_is_missing_is_tracked_again(evaluate: Run, tracked: Tracked, copied: Path, tmp_path: Path) -> None:
-    shutil.rmtree(copied / "sam2" / "dogs")
-    before = {path: path.stat().st_mtime_ns for path in (copied / "sam2" / "camel").iterdir()}
+    shutil.rmtree(copied / "uamp" / "dogs")
+    before = {path: path.stat().st_mtime_ns for path in (copied / "uamp" / "camel").iterdir()}
     outcome = evaluate("davis", "--dataset-root", tracked.root, "--output", copied, "--json", "s.json")
     assert outcome.code == 0, outcome
     assert "1 sequence has results from an earlier run" in outcome.err
     assert "tracked by an earlier run: 1 of 2 sequences" in outcome.out
     assert f"{FRAMES} frames at" in outcome.out
     assert scores_of(tmp_path / "s.json") == scores_of(tracked.scores)
-    assert masks_in(copied / "sam2") == masks_in(tracked.output / "sam2")
+    assert masks_in(copied / "uamp") == masks_in(tracked.output / "uamp")
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
@@ -250,13 +250,13 @@ def test_killed_run_goes_on(evaluate: Run, tracked: Tracked, tmp_path: Path) -> 
         check=False,
     )
     assert done.returncode == -signal.SIGKILL, done
-    assert len(masks_in(tmp_path / "out" / "sam2" / "camel")) == FRAMES
-    assert not (tmp_path / "out" / "sam2" / "dogs").exists()
+    assert len(masks_in(tmp_path / "out" / "uamp" / "camel")) == FRAMES
+    assert not (tmp_path / "out" / "uamp" / "dogs").exists()
     outcome = evaluate(*arguments)
     assert outcome.code == 0, outcome
     assert f"{FRAMES} frames at" in outcome.out
     assert scores_of(tmp_path / "s.json") == scores_of(tracked.scores)
-    assert sorted(path.name for path in (tmp_path / "out" / "sam2").iterdir()) == ["camel", "dogs", "run.json"]
+    assert sorted(path.name for path in (tmp_path / "out" / "uamp").iterdir()) == ["camel", "dogs", "run.json"]
 
 
 def test_interrupted_run_goes_on(
@@ -278,7 +278,7 @@ def test_interrupted_run_goes_on(
         "Sequences that are finished stay in out: run the same command to go on.",
         "Interrupted.",
     ]
-    assert sorted(path.name for path in (tmp_path / "out" / "sam2").iterdir()) == ["camel", "run.json"]
+    assert sorted(path.name for path in (tmp_path / "out" / "uamp").iterdir()) == ["camel", "run.json"]
     assert not (tmp_path / "s.json").exists()
     assert evaluate(*arguments).code == 0
     assert scores_of(tmp_path / "s.json") == scores_of(tracked.scores)
@@ -301,9 +301,9 @@ def test_results_of_other_settings_are_refused_and_replaced(
     assert masks_in(copied) == before
     outcome = evaluate("davis", "--dataset-root", dark, "--output", copied, "--overwrite")
     assert outcome.code == 0, outcome
-    after = masks_in(copied / "sam2")
-    assert masks_in(copied / "sam2" / "dogs") != masks_in(tracked.output / "sam2" / "dogs")
-    assert list(after) == list(masks_in(tracked.output / "sam2"))
+    after = masks_in(copied / "uamp")
+    assert masks_in(copied / "uamp" / "dogs") != masks_in(tracked.output / "uamp" / "dogs")
+    assert list(after) == list(masks_in(tracked.output / "uamp"))
 
 
 # ------------------------------------------------------------------------------------------ YouTube-VOS
@@ -329,15 +329,15 @@ def test_youtube_vos_submission(evaluate: Run, tmp_path: Path) -> None:
     assert 2 in shown["late/00003"]
     assert shown["late/00003"] | shown["late/00006"] <= {1, 2}
     assert shown["wide/00001"] == {1}
-    assert set(masks_in(tmp_path / "out" / "sam2")) == {f"{name}.png" for name in LISTED}
+    assert set(masks_in(tmp_path / "out" / "uamp")) == {f"{name}.png" for name in LISTED}
 
 
 def test_youtube_vos_scores_where_truth_is_at_hand(evaluate: Run, run: Run, tmp_path: Path) -> None:
     root = make_youtube(tmp_path / "data", truth=True)
     outcome = evaluate("youtube-vos", "--dataset-root", root, "--output", "out", "--json", "s.json")
     assert outcome.code == 0, outcome
-    document = json.loads((tmp_path / "s.json").read_text())["sam2"]
-    frames = json.loads((tmp_path / "out" / "results.json").read_text())["sam2"]["frames"]
+    document = json.loads((tmp_path / "s.json").read_text())["uamp"]
+    frames = json.loads((tmp_path / "out" / "results.json").read_text())["uamp"]["frames"]
     assert {name: value["frames"] for name, value in frames.items()} == {
         "late_1": ["00003", "00006"],
         "late_2": ["00006"],
@@ -369,8 +369,8 @@ def test_folder_with_first_masks_alone_is_tracked(evaluate: Run, tmp_path: Path)
     outcome = evaluate(*arguments, "--submission", "mose.zip")
     assert outcome.code == 0, outcome
     assert "there is no truth beyond the masks given, so nothing was scored" in outcome.out
-    assert f"masks of sam2: {Path('out') / 'sam2'}" in outcome.out
-    assert len(masks_in(tmp_path / "out" / "sam2" / "fox")) == FRAMES
+    assert f"masks of uamp: {Path('out') / 'uamp'}" in outcome.out
+    assert len(masks_in(tmp_path / "out" / "uamp" / "fox")) == FRAMES
     assert not (tmp_path / "out" / "results.json").exists()
     with zipfile.ZipFile(tmp_path / "mose.zip") as archive:
         assert archive.namelist() == [f"fox/{frame:05d}.png" for frame in range(FRAMES)]
@@ -381,14 +381,14 @@ def test_folder_with_truth_is_scored_by_either_rule(evaluate: Run, tracked: Trac
     arguments = ("folder", "--frames", "J", "--annotations", "A", "--json", "s.json")
     outcome = evaluate(*arguments, "--output", "first")
     assert outcome.code == 0, outcome
-    assert list(json.loads((tmp_path / "s.json").read_text())["sam2"]["objects"]) == ["fox_1", "fox_2"]
+    assert list(json.loads((tmp_path / "s.json").read_text())["uamp"]["objects"]) == ["fox_1", "fox_2"]
     outcome = evaluate(*arguments, "--output", "late", "--late-objects")
     assert outcome.code == 0, outcome
-    assert list(json.loads((tmp_path / "s.json").read_text())["sam2"]["objects"]) == ["fox_1", "fox_2", "fox_3"]
-    frames = json.loads((tmp_path / "late" / "results.json").read_text())["sam2"]["frames"]
+    assert list(json.loads((tmp_path / "s.json").read_text())["uamp"]["objects"]) == ["fox_1", "fox_2", "fox_3"]
+    frames = json.loads((tmp_path / "late" / "results.json").read_text())["uamp"]["frames"]
     assert frames["fox_1"]["frames"] == ["00001", "00002", "00003", "00004"]
     assert frames["fox_3"]["frames"] == ["00003", "00004"]
-    assert 3 in read_annotation(tmp_path / "late" / "sam2" / "fox" / "00002.png")
+    assert 3 in read_annotation(tmp_path / "late" / "uamp" / "fox" / "00002.png")
     refused = evaluate(*arguments, "--output", "late").refused()
     assert "the protocol (folder, late objects then, folder now)" in refused
 
@@ -427,4 +427,4 @@ def test_two_processes_do_what_one_does(tracked: Tracked, tmp_path: Path) -> Non
     assert "by 2 processes" in done.stdout
     assert done.stdout.count("J&F-Mean") == 2  # the heading of each table
     assert scores_of(tmp_path / "s.json") == scores_of(tracked.scores)
-    assert masks_in(tmp_path / "out" / "sam2") == masks_in(tracked.output / "sam2")
+    assert masks_in(tmp_path / "out" / "uamp") == masks_in(tracked.output / "uamp")

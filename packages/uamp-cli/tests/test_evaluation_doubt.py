@@ -16,7 +16,7 @@ SOURCES = ["uncertainty", "entropy", "1 - score"]
 
 
 def calibration_of(output: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((output / "results.json").read_text())["sam2"]["calibration"]
+    found: dict[str, Any] = json.loads((output / "results.json").read_text())["uamp"]["calibration"]
     return found
 
 
@@ -28,7 +28,7 @@ def test_a_run_measures_doubt(tracked: Tracked) -> None:
         assert all(0 <= figure <= 1 for figure in figures.values())
     assert 0 < found["wrong"]["frame"] < found["wrong"]["edge"] < 1
     assert found["sequences"] == 2
-    assert json.loads(tracked.scores.read_text())["sam2"]["calibration"] == found
+    assert json.loads(tracked.scores.read_text())["uamp"]["calibration"] == found
     page = (tracked.output / "report.html").read_text(encoding="utf-8")
     assert f"ECE {found['uncertainty']['ECE']:.3f}" in page
     assert f"{found['entropy']['AUROC']:.3f}" in page
@@ -36,7 +36,7 @@ def test_a_run_measures_doubt(tracked: Tracked) -> None:
 
 def test_a_run_that_goes_on_measures_the_same(run: Run, tracked: Tracked, tmp_path: Path) -> None:
     output = Path(shutil.copytree(tracked.output, tmp_path / "out"))
-    shutil.rmtree(output / "sam2" / "camel")
+    shutil.rmtree(output / "uamp" / "camel")
     (output / "results.json").unlink()
     common = ("eval", "davis", "--dataset-root", tracked.root, "--device", "cpu", "--workers", 1, "--output", output)
     assert run(*common).code == 0
@@ -66,5 +66,5 @@ def test_youtube_vos_measures_doubt_where_it_has_the_truth(run: Run, tmp_path: P
     if truth:
         assert calibration_of(output)["sequences"] == 2
     else:
-        assert read_calibration(output / "sam2", ["late", "wide"]) is None
+        assert read_calibration(output / "uamp", ["late", "wide"]) is None
         assert not list(output.rglob("calibration.json"))

@@ -234,7 +234,7 @@ def test_damaged_picture_in_the_middle(evaluate: Run, davis: Path, tmp_path: Pat
     arguments = ("davis", "--dataset-root", davis, "--output", "out")
     refused = evaluate(*arguments).refused(after=PROGRESS)
     assert str(path) in refused
-    assert sorted(found.name for found in (tmp_path / "out" / "sam2").iterdir()) == ["camel", "run.json"]
+    assert sorted(found.name for found in (tmp_path / "out" / "uamp").iterdir()) == ["camel", "run.json"]
     path.write_bytes(whole)
     outcome = evaluate(*arguments)
     assert outcome.code == 0, outcome
@@ -260,7 +260,7 @@ def test_picture_of_another_size_in_the_middle(evaluate: Run, tmp_path: Path) ->
 def test_spoilt_results(
     run: Run, tracked: Tracked, results: Path, tmp_path: Path, spoil: Callable[[Path], None], words: str
 ) -> None:
-    path = results / "sam2" / "dogs" / "00002.png"
+    path = results / "uamp" / "dogs" / "00002.png"
     spoil(path)
     arguments = ("eval", "score", "--results", results, "--dataset-root", tracked.root, "--workers", 1)
     refused = run(*arguments, "--json", "s.json", "--report", "r.html").refused(after=PROGRESS)
@@ -273,12 +273,12 @@ def test_spoilt_results(
 def test_results_that_are_not_there(run: Run, tracked: Tracked, results: Path, tmp_path: Path) -> None:
     score = ("eval", "score", "--dataset-root", tracked.root, "--workers", 1, "--results")
     assert "results folder gone does not exist" in run(*score, "gone").refused()
-    shutil.rmtree(results / "sam2" / "dogs")
+    shutil.rmtree(results / "uamp" / "dogs")
     assert "has no folder dogs" in run(*score, results).refused(after=PROGRESS)
-    write_mask(results / "sam2" / "camel" / "00002.png", np.full(SIZE, 9, np.uint8))
+    write_mask(results / "uamp" / "camel" / "00002.png", np.full(SIZE, 9, np.uint8))
     arguments = (*score, results, "--sequences", "camel")
     refused = run(*arguments).refused(after=PROGRESS)
-    assert f"{results / 'sam2' / 'camel' / '00002.png'} holds id 9" in refused
+    assert f"{results / 'uamp' / 'camel' / '00002.png'} holds id 9" in refused
     assert run(*arguments, "--ignore-extra-ids").code == 0
     assert "use davis or youtube-vos" in run(*score, results, "--dataset", "mose").refused()
     assert (
@@ -291,12 +291,12 @@ def test_masks_that_others_put_there_are_no_earlier_run(
     evaluate: Run, tracked: Tracked, results: Path, tmp_path: Path
 ) -> None:
     arguments = ("davis", "--dataset-root", tracked.root, "--output", results)
-    (results / "sam2" / "run.json").write_text("{")
+    (results / "uamp" / "run.json").write_text("{")
     refused = evaluate(*arguments).refused()
     assert "no run.json that says which settings" in refused
-    (results / "sam2" / "dogs" / "notes.txt").write_text("mine")
+    (results / "uamp" / "dogs" / "notes.txt").write_text("mine")
     assert "notes.txt is not a result of uamp" in evaluate(*arguments, "--overwrite").refused()
-    assert (results / "sam2" / "dogs" / "notes.txt").read_text() == "mine"
+    assert (results / "uamp" / "dogs" / "notes.txt").read_text() == "mine"
 
 
 # ----------------------------------------------------------------------------------------------- options
@@ -304,14 +304,14 @@ def test_masks_that_others_put_there_are_no_earlier_run(
 
 def test_wrong_options(evaluate: Run, run: Run, davis: Path, tmp_path: Path) -> None:
     arguments = ("davis", "--dataset-root", davis)
-    twice = evaluate(*arguments, "--memory", "sam2", "--memory", "sam2").refused()
-    assert twice == "Error: The --memory sam2 is given twice: name each setting once."
-    for memories in (["sam3"], ["sam2", "samuri"]):
+    twice = evaluate(*arguments, "--memory", "uamp", "--memory", "uamp").refused()
+    assert twice == "Error: The --memory uamp is given twice: name each setting once."
+    for memories in (["sam3"], ["uamp", "samuri"]):
         options = [part for memory in memories for part in ("--memory", memory)]
         refused = evaluate(*arguments, *options).refused()
         assert memories[-1] in refused
         assert "samurai" in refused
-    both = evaluate(*arguments, "--memory", "sam2", "--memory", "uamp", "--submission", "x.zip").refused()
+    both = evaluate(*arguments, "--memory", "uamp", "--memory", "sam2", "--submission", "x.zip").refused()
     assert "give --memory once with --submission" in both
     assert "'nanno': choose one of nano" in evaluate(*arguments, "--model", "nanno").refused()
     assert "gone.pt" in evaluate(*arguments, "--checkpoint", "gone.pt").refused()
@@ -354,11 +354,11 @@ def test_output_folder_of_others(evaluate: Run, tracked: Tracked, tmp_path: Path
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs resource limits")
 def test_full_disk(tracked: Tracked, tmp_path: Path) -> None:
-    record = (tracked.output / "sam2" / "run.json").stat().st_size
-    smallest_mask = min(path.stat().st_size for path in (tracked.output / "sam2").rglob("*.png"))
-    largest = max(path.stat().st_size for path in (tracked.output / "sam2").rglob("*"))
+    record = (tracked.output / "uamp" / "run.json").stat().st_size
+    smallest_mask = min(path.stat().st_size for path in (tracked.output / "uamp").rglob("*.png"))
+    largest = max(path.stat().st_size for path in (tracked.output / "uamp").rglob("*"))
     assert record + 20 < smallest_mask
-    limits = {"out/sam2 ": 100, "out/sam2/.uamp-camel.part": record + 20, "out/re": largest + 20}
+    limits = {"out/uamp ": 100, "out/uamp/.uamp-camel.part": record + 20, "out/re": largest + 20}
     arguments = ("davis", "--dataset-root", tracked.root, "--output", "out", "--json", "s.json", "--workers", 1)
     (tmp_path / "s.json").write_text("an older result")
     done = subprocess.run(
@@ -377,4 +377,4 @@ def test_full_disk(tracked: Tracked, tmp_path: Path) -> None:
         assert place in sentence
     assert (tmp_path / "s.json").read_text() == "an older result"
     assert not leftovers(tmp_path)
-    assert len(list((tmp_path / "out" / "sam2").rglob("*.png"))) == 2 * FRAMES
+    assert len(list((tmp_path / "out" / "uamp").rglob("*.png"))) == 2 * FRAMES
