@@ -171,7 +171,7 @@ def _load(options: TrackerOptions) -> dict[str, VideoTracker]:
         memory_budget=options.memory_budget,
     )
     if options.ablate:
-        settings = ablation(layers=first.layers is not None)
+        settings = ablation(() if first.layers is None else first.layers.trained_parts)
         return {name: first.with_memory(name, numbers) for name, numbers in settings.items()}
     return {memory: first.with_memory(memory) for memory in options.memories}
 

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from uamp_model.presets import MemorySettings
+from uamp_model.presets import LEARNED_PARTS, MemorySettings
 from uamp_model.sam2 import ImageFeatures, Sam2
 
 CELL = 4
@@ -185,6 +185,12 @@ class UampLayers(nn.Module):
         self.refiner = Refiner(sizes)
         self.second_look = SecondLook(sizes)
         self.write, self.keep, self.read = (nn.Parameter(torch.zeros(())) for _ in range(3))
+
+    @property
+    def trained_parts(self) -> tuple[str, ...]:
+        """Those of `presets.LEARNED_PARTS` that were trained and therefore do something."""
+        parts = zip(LEARNED_PARTS, (self.head, self.refiner, self.second_look), strict=True)
+        return tuple(name for name, part in parts if part.trained)
 
 
 def with_learned_strengths(settings: MemorySettings, layers: UampLayers | None) -> MemorySettings:

@@ -1,6 +1,7 @@
 """The memory settings a tracker can be asked for: one tracker, one set of numbers each. Formulas: docs/method.md."""
 
 import difflib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from uamp_model.errors import InputError
@@ -95,22 +96,20 @@ def memory_settings(memory: str, model: str = "nano") -> MemorySettings:
     raise InputError(f"Unknown memory setting {memory!r}: use {', '.join(MEMORY_SETTINGS)}.{hint}")
 
 
-def ablation(*, layers: bool = False) -> dict[str, MemorySettings]:
+def ablation(trained: Sequence[str] = ()) -> dict[str, MemorySettings]:
     """The settings of an ablation by name: SAM 2, each of UAMP's parts alone, and all of them.
 
     A part whose default strength is 0 takes part with that of `UAMP_TRIAL`, so that the table shows what it would do.
 
     Args:
-        layers: whether there are trained layers; then "uamp" as it is, and its learned parts, are listed as well.
+        trained: those of `LEARNED_PARTS` that a tracker has; each is listed alone, and "uamp" as it is.
     """
     tried = {part: getattr(UAMP, part) or getattr(UAMP_TRIAL, part) for part in PARTS}
     base = replace(SAM2, settled=UAMP.settled if UAMP.choose else UAMP_TRIAL.settled, pool=UAMP.pool)
     alone = {f"+{part}": _with(base, **{part: strength}) for part, strength in tried.items()}
     settings = {"sam2": SAM2, **alone, "all": _with(base, **tried)}
-    if layers:
-        settings |= {f"+{part}": _with(SAM2, **{part: getattr(UAMP, part)}) for part in LEARNED_PARTS}
-        settings["uamp"] = UAMP
-    return settings
+    settings |= {f"+{part}": _with(SAM2, **{part: getattr(UAMP, part)}) for part in trained}
+    return settings | ({"uamp": UAMP} if trained else {})
 
 
 def _with(settings: MemorySettings, **strengths: float) -> MemorySettings:

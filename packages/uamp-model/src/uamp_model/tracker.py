@@ -19,7 +19,7 @@ from uamp_model.errors import InputError
 from uamp_model.layers import Past, UampLayers, with_learned_strengths
 from uamp_model.memory import MemoryBank, MemoryEntry, Retention, Selection, gather, select_best, select_recent
 from uamp_model.preprocess import check_frame, prepare_frame, prepare_mask, prepare_points
-from uamp_model.presets import MemorySettings, memory_settings
+from uamp_model.presets import LEARNED_PARTS, MemorySettings, memory_settings
 from uamp_model.propagation import Expectation, ObjectMotion, choose_hypothesis, expect, learn_motion, memory_quality
 from uamp_model.sam2 import ImageFeatures, MemoryTokens, Sam2, encode_image
 from uamp_model.stages import RESULT, stage
@@ -542,9 +542,9 @@ def _acting_layers(layers: UampLayers | None, settings: MemorySettings) -> Learn
     """The layers that settings ask for; what was never trained adds nothing and need not be computed."""
     if layers is None:
         return None
-    doubt = settings.learned * layers.head.trained
-    refine, look = settings.refine * layers.refiner.trained, settings.second_look * layers.second_look.trained
-    return Learned(layers, doubt, refine, look) if doubt or refine or look else None
+    strengths = (getattr(settings, part) * (part in layers.trained_parts) for part in LEARNED_PARTS)
+    learned = Learned(layers, *strengths)
+    return learned if learned.doubt or learned.refine or learned.second_look else None
 
 
 def _check_features(features: ImageFeatures, tracker: VideoTracker) -> None:
