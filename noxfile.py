@@ -64,7 +64,7 @@ def lint(session: nox.Session) -> None:
     """Check style (ruff), types (mypy, strict), who imports whom (import-linter), what is declared (deptry)."""
     uv_run(session, "ruff", "check")
     uv_run(session, "ruff", "format", "--check")
-    uv_run(session, "mypy", "noxfile.py")
+    uv_run(session, "mypy", "noxfile.py", "docs/check_links.py")
     # One run for each package, because test modules of different packages may share a name.
     for package in PACKAGES:
         uv_run(session, "mypy", f"packages/{package}")
@@ -72,6 +72,13 @@ def lint(session: nox.Session) -> None:
     if (ROOT / "benchmarks").is_dir():
         uv_run(session, "mypy", "benchmarks")
     uv_run(session, "lint-imports")
+
+
+@nox.session
+def links(session: nox.Session) -> None:
+    """Check the links of all Markdown files, those to the web too; says which of these could not be reached."""
+    session.run("python3", "docs/check_links.py", external=True)
+    session.run("python3", "docs/check_links.py", "--outside", external=True)
 
 
 @nox.session
