@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from av.codec.context import CodecContext
+from av.video.frame import VideoFrame
 from uamp_data.encodings import ALPHA_ENCODINGS
 from uamp_data.errors import DataError
 from uamp_data.writer import VideoWriter
@@ -19,15 +20,19 @@ def _frame(index: int, height: int, width: int) -> npt.NDArray[np.uint8]:
     return picture
 
 
+def _rgba(frame: VideoFrame) -> npt.NDArray[np.uint8]:
+    return frame.to_ndarray(format="rgba").astype(np.uint8, copy=False)
+
+
 def _decode(path: Path) -> list[npt.NDArray[np.uint8]]:
     """Frames as H×W×4 RGBA. FFmpeg's own VP9 decoder passes over alpha, so libvpx decodes that."""
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         if stream.codec_context.name != "vp9":
-            return [frame.to_ndarray(format="rgba") for frame in container.decode(stream)]
+            return [_rgba(frame) for frame in container.decode(stream)]
         decoder = CodecContext.create("libvpx-vp9", "r")
         frames = [frame for packet in container.demux(stream) if packet.size for frame in decoder.decode(packet)]
-        return [frame.to_ndarray(format="rgba") for frame in [*frames, *decoder.decode(None)]]
+        return [_rgba(frame) for frame in [*frames, *decoder.decode(None)]]
 
 
 @pytest.mark.parametrize("ending", [".mov", ".webm"])

@@ -7,6 +7,7 @@ import av
 import numpy as np
 import pytest
 from av.audio.frame import AudioFrame
+from av.audio.stream import AudioStream
 from av.video.frame import VideoFrame
 from uamp_data.encodings import ALPHA_ENCODINGS
 from uamp_data.reader import open_video
@@ -24,6 +25,7 @@ def _make(path: Path, codec: str, *, delay: float = 0.0, layout: str = "stereo",
         video = container.add_stream("libx264", rate=10, options={"bf": "0"})
         video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
         sound = container.add_stream(codec, rate=rate, layout=layout)
+        assert isinstance(sound, AudioStream)
         for index in range(20):
             shade = 255 if index / 10 >= FLASH else 0
             frame = VideoFrame.from_ndarray(np.full((48, 64, 3), shade, np.uint8), format="rgb24")
@@ -35,10 +37,10 @@ def _make(path: Path, codec: str, *, delay: float = 0.0, layout: str = "stereo",
         channels = av.AudioLayout(layout).nb_channels
         for start in range(0, len(tone), 960):
             part = np.repeat(tone[start : start + 960, None], channels, axis=1).reshape(1, -1)
-            frame = AudioFrame.from_ndarray(part, format="s16", layout=layout)
-            frame.sample_rate, frame.time_base = rate, Fraction(1, rate)
-            frame.pts = start + round(delay * rate)
-            container.mux(sound.encode(frame))
+            heard = AudioFrame.from_ndarray(part, format="s16", layout=layout)
+            heard.sample_rate, heard.time_base = rate, Fraction(1, rate)
+            heard.pts = start + round(delay * rate)
+            container.mux(sound.encode(heard))
         container.mux(sound.encode(None))
     return path
 

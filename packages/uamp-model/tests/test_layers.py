@@ -77,10 +77,17 @@ def test_untrained_layers_equal_the_training_free_setting_bit_for_bit(model: Sam
         assert torch.equal(a.scores, b.scores)
 
 
-@pytest.mark.parametrize("part", ["learned", "refine", "second_look"])
-def test_each_trained_part_changes_something(model: Sam2, frames: Frames, part: str) -> None:
+@pytest.mark.parametrize(
+    "part",
+    [
+        pytest.param(MemorySettings(learned=1.0), id="learned"),
+        pytest.param(MemorySettings(refine=1.0), id="refine"),
+        pytest.param(MemorySettings(second_look=1.0), id="second_look"),
+    ],
+)
+def test_each_trained_part_changes_something(model: Sam2, frames: Frames, part: MemorySettings) -> None:
     plain = track(tracker_of(model, SAM2, trained(model)), frames, prompts())
-    changed = track(tracker_of(model, MemorySettings(**{part: 1.0}), trained(model)), frames, prompts())
+    changed = track(tracker_of(model, part, trained(model)), frames, prompts())
     assert torch.equal(plain[0].logits, changed[0].logits)
     assert not torch.equal(plain[-1].uncertainty, changed[-1].uncertainty)
     assert all(((r.uncertainty >= 0) & (r.uncertainty <= 1)).all() for r in changed)
@@ -141,7 +148,7 @@ def test_gradients_reach_every_layer_and_nothing_else(model: Sam2) -> None:
     images = torch.randn(1, 4, 3, SIZE, SIZE)
     mask = PromptBatch(masks=(torch.rand(1, 1, SIZE, SIZE) > 0.5).float())
     outputs = unroll(model, images, torch.zeros(1, dtype=torch.long), mask, learned=Learned(layers))
-    (outputs[-1].logits.mean() + outputs[-1].uncertainty.mean()).backward()  # type: ignore[no-untyped-call]
+    (outputs[-1].logits.mean() + outputs[-1].uncertainty.mean()).backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in layers.parameters())
     assert all(p.grad is None for p in model.parameters())
 
