@@ -1,7 +1,7 @@
 """A small real model and small real videos. The model is untrained: nothing here is about how well it tracks."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,8 @@ import pytest
 import torch
 from typer.testing import CliRunner
 from uamp_cli.main import app
+from uamp_cli.page.state import PageState, new_state
+from uamp_cli.page.tracking import Trackers
 from uamp_data.masks import write_mask
 from uamp_data.writer import VideoWriter
 from uamp_model import build_model
@@ -141,3 +143,17 @@ def make_mask(tmp_path: Path) -> MakeVideo:
         return tmp_path / name
 
     return make
+
+
+@pytest.fixture(scope="session")
+def trackers(checkpoint: Path) -> Trackers:
+    """Nano with random weights, for the page: what it finds is arbitrary, but always the same."""
+    return Trackers("cpu", {"nano": checkpoint})
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Iterator[PageState]:
+    """The page's state in a tab that was just opened."""
+    state = new_state(tmp_path, "nano", "sam2")
+    yield state
+    state.close()

@@ -59,7 +59,7 @@ def _ffmpeg() -> str:
     import av
     from av.codec import Codec, codecs_available
 
-    libraries = ", ".join(f"{name} {'.'.join(map(str, av.library_versions[name]))}" for name in ("libavcodec",))
+    libraries = f"libavcodec {'.'.join(map(str, av.library_versions['libavcodec']))}"
     wanted = ("libx264", "prores_ks", "libvpx-vp9", "aac", "libopus")
     missing = [name for name in wanted if name not in codecs_available or not Codec(name, "w").is_encoder]
     return libraries + (f", without {', '.join(missing)}" if missing else f" with {', '.join(wanted)}")
