@@ -30,8 +30,8 @@ def _typed(page: Path) -> list[str]:
     for language, block in FENCE.findall(page.read_text(encoding="utf-8")):
         if language in ("bash", "sh"):
             for line in block.replace("\\\n", " ").splitlines():
-                found = re.search(r"(?:^|\s)(?:-m uamp_cli|uamp)\s+(.*)", line.split(" | ")[0])
-                if found is not None and "pip install" not in line:
+                found = re.match(r"(?:.*-m uamp_cli|(?:.*uv run )?uamp)\s+(.*)", line.split(" | ")[0].strip())
+                if found is not None:
                     lines.append(found[1])
     return lines
 
