@@ -91,7 +91,7 @@ def follow(mask: Mask, flows: list[Flow]) -> list[Mask]:
     soft = mask.astype(np.float32)
     masks = [mask]
     for flow in flows:
-        soft = cv2.remap(soft, x + flow[..., 0], y + flow[..., 1], cv2.INTER_LINEAR)
+        soft = cv2.remap(soft, x + flow[..., 0], y + flow[..., 1], cv2.INTER_LINEAR).astype(np.float32, copy=False)
         masks.append(soft > 0.5)
     return masks
 

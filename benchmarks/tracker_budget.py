@@ -6,14 +6,18 @@ python benchmarks/tracker_budget.py --davis DIR --sequences bear,bus --clips 6
 import argparse
 import statistics
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from uamp_data.davis import DavisDataset
 from uamp_data.synthetic import generate_clip
 from uamp_eval.metrics import clip_scores
 from uamp_model import Prompt, VideoTracker, load_tracker
+
+Frame = npt.NDArray[np.uint8]
 
 
 def main() -> None:
@@ -47,7 +51,7 @@ def main() -> None:
     print("CPU ms of a frame", *(f"{b:g}: {1e3 * statistics.median(values):.1f}" for b, values in seconds.items()))
 
 
-def videos(given: argparse.Namespace):
+def videos(given: argparse.Namespace) -> Iterator[tuple[str, str, list[Frame], npt.NDArray[np.generic]]]:
     if given.davis is not None:
         wanted = [name for name in given.sequences.split(",") if name]
         dataset = DavisDataset(given.davis, year=2016, split="train")

@@ -6,6 +6,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 from pycocotools.coco import COCO
 from uamp_data.masks import read_mask
@@ -48,10 +49,10 @@ def assert_agreement(folder: Path) -> int:
     return seen
 
 
-def _decoded(coco: COCO, annotation: dict[str, object]) -> np.ndarray:  # type: ignore[type-arg]
+def _decoded(coco: COCO, annotation: dict[str, object]) -> npt.NDArray[np.uint8]:
     with warnings.catch_warnings():  # pycocotools does not know numpy's newest ways yet
         warnings.simplefilter("ignore", DeprecationWarning)
-        return np.asarray(coco.annToMask(annotation))
+        return np.asarray(coco.annToMask(annotation), np.uint8)
 
 
 def _assert_state(mask: "np.ndarray", state: dict, row: dict[str, str]) -> None:  # type: ignore[type-arg]

@@ -102,7 +102,8 @@ def test_layers_are_trained_on_davis_validated_resumed_and_loaded(
 def test_what_cannot_be_trained_is_said_in_one_sentence(run: Run, small: Path) -> None:
     def refused(*options: str) -> str:
         arguments = [part for option in options for part in ("--set", option)]
-        return run("train", "--config", small, *arguments).refused()
+        sentence: str = run("train", "--config", small, *arguments).refused()
+        return sentence
 
     one = small.parent / "one"
     make_video(one / "JPEGImages" / "still", one / "Annotations" / "still", 1, annotated=[0])
