@@ -280,7 +280,7 @@ def _display_matrix(frame: VideoFrame) -> npt.NDArray[np.int32] | None:
 
 def _upright(frame: VideoFrame, display_matrix: npt.NDArray[np.int32] | None) -> Image:
     """The frame as H×W×3 RGB, turned and mirrored as the display matrix says."""
-    image: npt.NDArray[np.uint8] = frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False)
+    image: npt.NDArray[np.uint8] = frame.to_ndarray(format="rgb24", threads=1).astype(np.uint8, copy=False)
     if display_matrix is not None:
         image = _apply_display_matrix(image, display_matrix)
     return np.ascontiguousarray(image)

@@ -136,7 +136,8 @@ class VideoWriter:
             raise DataError(f"A frame is {image.dtype} of shape {image.shape}: {self.path} takes uint8 of {shape}.")
         layout = "rgba" if self.encoding.has_alpha else "rgb24"
         frame = VideoFrame.from_ndarray(np.ascontiguousarray(image), format=layout)
-        frame = frame.reformat(format=self._stream.pix_fmt, dst_colorspace=Colorspace.ITU709)
+        # on several threads FFmpeg's conversion now and then spoils a few pixels at the threads' borders
+        frame = frame.reformat(format=self._stream.pix_fmt, dst_colorspace=Colorspace.ITU709, threads=1)
         frame.time_base = Fraction(1, self._clock)
         frame.pts = tick = self._next_tick(time)
         with interrupts_deferred():
