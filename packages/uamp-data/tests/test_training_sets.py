@@ -62,9 +62,11 @@ def test_what_is_missing_is_said(dataset: str, says: str, tmp_path: Path) -> Non
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
+    inside = tmp_path / "a" / "b"  # what lies beside tmp_path is other tests' business
+    inside.mkdir(parents=True)
     for dataset in ("davis", "youtube_vos", "folders"):
         with pytest.raises(DataError, match="name the folder that holds"):
-            open_training_set(dataset, tmp_path)
+            open_training_set(dataset, inside)
 
 
 def test_sequences_are_held_out_by_name_in_all_sets(tmp_path: Path) -> None:

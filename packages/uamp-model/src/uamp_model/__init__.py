@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from uamp_model.sam2 import build_model
     from uamp_model.tracker import TrackingSession, VideoTracker
     from uamp_model.types import FrameResult, Prompt, Suggestion
-    from uamp_model.unroll import unroll
 
 _HOME = {
     "MODELS": "catalog",
@@ -42,7 +41,6 @@ _HOME = {
     "FrameResult": "types",
     "Prompt": "types",
     "Suggestion": "types",
-    "unroll": "unroll",
 }
 
 __all__ = [
@@ -63,7 +61,6 @@ __all__ = [
     "find_model",
     "load_tracker",
     "normalize",
-    "unroll",
 ]
 
 
