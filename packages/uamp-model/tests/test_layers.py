@@ -94,6 +94,19 @@ def test_each_trained_part_changes_something(model: Sam2, frames: Frames, part: 
     assert not torch.equal(plain[-1].logits, changed[-1].logits)
 
 
+def test_the_second_mask_decides_only_where_the_first_is_doubtful(model: Sam2, frames: Frames) -> None:
+    first = track(tracker_of(model, SAM2, trained(model)), frames[:2], prompts())[1]
+    settings = MemorySettings(second_look=1, second_look_above=0.999)
+    assert torch.equal(
+        track(tracker_of(model, settings, trained(model)), frames[:2], prompts())[1].logits, first.logits
+    )
+    settings = MemorySettings(second_look=1, second_look_above=float(first.uncertainty.median()))
+    some = track(tracker_of(model, settings, trained(model)), frames[:2], prompts())[1]
+    everywhere = track(tracker_of(model, MemorySettings(second_look=1), trained(model)), frames[:2], prompts())[1]
+    assert not torch.equal(some.logits, everywhere.logits)
+    assert not torch.equal(some.logits, first.logits)
+
+
 def test_other_memory_settings_leave_trained_layers_alone(model: Sam2, frames: Frames) -> None:
     with_layers = VideoTracker(model, name="nano", memory="uamp", layers=trained(model)).with_memory("sam2")
     plain = track(VideoTracker(model, name="nano", memory="sam2"), frames, prompts())
@@ -133,7 +146,13 @@ def test_training_unrolls_what_a_session_does(model: Sam2, frames: Frames) -> No
     images = torch.cat([prepare_frame(f, SIZE) for f in frames])[None]
     mask = PromptBatch(masks=prepare_mask(region, 48, 80, SIZE))
     with torch.inference_mode():
-        outputs = unroll(model, images, torch.zeros(1, dtype=torch.long), mask, learned=Learned(layers))
+        outputs = unroll(
+            model,
+            images,
+            torch.zeros(1, dtype=torch.long),
+            mask,
+            learned=Learned(layers, second_look_above=UAMP.second_look_above),
+        )
     assert len(outputs) == len(seen)
     last = torch.nn.functional.interpolate(outputs[-1].logits, (48, 80), mode="bilinear", align_corners=False)[0, 0]
     # a session stores memory in bfloat16

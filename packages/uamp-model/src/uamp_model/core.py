@@ -81,6 +81,7 @@ class Learned:
     doubt: float = 1.0
     refine: float = 1.0
     second_look: float = 1.0
+    second_look_above: float = 0.0
 
 
 Choose = Callable[[sam2.Decoded, slice], Tensor]
@@ -180,7 +181,10 @@ def _decode_with_layers(
     if learned.second_look > 0:
         seen = layers.second_look.correct(conditioned, features, output.logits, output.uncertainty)
         conditioned = conditioned + learned.second_look * seen
-        output = decode(conditioned)
+        first, output = output, decode(conditioned)
+        if learned.second_look_above > 0:
+            decides = first.uncertainty > learned.second_look_above
+            output = replace(output, logits=torch.where(decides, output.logits, first.logits))
     if learned.doubt > 0:
         prior = output.uncertainty.detach()
         change = layers.head(features, conditioned.detach(), output.logits.detach(), prior, past.detach())

@@ -29,6 +29,8 @@ class MemorySettings:
         refine: strength of the learned correction of what the decoder is given.
         second_look: strength of the learned second decoding. These three need trained layers (`layers.UampLayers`)
             and do nothing without.
+        second_look_above: doubt of the first mask from which the second one decides; below, the first stays. 0 takes
+            the second everywhere.
     """
 
     choose: float = 0.0
@@ -45,6 +47,7 @@ class MemorySettings:
     learned: float = 0.0
     refine: float = 0.0
     second_look: float = 0.0
+    second_look_above: float = 0.0
 
     @property
     def follows_motion(self) -> bool:
@@ -65,7 +68,7 @@ SAMURAI = MemorySettings(choose=0.25, choose_steadily=True, select=0.5, select_b
 SAMURAI_LARGE_CHOOSE = 0.15
 """SAMURAI weighs motion less with the large model."""
 
-UAMP = MemorySettings(learned=1.0, refine=1.0, second_look=1.0)
+UAMP = MemorySettings(learned=1.0, refine=1.0, second_look=1.0, second_look_above=0.4)
 """UAMP's defaults."""
 
 UAMP_TRIAL = MemorySettings(choose=0.15, settled=5, select=0.2, write=0.5, keep=0.3, read=0.5)

@@ -542,8 +542,8 @@ def _acting_layers(layers: UampLayers | None, settings: MemorySettings) -> Learn
     """The layers that settings ask for; what was never trained adds nothing and need not be computed."""
     if layers is None:
         return None
-    strengths = (getattr(settings, part) * (part in layers.trained_parts) for part in LEARNED_PARTS)
-    learned = Learned(layers, *strengths)
+    doubt, refine, look = (getattr(settings, part) * (part in layers.trained_parts) for part in LEARNED_PARTS)
+    learned = Learned(layers, doubt, refine, look, settings.second_look_above)
     return learned if learned.doubt or learned.refine or learned.second_look else None
 
 
