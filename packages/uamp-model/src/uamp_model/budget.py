@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from uamp_model.errors import InputError
+from uamp_model.propagation import to_cells
 
 FULL = 1.0
 SMALLEST_BUDGET = 0.2
@@ -61,7 +62,7 @@ def informative_cells(logits: Tensor, uncertainty: Tensor, cells: tuple[int, int
     for step in range(1, _REACH + 1):
         ring = F.max_pool2d(ring, 3, stride=1, padding=1)
         near = torch.maximum(near, ring * (1 - step / (_REACH + 1)))
-    doubt = F.adaptive_avg_pool2d(uncertainty.float(), cells)
+    doubt = to_cells(uncertainty, cells)
     worth = near - _SURE_WORTH * doubt * (near > 0)
     grid = torch.zeros(cells, device=logits.device)
     grid[GRID // 2 :: GRID, GRID // 2 :: GRID] = _GRID_WORTH

@@ -179,12 +179,13 @@ def _decode_with_layers(
         conditioned = conditioned + learned.refine * layers.refiner.correct(conditioned, features, past)
     output = decode(conditioned)
     if learned.second_look > 0:
-        seen = layers.second_look.correct(conditioned, features, output.logits, output.uncertainty)
+        first, doubt = output, output.uncertainty
+        seen = layers.second_look.correct(conditioned, features, first.logits, doubt)
         conditioned = conditioned + learned.second_look * seen
-        first, output = output, decode(conditioned)
+        output = decode(conditioned)
         if learned.second_look_above > 0:
-            decides = first.uncertainty > learned.second_look_above
-            output = replace(output, logits=torch.where(decides, output.logits, first.logits))
+            decided = torch.where(doubt > learned.second_look_above, output.logits, first.logits)
+            output = replace(output, logits=decided)
     if learned.doubt > 0:
         prior = output.uncertainty.detach()
         change = layers.head(features, conditioned.detach(), output.logits.detach(), prior, past.detach())

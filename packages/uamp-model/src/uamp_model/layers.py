@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from uamp_model.presets import LEARNED_PARTS, MemorySettings
+from uamp_model.propagation import to_cells
 from uamp_model.sam2 import ImageFeatures, Sam2
 
 CELL = 4
@@ -86,11 +87,6 @@ class UncertaintyHead(nn.Module):
         self.norm = nn.GroupNorm(GROUPS, width)
         self.out = _zero(nn.Conv2d(width, 1, 3, padding=1))
 
-    @property
-    def trained(self) -> bool:
-        """Whether it says anything."""
-        return bool(self.out.weight.any())
-
     def forward(
         self, features: ImageFeatures, conditioned: Tensor, logits: Tensor, prior: Tensor, past: Past
     ) -> Tensor:
@@ -126,11 +122,6 @@ class Correction(nn.Module):
         self.norm = nn.GroupNorm(GROUPS, hidden)
         self.out = _zero(nn.Conv2d(hidden, channels, 1))
 
-    @property
-    def trained(self) -> bool:
-        """Whether it says anything."""
-        return bool(self.out.weight.any())
-
     def forward(self, maps: list[Tensor]) -> Tensor:
         """What to add, N×C×h×w, from maps N×·×h×w."""
         hidden = F.gelu(self.mix(torch.cat([m.to(maps[0].dtype) for m in maps], dim=1)))
@@ -150,8 +141,8 @@ class Refiner(Correction):
 
     def correct(self, conditioned: Tensor, features: ImageFeatures, past: Past) -> Tensor:
         """N×C×h×w, to be added to `conditioned`."""
-        doubt = _to_cells(past.uncertainty) * self._doubt_input
-        mask = _to_cells(past.logits.sigmoid())
+        grid = (conditioned.shape[-2], conditioned.shape[-1])
+        doubt, mask = to_cells(past.uncertainty, grid) * self._doubt_input, to_cells(past.logits.sigmoid(), grid)
         change: Tensor = self([conditioned, features.stride16, past.memory, doubt, mask])
         return change
 
@@ -189,8 +180,8 @@ class UampLayers(nn.Module):
     @property
     def trained_parts(self) -> tuple[str, ...]:
         """Those of `presets.LEARNED_PARTS` that were trained and therefore do something."""
-        parts = zip(LEARNED_PARTS, (self.head, self.refiner, self.second_look), strict=True)
-        return tuple(name for name, part in parts if part.trained)
+        last = zip(LEARNED_PARTS, (self.head.out, self.refiner.out, self.second_look.out), strict=True)
+        return tuple(name for name, layer in last if layer.weight.any())
 
 
 def with_learned_strengths(settings: MemorySettings, layers: UampLayers | None) -> MemorySettings:
@@ -212,7 +203,3 @@ def _zero(layer: nn.Conv2d) -> nn.Conv2d:
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
     return layer
-
-
-def _to_cells(maps: Tensor) -> Tensor:
-    return F.avg_pool2d(maps.float(), CELL)

@@ -13,9 +13,6 @@ from uamp_model.presets import memory_settings
 from uamp_model.sam2 import build_model
 from uamp_model.tracker import VideoTracker
 
-BUNDLED_LAYERS = Path(__file__).parent / "weights" / "nano_uamp.safetensors"
-"""UAMP layers trained on the bundled nano."""
-
 
 def load_tracker(
     name: str = "nano",
@@ -33,7 +30,7 @@ def load_tracker(
     Args:
         name: a model of the catalog (`uamp_model.MODELS`), also by its file's spelling; "nano" comes with the package.
         checkpoint: a file of weights, an official `.pt` or safetensors; without it the bundled or downloaded one.
-        uamp_checkpoint: fine-tuned UAMP layers; nano's own come with the package.
+        uamp_checkpoint: fine-tuned UAMP layers, which `memory="uamp"` uses; without them it gives the masks of "sam2".
         memory: which memory setting to track with.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         precision: "auto" (bfloat16 where it is fast), "fp32" or "bf16".
@@ -56,9 +53,8 @@ def load_tracker(
     load_into(model, state, source=str(path))
     model.requires_grad_(False).to(place)
     layers = None
-    own = BUNDLED_LAYERS if spec.bundled and checkpoint is None and BUNDLED_LAYERS.exists() else None
-    if uamp_checkpoint is not None or own is not None:
-        layers = load_layers(Path(uamp_checkpoint or own or ""), model, base_model=spec.name).to(place)
+    if uamp_checkpoint is not None:
+        layers = load_layers(Path(uamp_checkpoint), model, base_model=spec.name).to(place)
     dtype = choose_dtype(precision, place, image_size=model.image_size)
     if exact is None:
         exact = precision == "fp32" and place.type == "cpu"

@@ -195,6 +195,6 @@ def read_bias(doubt: Tensor, strength: float | Tensor) -> Tensor:
     return strength * (1 - doubt).clamp_min(SMALLEST_CERTAINTY).log()
 
 
-def to_cells(uncertainty: Tensor, cells: tuple[int, int]) -> Tensor:
-    """Uncertainty N×1×4h×4w averaged over stride-16 cells: N×1×h×w."""
-    return F.adaptive_avg_pool2d(uncertainty.float(), cells)
+def to_cells(maps: Tensor, cells: tuple[int, int]) -> Tensor:
+    """Maps N×1×4h×4w averaged over stride-16 cells: N×1×h×w."""
+    return F.adaptive_avg_pool2d(maps.float(), cells)

@@ -143,15 +143,9 @@ def encode_image(model: Sam2, images: Tensor, *, plainly: bool = True) -> ImageF
 
     `plainly` as for `attend_memory`; otherwise the image comes to the network as its layers want it, channels last.
     """
-    out = model.forward_image(images) if plainly else _forward_image_fast(model, images)
+    out = model.forward_image(images if plainly else images.contiguous(memory_format=torch.channels_last))
     stride4, stride8, stride16 = out["backbone_fpn"][-3:]
     return ImageFeatures(stride16, stride8, stride4, out["vision_pos_enc"][-1][:1])
-
-
-def _forward_image_fast(model: Sam2, images: Tensor) -> dict[str, list[Tensor]]:
-    """`SAM2Base.forward_image` in the memory format that its layers want."""
-    out: dict[str, list[Tensor]] = model.forward_image(images.contiguous(memory_format=torch.channels_last))
-    return out
 
 
 def without_memory(model: Sam2, features: ImageFeatures) -> Tensor:
