@@ -69,7 +69,7 @@ def test_the_first_steps_of_pretraining_nano_give_the_loss_they_always_gave(blob
     smaller = ["stages.0.image_size=64", "stages.0.batch_size=2", "max_steps=3", "log_interval=1", "device=cpu"]
     config = load_config(file, [*smaller, f"save_dir={tmp_path}"], environment={})
     train(config, blobs)
-    assert [float(value) for value in column(config, "loss")] == pytest.approx([3.141, 2.309, 3.960], rel=0.02)
+    assert [float(value) for value in column(config, "loss")] == pytest.approx([3.395, 2.475, 4.326], rel=0.02)
 
 
 def test_a_signal_ends_the_run_between_steps_and_loses_nothing(tiny: MakeConfig, blobs: ClipSource) -> None:

@@ -10,6 +10,7 @@ from uamp_model.sam2 import ImageFeatures
 from uamp_train.batches import Batch, Place
 from uamp_train.checkpoint import TrainingState, optimizer_tensors, restore_optimizer
 from uamp_train.config import Stage, TrainConfig
+from uamp_train.cpu import fast_arithmetic
 from uamp_train.errors import ConfigError
 from uamp_train.failures import explained_memory
 from uamp_train.feature_store import FeatureStore
@@ -69,7 +70,15 @@ class Learner:
         torch.manual_seed(int(place.rng(self._config.seed).integers(2**62)))
         for group in self._optimizer.param_groups:
             group["lr"] = rate
-        with explained_memory(self._stage, place.step), self._accelerator.accumulate(self._prepared):
+        with (
+            explained_memory(self._stage, place.step),
+            self._accelerator.accumulate(self._prepared),
+            fast_arithmetic(
+                self._accelerator.device,
+                bf16=self._config.precision == "bf16",
+                image_size=self._stage.image_size,
+            ),
+        ):
             losses = self._prepared(batch.to(self._accelerator.device), self._features(batch))
             self._accelerator.backward(losses.total)
             parts: dict[str, Tensor] = dict(losses.parts)

@@ -23,6 +23,7 @@ from uamp_model.errors import DeviceError
 from uamp_train.batches import ClipSource, Place, first_batch, prefetch
 from uamp_train.checkpoint import BEST, LAST, TrainingState, remove_leftovers, save_state
 from uamp_train.config import Stage, TrainConfig
+from uamp_train.cpu import keep_freed_memory
 from uamp_train.export import export_run
 from uamp_train.learner import Learner
 from uamp_train.optimisation import learning_rate
@@ -55,6 +56,8 @@ def train(config: TrainConfig, source: ClipSource, *, resume: bool = False, vali
         DeviceError: if the device is not there, or its memory too small.
     """
     accelerator = make_accelerator(config)
+    if accelerator.device.type == "cpu":
+        keep_freed_memory()
     checkpoint = config.run_dir / LAST
     frozen, state = begin(config, resume=resume, processes=accelerator.num_processes)
     if accelerator.is_main_process:
