@@ -50,14 +50,15 @@ class Learner:
         load_weights(module, {**frozen, **state.model})
         self.module = module.to(accelerator.device)
         self._trained = {file_name(name): p for name, p in module.named_parameters() if p.requires_grad}
-        # These share their memory with the module, so they are always the present weights.
-        self._weights = {name: value for name, value in weights_of(module).items() if name in state.model}
         self._average = {name: value.clone().to(accelerator.device) for name, value in state.ema.items()}
         self._frozen_digest = state.frozen
         self._cache = self._feature_cache() if config.cache_features else None
         optimizer = make_optimizer(module, config)
         restore_optimizer(optimizer, state.optimizer, self._trained)
         self._prepared: nn.Module = accelerator.prepare_model(module)
+        # These share their memory with the module, so they are always the present weights. Taken last, because preparing
+        # may give parameters other memory, as from "cpu" to "cpu:0" where there are several processes.
+        self._weights = {name: value for name, value in weights_of(module).items() if name in state.model}
         self._optimizer = accelerator.prepare_optimizer(optimizer)
 
     def learn(self, batch: Batch, place: Place, rate: float) -> dict[str, Tensor]:
