@@ -7,9 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from uamp_train.batches import ClipSource
+import torch
+from uamp_train.batches import ClipSource, Place, make_batch
+from uamp_train.checkpoint import LAST, load_state
 from uamp_train.config import TrainConfig
-from uamp_train.loop import train
+from uamp_train.learner import Learner
+from uamp_train.loop import make_accelerator, stage_at, train
+from uamp_train.resume import begin
 
 MakeConfig = Callable[..., TrainConfig]
 
@@ -60,3 +64,21 @@ def test_two_processes_lose_what_one_with_twice_the_batch_loses(
     done = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert losses(two) == [pytest.approx(row, rel=1e-3) for row in losses(one)]
+    stored, wanted = (load_state(config.run_dir / LAST).model for config in (two, one))
+    assert all(torch.allclose(stored[name], wanted[name], rtol=1e-3, atol=1e-4) for name in wanted)
+
+
+def test_what_is_stored_is_what_learns_where_the_device_has_a_number(tiny: MakeConfig, blobs: ClipSource) -> None:
+    """Among several processes the CPU is "cpu:0", and moving a network there gives its parameters other memory."""
+    config = tiny()
+    accelerator = make_accelerator(config)
+    accelerator.state.device = torch.device("cpu", 0)
+    frozen, state = begin(config, resume=False, processes=1)
+    stage, _ = stage_at(config.curriculum(len(blobs)), 0)
+    learner = Learner(config, stage, frozen, state, accelerator)
+    learner.learn(make_batch(blobs, config, stage, Place(0)), Place(0), 1e-3)
+    stored = learner.state(1)
+    for name, parameter in learner.module.model.named_parameters():
+        assert torch.equal(stored.model[name], parameter)
+    assert any(not torch.equal(stored.model[name], state.model[name]) for name in state.model)
+    assert any(not torch.equal(stored.ema[name], state.ema[name]) for name in state.ema)
