@@ -81,7 +81,13 @@ class Learned:
     doubt: float = 1.0
     refine: float = 1.0
     second_look: float = 1.0
+    outline: float = 1.0
     second_look_above: float = 0.0
+
+    @property
+    def acts(self) -> bool:
+        """Whether any of them does anything."""
+        return any((self.doubt, self.refine, self.second_look, self.outline))
 
 
 Choose = Callable[[sam2.Decoded, slice], Tensor]
@@ -173,7 +179,7 @@ def track_frame(
 def _decode_with_layers(
     decode: Callable[[Tensor], FrameOutput], conditioned: Tensor, features: ImageFeatures, learned: Learned, past: Past
 ) -> FrameOutput:
-    """Refine, decode, look again, and say what is doubtful."""
+    """Refine, decode, look again, mend the outline, and say what is doubtful."""
     layers = learned.layers
     if learned.refine > 0:
         conditioned = conditioned + learned.refine * layers.refiner.correct(conditioned, features, past)
@@ -184,13 +190,27 @@ def _decode_with_layers(
         conditioned = conditioned + learned.second_look * seen
         output = decode(conditioned)
         if learned.second_look_above > 0:
-            decided = torch.where(doubt > learned.second_look_above, output.logits, first.logits)
-            output = replace(output, logits=decided)
+            output = _decide(output, first, doubt > learned.second_look_above)
+    if learned.outline > 0:
+        doubt = output.uncertainty
+        moved = learned.outline * layers.outline.correct(features, conditioned, output.logits, doubt, past)
+        output = replace(output, logits=output.logits + moved, hypotheses=output.hypotheses + moved)
     if learned.doubt > 0:
         prior = output.uncertainty.detach()
         change = layers.head(features, conditioned.detach(), output.logits.detach(), prior, past.detach())
         output = replace(output, correction=doubt_correction(prior, learned.doubt * change))
     return output
+
+
+def _decide(second: FrameOutput, first: FrameOutput, doubtful: Tensor) -> FrameOutput:
+    """The second look where the first was doubtful (N×1×4h×4w); the first mask, as it was chosen, everywhere else."""
+    row = torch.arange(len(first.best), device=first.best.device)
+    kept = first.hypotheses[row, first.best].unsqueeze(1)
+    return replace(
+        second,
+        logits=torch.where(doubtful, second.logits, first.logits),
+        hypotheses=torch.where(doubtful, second.hypotheses, kept),
+    )
 
 
 def _join(outputs: Sequence[FrameOutput]) -> FrameOutput:

@@ -542,9 +542,10 @@ def _acting_layers(layers: UampLayers | None, settings: MemorySettings) -> Learn
     """The layers that settings ask for; what was never trained adds nothing and need not be computed."""
     if layers is None:
         return None
-    doubt, refine, look = (getattr(settings, part) * (part in layers.trained_parts) for part in LEARNED_PARTS)
-    learned = Learned(layers, doubt, refine, look, settings.second_look_above)
-    return learned if learned.doubt or learned.refine or learned.second_look else None
+    trained = layers.trained_parts
+    doubt, refine, look, outline = (getattr(settings, part) * (part in trained) for part in LEARNED_PARTS)
+    learned = Learned(layers, doubt, refine, look, outline, settings.second_look_above)
+    return learned if learned.acts else None
 
 
 def _check_features(features: ImageFeatures, tracker: VideoTracker) -> None:

@@ -76,6 +76,10 @@ class LayerOptions(_Strict):
     head: bool = Field(True, description="learn the uncertainty map, and how far it acts on memory")
     refiner: bool = Field(True, description="learn to correct what the mask decoder is given")
     second_look: bool = Field(True, description="learn to decode a second time, knowing the first mask and its doubt")
+    second_look_above: float = Field(
+        0.4, ge=0, lt=1, description="doubt of the first mask from which the second decides; 0: everywhere"
+    )
+    outline: bool = Field(True, description="learn to correct the mask at stride 4, as far as it is doubtful")
     hidden: int = Field(96, gt=0, multiple_of=8, description="channels inside the refiner and the second look")
     doubt_input: bool = Field(True, description="show the uncertainty to both; false measures what it is worth to them")
     drop_path: float = Field(

@@ -56,7 +56,7 @@ class Learner:
         optimizer = make_optimizer(module, config)
         restore_optimizer(optimizer, state.optimizer, self._trained)
         self._prepared: nn.Module = accelerator.prepare_model(module)
-        # These share their memory with the module, so they are always the present weights. Taken last, because preparing
+        # These share their memory with the module, so they are always the present weights. Taken last, since preparing
         # may give parameters other memory, as from "cpu" to "cpu:0" where there are several processes.
         self._weights = {name: value for name, value in weights_of(module).items() if name in state.model}
         self._optimizer = accelerator.prepare_optimizer(optimizer)

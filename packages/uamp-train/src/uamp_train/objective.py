@@ -65,10 +65,10 @@ class TrainingModule(nn.Module):
         first = 1 if batch.kind == "mask" else 0  # a mask prompt is its own answer on frame 0
         free = min(self._free, batch.images.shape[1] - 2)
         first = max(first, free + 1) if free > 0 else first
+        answers = [self._judged(output) for output in outputs]
         per_frame = [
             frame_loss(
-                outputs[t].hypotheses,
-                outputs[t].ious,
+                *answers[t],
                 outputs[t].presence,
                 targets[:, t],
                 batch.present[:, t],
@@ -99,11 +99,30 @@ class TrainingModule(nn.Module):
             free=max(0, min(self._free, batch.images.shape[1] - 2)),
         )
 
+    def _judged(self, output: FrameOutput) -> tuple[Tensor, Tensor]:
+        """Hypotheses N×K×4h×4w and their predicted IoU N×K that the loss looks at.
+
+        A model learns from the best of them, so that they come to differ, as SAM 2 does; layers on a frozen model from
+        the one that is chosen, since that is the mask people get and memory keeps.
+        """
+        if self.layers is None:
+            return output.hypotheses, output.ious
+        row = torch.arange(len(output.best), device=output.best.device)
+        chosen = row, output.best.clamp(max=output.hypotheses.shape[1] - 1)
+        return output.hypotheses[chosen].unsqueeze(1), output.ious[chosen].unsqueeze(1)
+
     def _learned(self) -> Learned | None:
         options = self._options
         if self.layers is None:
             return None
-        return Learned(self.layers, float(options.head), float(options.refiner), float(options.second_look))
+        return Learned(
+            self.layers,
+            doubt=float(options.head),
+            refine=float(options.refiner),
+            second_look=float(options.second_look),
+            outline=float(options.outline),
+            second_look_above=options.second_look_above,
+        )
 
     def _uncertainty_loss(self, output: FrameOutput, targets: Tensor, valid: Tensor | None, t: int) -> Tensor | None:
         if output.correction is None or t == 0:
@@ -146,8 +165,8 @@ def make_layers(model: Sam2, config: TrainConfig) -> UampLayers:
     options = config.layers
     layers = UampLayers(LayerSizes.of(model, hidden=options.hidden, doubt_input=options.doubt_input))
     layers.refiner.drop_path = layers.second_look.drop_path = options.drop_path
-    for name, wanted in {"head": options.head, "refiner": options.refiner, "second_look": options.second_look}.items():
-        layers.get_submodule(name).requires_grad_(wanted)
+    for name in ("head", "refiner", "second_look", "outline"):
+        layers.get_submodule(name).requires_grad_(getattr(options, name))
     for strength in (layers.write, layers.keep, layers.read):
         strength.requires_grad_(options.head)
     return layers
