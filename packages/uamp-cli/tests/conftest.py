@@ -4,13 +4,17 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
 from typer.testing import CliRunner
 from uamp_cli.main import app
+from uamp_cli.page.clips import GeneratedClip, generated_clip
+from uamp_cli.page.settings import PageSettings
 from uamp_cli.page.state import PageState, new_state
 from uamp_cli.page.tracking import Trackers
 from uamp_data.masks import write_mask
@@ -18,7 +22,11 @@ from uamp_data.writer import VideoWriter
 from uamp_model import build_model
 from uamp_model.checkpoint import save_state_dict
 
-sys.path.insert(0, str(Path(__file__).parent))  # for `evaluation_trees`
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+    from visits import Visit
+
+sys.path.insert(0, str(Path(__file__).parent))  # for `evaluation_trees` and its like
 
 HEIGHT, WIDTH = 64, 96
 
@@ -157,3 +165,59 @@ def state(tmp_path: Path) -> Iterator[PageState]:
     state = new_state(tmp_path, "nano", "sam2")
     yield state
     state.close()
+
+
+@pytest.fixture(scope="session")
+def clip() -> GeneratedClip:
+    """The generated clip; not to be changed."""
+    return generated_clip()
+
+
+@pytest.fixture(scope="session")
+def small_video(tmp_path_factory: pytest.TempPathFactory, clip: GeneratedClip) -> Path:
+    """The first frames of the generated clip, small."""
+    from visits import SMALL
+
+    path = tmp_path_factory.mktemp("videos") / "small.mp4"
+    with VideoWriter(path, frame_rate=10, size=SMALL) as video:
+        for index in range(5):
+            image = cv2.resize(clip.frame(index).image, SMALL[::-1], interpolation=cv2.INTER_AREA)
+            video.write(np.asarray(image, np.uint8))
+    return path
+
+
+@pytest.fixture(scope="module")
+def browser() -> "Iterator[Browser]":
+    """Headless Chromium, the system's."""
+    from visits import CHROMIUM
+
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright drives the browser: install it")
+    if CHROMIUM is None:
+        pytest.skip("there is no Chromium on PATH to open the page in")
+    with sync_api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="module")
+def address(browser: "Browser") -> Iterator[str]:
+    """Where the page with the bundled model is."""
+    pytest.importorskip("gradio", reason="the page needs uamp-cli[ui]")
+    from uamp_cli.page.server import page_at
+
+    with page_at(PageSettings(device="cpu", port=0)) as where:
+        yield where
+
+
+@pytest.fixture
+def visit(browser: "Browser", address: str) -> "Iterator[Visit]":
+    """A tab with the page, which must neither fail nor ask for anything that is elsewhere."""
+    from visits import Visit
+
+    visit = Visit(browser, address)
+    yield visit
+    visit.close()
+    assert not visit.complaints
+    foreign = [url for url in visit.asked if not url.startswith((address, "data:", "blob:"))]
+    assert not foreign, "the page works without network"

@@ -110,6 +110,19 @@ def test_going_on_from_a_correction_equals_tracking_all_again(
     assert ids_of(opened) == continued
 
 
+def test_a_drag_is_a_box_whatever_a_click_is_and_takes_the_place_of_a_first_corner(opened: PageState) -> None:
+    actions.choose_tool(opened, Tool.BOX)
+    actions.click(opened, 5, 5)
+    actions.choose_tool(opened, Tool.BESIDE)
+    actions.drag(opened, (60, 50), (10, 20))
+    marks = opened.drawing.of(0, 1)
+    assert (marks.box, marks.corner, marks.points) == ((10, 20, 60, 50), None, [])
+    for corners in (((10, 20), (10.5, 50)), ((-1, 20), (60, 50))):
+        with pytest.raises(InputError):
+            actions.drag(opened, *corners)
+    assert marks.box == (10, 20, 60, 50)
+
+
 def _caption_on(state: PageState, trackers: Trackers, frame: int) -> str:
     actions.go_to(state, frame)
     return view(state, trackers).caption

@@ -11,7 +11,7 @@ from uamp_model.errors import InputError
 from uamp_cli.page.clips import Clip, generated_clip, open_clip
 from uamp_cli.page.export import About, Export, write_exports
 from uamp_cli.page.jobs import Job
-from uamp_cli.page.marks import Drawing, next_object, pack_mask
+from uamp_cli.page.marks import Drawing, Marks, next_object, pack_mask
 from uamp_cli.page.results import Found
 from uamp_cli.page.state import PageState, Tool
 from uamp_cli.page.tracking import Trackers
@@ -62,7 +62,7 @@ def open_named(state: PageState, name: str) -> None:
     """
     _refuse_while_busy(state)
     clip = open_clip(name)
-    _show(state, clip, "Go to a frame where the object is in plain view and click on it.")
+    _show(state, clip, "Go to a frame where the object is in plain view. Click on it, or drag a box around it.")
 
 
 def go_to(state: PageState, frame: int) -> None:
@@ -79,7 +79,7 @@ def choose_tool(state: PageState, tool: Tool) -> None:
     hints = {
         Tool.ON: "Click on the object.",
         Tool.BESIDE: "Click where the mask covers too much.",
-        Tool.BOX: "Click two opposite corners of a box around the object.",
+        Tool.BOX: "Click two opposite corners of a box around the object, or drag from one to the other.",
     }
     state.say(hints[tool])
 
@@ -126,13 +126,7 @@ def click(state: PageState, x: float, y: float) -> None:
     Raises:
         InputError: if there is no video or the point is none of it.
     """
-    clip = _clip(state)
-    _refuse_while_busy(state)
-    if not (0 <= x <= clip.width and 0 <= y <= clip.height):
-        raise InputError("That is outside the picture: click on it.")
-    marks = state.drawing.of(state.frame, state.object_id)
-    if marks.is_empty and marks.corner is None:
-        marks.tracked = _tracked_mask(state)
+    marks = _marks_to_change(state, [(x, y)])
     if state.tool is Tool.BOX:
         marks.add_corner(x, y)
         if marks.corner is not None:
@@ -142,6 +136,17 @@ def click(state: PageState, x: float, y: float) -> None:
         raise InputError("Click on the object first, then beside it where the mask covers too much.")
     else:
         marks.add_point(x, y, int(state.tool is Tool.ON))
+    state.track.touch(state.frame)
+    state.say(_after_click(state))
+
+
+def drag(state: PageState, one: tuple[float, float], other: tuple[float, float]) -> None:
+    """Draw a box between two opposite corners, (x, y) in pixels of the video, whichever tool is chosen.
+
+    Raises:
+        InputError: if there is no video, or a corner is none of it, or the box has no area.
+    """
+    _marks_to_change(state, [one, other]).set_box(one, other)
     state.track.touch(state.frame)
     state.say(_after_click(state))
 
@@ -286,6 +291,18 @@ def _clip(state: PageState) -> Clip:
     if state.clip is None:
         raise InputError("There is no video yet: drop one or use the generated clip.")
     return state.clip
+
+
+def _marks_to_change(state: PageState, places: Sequence[tuple[float, float]]) -> Marks:
+    """The marks of the chosen object on this frame, which are about to change at these (x, y)."""
+    clip = _clip(state)
+    _refuse_while_busy(state)
+    if not all(0 <= x <= clip.width and 0 <= y <= clip.height for x, y in places):
+        raise InputError("That is outside the picture: click on it.")
+    marks = state.drawing.of(state.frame, state.object_id)
+    if marks.is_empty and marks.corner is None:
+        marks.tracked = _tracked_mask(state)
+    return marks
 
 
 def _refuse_while_busy(state: PageState) -> None:

@@ -89,8 +89,7 @@ def write_exports(job: Job, results: Results, exports: Sequence[Export], folder:
         for frame in job.watched(clip.frames()):
             group.add((results.get(frame.index) or _nothing(frame)).on(frame))
             job.advance(frame.index)
-    if group.notes:
-        job.note = " ".join(f"{note[:1].upper()}{note[1:]}." for note in group.notes)
+    job.note = " ".join([*_untracked(results, clip), *(f"{note[:1].upper()}{note[1:]}." for note in group.notes)])
     return [_packed(writer.path) for writer in group.writers]
 
 
@@ -129,6 +128,12 @@ def _summary(results: Results, about: About) -> Mapping[str, object]:
         "memory": about.memory,
         "device": about.device,
     }
+
+
+def _untracked(results: Results, clip: Clip) -> list[str]:
+    """A sentence about the frames that were not tracked, if there are any."""
+    missing = clip.frame_count - len(results)
+    return [f"Without objects, since not tracked: {missing} frames."] if missing else []
 
 
 def _nothing(frame: "Frame") -> Found:

@@ -1,6 +1,7 @@
 """The page in Gradio: what stands where, and which action each button calls."""
 
 import html
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,14 +34,22 @@ CSS = """
 .gradio-container { max-width: 1760px !important; }
 #uamp-head h1 { font-size: 1.3rem; margin: 0; }
 #uamp-head p { margin: 0; opacity: .75; }
-#uamp-picture img { cursor: crosshair; }
+#uamp-picture img { cursor: crosshair; user-select: none; }
+.uamp-band { position: fixed; z-index: 1000; pointer-events: none; border: 1.5px solid #fff; outline: 1.5px solid #000;
+  background: rgb(255 255 255 / 15%); }
 .uamp-note { padding: .55em .8em; border-radius: 6px; background: var(--background-fill-secondary); min-height: 4.1em; }
 .uamp-note.error { background: #b42318; color: #fff; }
-.uamp-note progress { width: 100%; height: .7em; accent-color: #0072b2; }
+.uamp-note progress { appearance: none; width: 100%; height: .7em; border: 0; border-radius: 4px; overflow: hidden; }
+.uamp-note progress:indeterminate { animation: uamp-waiting 1s infinite alternate; }
+@keyframes uamp-waiting { from { opacity: .35; } }
+.uamp-note progress, .uamp-note progress::-webkit-progress-bar { background: var(--border-color-primary); }
+.uamp-note progress::-webkit-progress-value { background: #0072b2; }
+.uamp-note progress::-moz-progress-bar { background: #0072b2; }
 .uamp-caption { font-variant-numeric: tabular-nums; opacity: .8; }
 footer { display: none !important; }
 """
 
+_DRAG = Path(__file__).with_name("drag.js")
 _TOOLS = [("+ on the object", Tool.ON.value), ("− beside it", Tool.BESIDE.value), ("▢ box", Tool.BOX.value)]
 _DEFAULT_EXPORTS = [Export.OVERLAY.value, Export.MASKS.value]
 
@@ -50,6 +59,7 @@ class _Parts:
     """The page's components that actions change."""
 
     tab: gr.Textbox
+    drag: gr.Textbox
     upload: gr.File
     generated: gr.Button
     picture: gr.Image
@@ -129,12 +139,14 @@ def launch_page(page: gr.Blocks, host: str, port: int) -> None:
             font_mono=["ui-monospace", "monospace"],
         ),
         css=CSS,
+        head=f"<script>{_DRAG.read_text(encoding='utf-8')}</script>",
     )
 
 
 def _place(tabs: Tabs) -> _Parts:
     """Put everything in its place."""
     tab = gr.Textbox(visible="hidden", elem_id="uamp-tab")
+    drag = gr.Textbox(visible="hidden", elem_id="uamp-drag")
     gr.HTML(
         "<h1>UAMP</h1><p>Choose a video, click on what is to be followed, track it, take the result away.</p>",
         elem_id="uamp-head",
@@ -185,6 +197,7 @@ def _place(tabs: Tabs) -> _Parts:
                     )
     return _Parts(
         tab=tab,
+        drag=drag,
         upload=upload,
         generated=generated,
         picture=picture,
@@ -383,6 +396,7 @@ def _wire(
     wires = _Wires(parts, tabs, trackers)
     wires.on_load(page, start_with)
     wires.on_click()
+    wires.on(parts.drag.change, _drag, parts.drag)
     wires.on(parts.upload.upload, _open_upload, parts.upload)
     wires.on_work(parts.generated.click, actions.start_generated)
     wires.on(parts.slider.input, lambda state, frame: actions.go_to(state, int(frame)), parts.slider, latest_only=True)
@@ -420,9 +434,24 @@ def _open_upload(state: PageState, upload: str | None) -> None:
 
 
 def _click(state: PageState, index: Any) -> None:
-    scale = shown_scale(state.clip.width, state.clip.height) if state.clip is not None else 1.0
+    scale = _scale(state)
     # the middle of the shown pixel
     actions.click(state, (index[0] + 0.5) / scale, (index[1] + 0.5) / scale)
+
+
+def _drag(state: PageState, told: str) -> None:
+    """A box that drag.js tells of, by two corners in pixels of the shown picture."""
+    if state.clip is None:
+        return
+    scale, width, height = _scale(state), state.clip.width, state.clip.height
+    x0, y0, x1, y1 = (float(value) / scale for value in json.loads(told)["corners"])
+    # the shown size is rounded, so its edge may be a fraction of a pixel outside
+    actions.drag(state, (min(x0, width), min(y0, height)), (min(x1, width), min(y1, height)))
+
+
+def _scale(state: PageState) -> float:
+    """Shown pixels for one of the video's."""
+    return shown_scale(state.clip.width, state.clip.height) if state.clip is not None else 1.0
 
 
 def _last_frame(state: PageState) -> int:

@@ -58,12 +58,21 @@ class Marks:
         """
         if self.corner is None:
             self.corner = (x, y)
-            return
-        x0, y0 = self.corner
-        if abs(x - x0) < SMALLEST_BOX or abs(y - y0) < SMALLEST_BOX:
-            raise InputError("The two corners of the box are in one place: click the opposite corner of the object.")
+        else:
+            self.set_box(self.corner, (x, y))
+
+    def set_box(self, one: tuple[float, float], other: tuple[float, float]) -> None:
+        """A box between two opposite corners, each (x, y); a box there was before is gone.
+
+        Raises:
+            InputError: if it has no area.
+        """
+        left, right = sorted((one[0], other[0]))
+        top, bottom = sorted((one[1], other[1]))
+        if min(right - left, bottom - top) < SMALLEST_BOX:
+            raise InputError("The box has no area: draw it from one corner of the object to the opposite corner.")
         self.corner = None
-        self.box = (min(x0, x), min(y0, y), max(x0, x), max(y0, y))
+        self.box = (left, top, right, bottom)
 
     def undo(self) -> None:
         """Take the last click back; the box goes last."""

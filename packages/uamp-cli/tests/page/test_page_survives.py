@@ -1,0 +1,141 @@
+"""What the page has to bear, in a real browser: odd videos, several tabs, cancelling and reloading at any time."""
+
+import io
+import re
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import av
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+from uamp_cli.page.clips import GeneratedClip
+from uamp_cli.page.view import LONGEST_SIDE
+from uamp_data.writer import VideoWriter
+from visits import SMALL, Visit, corners, middle, overlap, small_truth
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+# Gradio asks pandas for what newer pandas does by itself.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:'future.no_silent_downcasting' is deprecated"),
+    pytest.mark.filterwarnings("ignore:The copy keyword is deprecated and will be removed"),
+]
+
+
+def test_two_tabs_do_not_meddle_with_each_other(
+    visit: Visit, browser: "Browser", address: str, clip: GeneratedClip, small_video: Path
+) -> None:
+    other = Visit(browser, address)
+    try:
+        visit.open(small_video)
+        visit.says("Click on it")
+        other.press("generated")
+        other.says("This is a generated clip")
+        bare = other.picture()
+        visit.click(*middle(small_truth(clip, 0, 2)), SMALL)
+        visit.press("track")
+        other.press("on")
+        other.find("caption").filter(has_text="frame 1 of 71").wait_for()
+        visit.says("Done")
+        assert visit.picture().shape == (*SMALL, 3)
+        other.press("back")
+        other.find("caption").filter(has_text="frame 0 of 71").wait_for()
+        np.testing.assert_array_equal(other.picture(), bare)
+        other.press("track")
+        other.says("nothing to track yet")
+        assert not other.complaints
+    finally:
+        other.close()
+
+
+def without_frames(path: Path) -> Path:
+    """A video whose header is whole and which has no frame."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.height, stream.width, stream.pix_fmt = *SMALL, "yuv420p"
+        container.start_encoding()
+    return path
+
+
+def test_what_is_no_video_is_refused_in_a_sentence_and_the_page_goes_on(
+    visit: Visit, small_video: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "broken.mp4").write_bytes(b"this is no video" * 64)
+    (tmp_path / "nothing.mp4").write_bytes(b"")
+    whole = small_video.read_bytes()
+    (tmp_path / "cut.mp4").write_bytes(whole[: len(whole) // 2])
+    refused = {
+        tmp_path / "broken.mp4": "broken.mp4 is not a video or is damaged",
+        tmp_path / "nothing.mp4": "nothing.mp4 is empty",
+        tmp_path / "cut.mp4": "cut.mp4 ",
+        without_frames(tmp_path / "none.mp4"): "none.mp4 holds no video",
+        without_frames(tmp_path / "none.mkv"): "none.mkv ",
+    }
+    for video, why in refused.items():
+        visit.open(video)
+        sentence = visit.says(re.escape(why))
+        assert "Traceback" not in sentence
+        assert "\n" not in sentence.strip()
+        # a reload shows the same, and the next file can be dropped
+        visit.page.reload()
+        visit.ready()
+        visit.says(re.escape(why))
+        visit.find("upload").locator("input[type=file]").wait_for(state="attached")
+    visit.open(small_video)
+    visit.says("Click on it")
+
+
+def test_a_4k_video_is_shown_small_and_tracked_at_its_own_size(
+    visit: Visit, clip: GeneratedClip, tmp_path: Path
+) -> None:
+    path, size, frames = tmp_path / "large.mp4", (2160, 3840), 3
+    with VideoWriter(path, frame_rate=10, size=size) as video:
+        for index in range(frames):
+            image = cv2.resize(clip.frame(index).image, size[::-1], interpolation=cv2.INTER_LINEAR)
+            video.write(np.asarray(image, np.uint8))
+    assert clip.truth is not None
+    truths = [
+        cv2.resize((clip.truth[index] == 2).astype(np.uint8), size[::-1], interpolation=cv2.INTER_NEAREST) > 0
+        for index in range(frames)
+    ]
+    visit.open(path)
+    visit.says("Click on it")
+    assert max(visit.picture().shape) == LONGEST_SIDE
+    visit.drag(*corners(truths[0]), size)
+    visit.says("Press Track")
+    visit.press("track")
+    visit.says("Done")
+    with zipfile.ZipFile(visit.download("masks", tmp_path)) as packed:
+        ids = [np.asarray(Image.open(io.BytesIO(packed.read(name)))) for name in sorted(packed.namelist())]
+    assert len(ids) == frames
+    for found, truth in zip(ids, truths, strict=True):
+        assert found.shape == size
+        assert overlap(found == 1, truth) > 0.4
+
+
+def test_cancelled_and_reloaded_in_the_middle_it_goes_on(visit: Visit, clip: GeneratedClip) -> None:
+    visit.press("generated")
+    visit.says("This is a generated clip")
+    assert clip.truth is not None
+    truth = clip.truth[0] == 2
+    visit.click(*middle(truth), truth.shape)
+    visit.says("Press Track")
+    visit.press("track")
+    visit.says(r"Tracking · [1-9]\d* of 72 frames")
+    visit.page.reload()
+    visit.ready()
+    visit.press("cancel")
+    tracked = int(visit.says("Cancelled with").split()[2])
+    assert 0 < tracked < 72
+    # the files hold all frames, and say that some have no objects
+    visit.press("write")
+    visit.says(rf"ready to download.* {72 - tracked} frames")
+    visit.page.reload()
+    visit.ready()
+    assert visit.find("files").get_by_role("link").count() > 0
+    visit.press("track")
+    visit.says("Done")
