@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from uamp_cli.overlay import colour_of, draw_caption, draw_overlay, object_box
+from uamp_cli.overlay import colour_of, draw_caption, draw_overlay, largest_part, object_box
 
 
 def _ids(height: int = 120, width: int = 160) -> np.ndarray[tuple[int, int], np.dtype[np.uint8]]:
@@ -50,6 +50,14 @@ def test_any_size(size: tuple[int, int]) -> None:
 def test_many_touching_objects_are_all_labelled() -> None:
     ids = np.repeat(np.arange(1, 11, dtype=np.uint8), 12)[None, :].repeat(100, axis=0)
     assert draw_overlay(np.zeros((*ids.shape, 3), np.uint8), ids, dict.fromkeys(range(1, 11), 0.5)).any()
+
+
+def test_the_label_is_at_the_largest_part() -> None:
+    mask = _ids() == 2
+    mask[2:5, 3:6] = True
+    assert object_box(mask) == (3, 2, 140, 100)
+    assert largest_part(mask) == (90, 30, 140, 100)
+    assert largest_part(mask & False) is None
 
 
 def test_object_box_has_open_ends() -> None:

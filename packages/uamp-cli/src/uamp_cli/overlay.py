@@ -57,6 +57,21 @@ def object_box(mask: npt.NDArray[np.bool_]) -> Box | None:
     return (x, y, x + width, y + height) if width and height else None
 
 
+def largest_part(mask: npt.NDArray[np.bool_]) -> Box | None:
+    """The box of the largest connected part of an H×W mask, None if it is empty: stray specks bear no label."""
+    box = object_box(mask)
+    if box is None:  # of which OpenCV must not be asked
+        return None
+    left, top, right, bottom = box
+    inside = np.ascontiguousarray(mask[top:bottom, left:right]).view(np.uint8)
+    count, _, stats, _ = cv2.connectedComponentsWithStats(inside)
+    if count <= 2:  # the background and one part
+        return box
+    part = stats[1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())]
+    x, y = left + int(part[cv2.CC_STAT_LEFT]), top + int(part[cv2.CC_STAT_TOP])
+    return (x, y, x + int(part[cv2.CC_STAT_WIDTH]), y + int(part[cv2.CC_STAT_HEIGHT]))
+
+
 def draw_overlay(image: Image, ids: Ids, scores: Mapping[int, float] | None = None) -> Image:
     """A copy of the H×W×3 RGB image with the objects of an H×W id map drawn in.
 
@@ -72,7 +87,7 @@ def draw_overlay(image: Image, ids: Ids, scores: Mapping[int, float] | None = No
         mask = ids == object_id
         box = object_box(mask)
         if box is not None:
-            boxes[object_id] = box
+            boxes[object_id] = largest_part(mask) or box
             _tint(out, mask, box, colour_of(object_id), style)
     draw_labels(out, boxes, scores or {})
     return out

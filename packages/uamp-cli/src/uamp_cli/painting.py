@@ -73,7 +73,8 @@ def choose_columns(panels: int, height: int, width: int) -> int:
 def _uncertainty_panel(frame: TrackedFrame, uncertainty: heat.Map) -> Image:
     """The frame under its uncertainty, each object's number and mean uncertainty at its mask."""
     picture = heat.draw_heat(frame.image, uncertainty)
-    boxes = {i: state.box for i, state in frame.objects.items() if state.box is not None}
+    parts = {object_id: overlay.largest_part(frame.ids == object_id) for object_id in frame.objects}
+    boxes = {object_id: part for object_id, part in parts.items() if part is not None}
     means = {i: state.uncertainty for i, state in frame.objects.items() if state.uncertainty is not None}
     overlay.draw_labels(picture, boxes, means)
     heat.draw_legend(picture, "uncertainty")
