@@ -13,7 +13,9 @@ It says what `sam2.modeling.memory_attention` says, up to rounding. What it save
 `tests/test_attention.py` holds it equal to the plain form. Shapes: see `types.py`; L memory tokens.
 """
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -23,6 +25,8 @@ _SCORES = 2**23
 """Scores in one block: what fits a CPU's last cache."""
 _FEWEST_ROWS = 64
 """Fewer rows at a time make matrix products slow."""
+_BETWEEN = 2**18
+"""Numbers of the widest thing between two products: what fits a core's own cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +46,13 @@ class Tokens:
     placed: int
     cells: Tensor | None = None
     bias: Tensor | None = None
+
+    def each(self) -> "Iterator[Tokens]":
+        """What each object reads alone."""
+        for i in range(len(self.values)):
+            row = slice(i, i + 1)
+            cells, bias = (None if part is None else part[row] for part in (self.cells, self.bias))
+            yield Tokens(self.values[row], self.keys[row], self.placed, cells, bias)
 
 
 def attend(attention: nn.Module, now: Tensor, position: Tensor, tokens: Tokens) -> Tensor:
@@ -67,9 +78,19 @@ def attend(attention: nn.Module, now: Tensor, position: Tensor, tokens: Tokens) 
         out = out + _attend_memory(
             layer.cross_attn_image, asked, tokens, scratch, with_position=bool(layer.pos_enc_at_cross_attn_keys)
         )
-        out = out + layer.linear2(layer.activation(layer.linear1(layer.norm3(out))))
+        out = out + by_rows(partial(_feed_forward, layer), out, layer.linear1.out_features)
     result: Tensor = attention.norm(out)  # type: ignore[operator]
     return result
+
+
+def _feed_forward(layer: nn.Module, rows: Tensor) -> Tensor:
+    out: Tensor = layer.linear2(layer.activation(layer.linear1(layer.norm3(rows))))  # type: ignore[operator]
+    return out
+
+
+def average(q: Tensor, k: Tensor, values: Tensor) -> Tensor:
+    """Averages of values N×L×E by attention of queries N×Q×C to keys N×L×C: N×Q×E."""
+    return _Scratch(k).average(q, k, values, None)
 
 
 def can_attend(attention: nn.Module) -> bool:
@@ -92,15 +113,35 @@ def _attend_memory(
 ) -> Tensor:
     rotation = _rotation(cross, asked)
     q = _rotate(cross.q_proj(asked), rotation)  # type: ignore[operator]
-    k = cross.k_proj(tokens.keys if with_position else tokens.values)  # type: ignore[operator]
-    k = _rotate_keys(k, rotation, tokens)
+    told = tokens.keys if with_position else tokens.values
     if q.device.type == "cpu":
-        read = scratch.average(q, k, tokens.values.to(q.dtype), tokens.bias)
+        # one object after the other: its keys stay in the CPU's cache until they have been read
+        read = q.new_empty(len(told), q.shape[1], tokens.values.shape[-1])
+        for i, own in enumerate(tokens.each()):
+            keys = _rotate_keys(cross.k_proj(told[i : i + 1]), rotation, own)  # type: ignore[operator]
+            mine = q[i : i + 1] if len(q) > 1 else q
+            scratch.average(mine, keys, own.values.to(q.dtype), own.bias, out=read[i : i + 1])
         read = cross.v_proj(read)  # type: ignore[operator]
     else:
-        read = scratch.average(q, k, cross.v_proj(tokens.values), tokens.bias)  # type: ignore[operator]
+        keys = _rotate_keys(cross.k_proj(told), rotation, tokens)  # type: ignore[operator]
+        read = scratch.average(q, keys, cross.v_proj(tokens.values), tokens.bias)  # type: ignore[operator]
     out: Tensor = cross.out_proj(read)  # type: ignore[operator]
     return out
+
+
+def by_rows(function: Callable[[Tensor], Tensor], x: Tensor, width: int) -> Tensor:
+    """What a function says of …×C rows, some rows at a time on a CPU, so that what lies between stays in its cache.
+
+    Args:
+        function: treats each row alone and keeps its width.
+        x: the rows.
+        width: of the widest thing between.
+    """
+    flat = x.flatten(0, -2)
+    count = max(_FEWEST_ROWS, _BETWEEN // width)
+    if x.device.type != "cpu" or len(flat) <= count:
+        return function(x)
+    return torch.cat([function(part) for part in flat.split(count)]).view(x.shape)
 
 
 def _rotation(module: nn.Module, asked: Tensor) -> Tensor:
@@ -134,8 +175,10 @@ class _Scratch:
         self._cpu = like.device.type == "cpu"
         self._scores: Tensor | None = None
 
-    def average(self, q: Tensor, k: Tensor, values: Tensor, bias: Tensor | None) -> Tensor:
-        """N×Q×E averages of values N×L×E for queries G×Q×C and keys N×L×C; G is 1 or N."""
+    def average(
+        self, q: Tensor, k: Tensor, values: Tensor, bias: Tensor | None, *, out: Tensor | None = None
+    ) -> Tensor:
+        """N×Q×E averages of values N×L×E for queries G×Q×C and keys N×L×C; G is 1 or N. `out` is where to, on a CPU."""
         n = len(k)
         if not self._cpu:
             mask = None if bias is None else bias[:, None, None, :].to(q.dtype)
@@ -144,7 +187,7 @@ class _Scratch:
             return whole.squeeze(1)
         queries, length = q.shape[1], k.shape[1]
         rows = min(queries, max(_FEWEST_ROWS, _SCORES // length))
-        out = values.new_empty(n, queries, values.shape[-1])
+        out = values.new_empty(n, queries, values.shape[-1]) if out is None else out
         q = q * q.shape[-1] ** -0.5
         for i in range(n):
             asked, keys = q[i if len(q) > 1 else 0], k[i].t()

@@ -161,7 +161,8 @@ def track_frame(
     def decode(given: Tensor, row: slice) -> FrameOutput:
         clicks = None if points is None or labels is None else (points[row], labels[row])
         start = None if previous is None else previous[row]
-        decoded = sam2.decode_masks(model, given, features.pick(row), clicks, start, multimask=multimask)
+        seen = features.pick(row)
+        decoded = sam2.decode_masks(model, given, seen, clicks, start, multimask=multimask, plainly=plainly)
         known = decoded.presence > present_above if present is None else present[row].view(-1, 1)
         best = decoded.ious.argmax(dim=1) if choose is None or not multimask else choose(decoded, row)
         return _take(model, decoded, best, known)

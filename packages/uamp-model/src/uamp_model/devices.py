@@ -1,11 +1,13 @@
 """Which device and precision to compute in."""
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Literal, get_args
 
 import torch
 
 from uamp_model.errors import DeviceError, InputError
+from uamp_model.products import fast_products
 
 Precision = Literal["auto", "fp32", "bf16"]
 
@@ -67,3 +69,10 @@ def _cpu_has_bfloat16() -> bool:
 def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[object]:
     """A context in which the network computes in `dtype`."""
     return nullcontext() if dtype == torch.float32 else torch.autocast(device.type, dtype=dtype)
+
+
+@contextmanager
+def inference(device: torch.device, dtype: torch.dtype, *, plainly: bool) -> Iterator[None]:
+    """A context for tracking: no gradients, computing in `dtype`, and unless `plainly` with the fastest products."""
+    with torch.inference_mode(), autocast(device, dtype), nullcontext() if plainly else fast_products(device):
+        yield

@@ -168,10 +168,11 @@ def gather(selections: Sequence[Selection], *, age_span: int, read: float | Tens
     """
     spatial, recency, pointers, ages = [], [], [], []
     for selection in selections:
-        features = torch.stack([_features(entry) for _, entry in selection.spatial], dim=1)
+        # channels last, as the tracker's entries are and as attention wants its tokens
+        features = torch.stack([_features(entry).permute(0, 2, 3, 1) for _, entry in selection.spatial], dim=1)
         pointer = torch.stack([entry.pointer for _, entry in selection.pointers], dim=1)
         n, device = len(features), features.device
-        spatial.append(features)
+        spatial.append(features.permute(0, 1, 4, 2, 3))
         pointers.append(pointer)
         recency.append(torch.tensor([r for r, _ in selection.spatial], device=device).expand(n, -1))
         ages.append(torch.tensor([float(a) for a, _ in selection.pointers], device=device))

@@ -18,6 +18,7 @@ from sam2.modeling.sam2_base import NO_OBJ_SCORE, SAM2Base
 from sam2.modeling.sam2_utils import get_1d_sine_pe
 from torch import Tensor
 
+from uamp_model import hiera, memory_encoder, two_way
 from uamp_model.attention import Tokens, attend, can_attend
 from uamp_model.catalog import find_model
 from uamp_model.stages import ATTEND, DECODE, ENCODE, MEMORY, stage
@@ -139,13 +140,21 @@ def model_config(name: str, *, image_size: int | None = None) -> DictConfig:
 
 @stage(ENCODE)
 def encode_image(model: Sam2, images: Tensor, *, plainly: bool = True) -> ImageFeatures:
-    """Encode images, B×3×S×S normalised floats.
-
-    `plainly` as for `attend_memory`; otherwise the image comes to the network as its layers want it, channels last.
-    """
-    out = model.forward_image(images if plainly else images.contiguous(memory_format=torch.channels_last))
+    """Encode images, B×3×S×S normalised floats; `plainly` as for `attend_memory`."""
+    if not plainly and hiera.can_encode(model.image_encoder) and model.use_high_res_features_in_sam:
+        return _encode_fast(model, images)
+    out = model.forward_image(images)
     stride4, stride8, stride16 = out["backbone_fpn"][-3:]
     return ImageFeatures(stride16, stride8, stride4, out["vision_pos_enc"][-1][:1])
+
+
+def _encode_fast(model: Sam2, images: Tensor) -> ImageFeatures:
+    """`encode_image` by `hiera.encode_levels`."""
+    ends = {0: model.sam_mask_decoder.conv_s0, 1: model.sam_mask_decoder.conv_s1}
+    levels = hiera.encode_levels(model.image_encoder, images.contiguous(memory_format=torch.channels_last), ends)
+    stride4, stride8, stride16 = (level.permute(0, 3, 1, 2) for level in levels[-3:])
+    position = model.image_encoder.neck.position_encoding(stride16[:1])
+    return ImageFeatures(stride16, stride8, stride4, position.to(stride16.dtype))
 
 
 def without_memory(model: Sam2, features: ImageFeatures) -> Tensor:
@@ -192,13 +201,13 @@ def _attend_fast(model: Sam2, features: ImageFeatures, memory: MemoryTokens) -> 
     n, c, h, w = features.stride16.shape
     shared = features.stride16.stride(0) == 0 or n == 1  # one image, seen by all objects
     now = features.stride16[: 1 if shared else n].flatten(2).transpose(1, 2)
-    spatial, spatial_position = (part.transpose(0, 1) for part in _spatial_tokens(model, memory))
+    spatial, spatial_position = _cells_and_positions(model, memory)
     bias = None if memory.bias is None else memory.bias.flatten(1)
     cells = None
     if memory.kept is not None:
         rows, cells = _kept_rows(memory.kept, n, h * w, spatial.device)
         wide = rows.unsqueeze(-1).expand(-1, -1, spatial.shape[-1])
-        spatial, spatial_position = spatial.gather(1, wide), spatial_position.gather(1, wide)
+        spatial, spatial_position = spatial.gather(1, wide), spatial_position.expand(n, -1, -1).gather(1, wide)
         bias = None if bias is None else bias.gather(1, rows)
     pointers, pointer_position = (part.transpose(0, 1) for part in _pointer_tokens(model, memory))
     values = torch.cat([spatial, pointers], dim=1)
@@ -207,6 +216,16 @@ def _attend_fast(model: Sam2, features: ImageFeatures, memory: MemoryTokens) -> 
     tokens = Tokens(values, keys, spatial.shape[1], cells, bias)
     out = attend(model.memory_attention, now, features.position.flatten(2).transpose(1, 2), tokens)
     return out.transpose(1, 2).reshape(n, c, h, w)
+
+
+def _cells_and_positions(model: Sam2, memory: MemoryTokens) -> tuple[Tensor, Tensor]:
+    """N×(M·h·w)×D cells and their positional encoding, 1×… where all objects remember the same frames."""
+    n, m, d, h, w = memory.spatial.shape
+    cells = memory.spatial.permute(0, 1, 3, 4, 2).reshape(n, m * h * w, d)
+    recency = memory.recency[:1] if bool((memory.recency == memory.recency[:1]).all()) else memory.recency
+    place = model.memory_encoder.position_encoding(memory.spatial[:1, 0]).flatten(2).transpose(1, 2)  # 1×hw×D
+    time = model.maskmem_tpos_enc[model.num_maskmem - recency - 1].view(len(recency), m, 1, d)
+    return cells, (place.contiguous().unsqueeze(1) + time).flatten(1, 2)
 
 
 def _kept_rows(kept: tuple[Tensor | None, ...], n: int, cells: int, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -290,6 +309,7 @@ def decode_masks(
     mask_logits: Tensor | None,
     *,
     multimask: bool,
+    plainly: bool = True,
 ) -> Decoded:
     """Decode masks from stride-16 features that have seen the memory.
 
@@ -300,7 +320,10 @@ def decode_masks(
         points: N×P×2 coordinates in pixels of the S×S input and N×P labels, or None.
         mask_logits: N×1×4h×4w mask to start from, or None.
         multimask: whether to give K = 3 hypotheses, or one.
+        plainly: as for `attend_memory`.
     """
+    if not plainly and two_way.can_decode(model.sam_mask_decoder, multimask=multimask):
+        return _decode_fast(model, conditioned, features, points, mask_logits, multimask=multimask)
     n = conditioned.shape[0]
     if points is None:  # SAM 2 pads a missing prompt with one point that is none (label −1)
         points = (conditioned.new_zeros(n, 1, 2), -torch.ones(n, 1, dtype=torch.int32, device=conditioned.device))
@@ -315,6 +338,36 @@ def decode_masks(
         high_res_features=[features.stride4, features.stride8],
     )
     return Decoded(hypotheses.float(), ious.float(), presence.float(), tokens)
+
+
+def _decode_fast(
+    model: Sam2,
+    conditioned: Tensor,
+    features: ImageFeatures,
+    points: tuple[Tensor, Tensor] | None,
+    mask_logits: Tensor | None,
+    *,
+    multimask: bool,
+) -> Decoded:
+    """`decode_masks` by `two_way.decode`."""
+    prompts, decoder, n = model.sam_prompt_encoder, model.sam_mask_decoder, len(conditioned)
+    if points is None and mask_logits is None:  # two points that are none, as SAM 2 pads them
+        sparse, dense = prompts.not_a_point_embed.weight.expand(n, 2, -1), prompts.no_mask_embed.weight[..., None, None]
+    else:
+        none = conditioned.new_zeros(n, 1, 2), -torch.ones(n, 1, dtype=torch.int32, device=conditioned.device)
+        sparse, dense = prompts(points=none if points is None else points, boxes=None, masks=mask_logits)
+    image = (conditioned + dense).permute(0, 2, 3, 1)
+    position = prompts.get_dense_pe().flatten(2).transpose(1, 2)
+    fine = _once(features.stride4).permute(0, 2, 3, 1), _once(features.stride8).permute(0, 2, 3, 1)
+    masks, ious, tokens, presence = two_way.decode(decoder, image.contiguous(), position, sparse, fine)
+    kinds = slice(1, None) if multimask else slice(0, 1)
+    own = kinds if decoder.use_multimask_token_for_obj_ptr else slice(0, 1)
+    return Decoded(masks[:, kinds].float(), ious[:, kinds].float(), presence.float(), tokens[:, own])
+
+
+def _once(features: Tensor) -> Tensor:
+    """The features of an image that N objects see, 1×…, or those of N images."""
+    return features[:1] if features.stride(0) == 0 else features
 
 
 def object_pointer(model: Sam2, tokens: Tensor) -> Tensor:
@@ -357,15 +410,7 @@ def encode_memory(
         encoded = model.memory_encoder(features.stride16.contiguous(), mask, skip_mask_sigmoid=True)
         memory: Tensor = encoded["vision_features"]
     else:
-        memory = _encode_shared(model, features, mask)
+        memory = memory_encoder.encode(model.memory_encoder, _once(features.stride16), mask)
     if model.no_obj_embed_spatial is not None:
         memory = memory + (1 - present)[..., None, None] * model.no_obj_embed_spatial[..., None, None]
-    return memory
-
-
-def _encode_shared(model: Sam2, features: ImageFeatures, mask: Tensor) -> Tensor:
-    """The memory encoder, which projects the features of an image that all objects see once."""
-    encoder, seen = model.memory_encoder, features.stride16
-    seen = seen[:1] if seen.stride(0) == 0 else seen
-    memory: Tensor = encoder.out_proj(encoder.fuser(encoder.pix_feat_proj(seen) + encoder.mask_downsampler(mask)))
     return memory

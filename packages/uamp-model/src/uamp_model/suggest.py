@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from uamp_model.core import PromptBatch, track_frame
-from uamp_model.devices import autocast
+from uamp_model.devices import inference
 from uamp_model.preprocess import check_frame
 from uamp_model.types import Prompt, Suggestion
 
@@ -48,12 +48,13 @@ def _masks_of_grid(tracker: "VideoTracker", frame: npt.NDArray[np.uint8]) -> tup
     xy = torch.cartesian_prod(ticks, ticks).unsqueeze(1).to(tracker.device)
     features = tracker.encode(frame)
     logits, ious = [], []
-    with torch.inference_mode(), autocast(tracker.device, tracker.dtype):
+    with inference(tracker.device, tracker.dtype, plainly=tracker.exact):
         for points in xy.split(BATCH):
             labels = torch.ones(points.shape[:2], dtype=torch.int32, device=points.device)
             present = torch.ones(len(points), dtype=torch.bool, device=points.device)
             prompt = PromptBatch(points=points, labels=labels)
-            output = track_frame(tracker.model, features.expand(len(points)), None, prompt, present=present)
+            seen = features.expand(len(points))
+            output = track_frame(tracker.model, seen, None, prompt, present=present, plainly=tracker.exact)
             logits.append(output.hypotheses.flatten(0, 1).float())
             ious.append(output.ious.flatten().float())
     return torch.cat(logits), torch.cat(ious)

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeVar
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from uamp_model.budget import FULL, cells_to_keep, check_budget, informative_cells
 from uamp_model.core import Doubt, FrameOutput, Learned, PromptBatch, track_frame, write_memory
-from uamp_model.devices import autocast
+from uamp_model.devices import inference
 from uamp_model.errors import InputError
 from uamp_model.layers import Past, UampLayers, with_learned_strengths
 from uamp_model.memory import MemoryBank, MemoryEntry, Retention, Selection, gather, select_best, select_recent
@@ -126,7 +127,7 @@ class VideoTracker:
             InputError: if it is not such an array.
         """
         check_frame(frame)
-        with torch.inference_mode(), autocast(self.device, self.dtype):
+        with inference(self.device, self.dtype, plainly=self.exact):
             image = prepare_frame(frame, self.image_size, plainly=self.exact, device=self.device)
             return encode_image(self.model, image, plainly=self.exact)
 
@@ -208,7 +209,7 @@ class TrackingSession:
         self.size = (frame.shape[0], frame.shape[1])
         index = self.next_frame
         self.next_frame += self.direction
-        with torch.inference_mode(), autocast(self.tracker.device, self.tracker.dtype):
+        with self._computing():
             followed = [i for i in self.objects if i not in (prompts or {})]
             self._follow(followed, index)
             self._enrol(prompts or {})
@@ -231,7 +232,7 @@ class TrackingSession:
         index = self.frame_index
         tracked = {i for i, known in self.objects.items() if index not in known.bank.conditioning}
         self._enrol(prompts)
-        with torch.inference_mode(), autocast(self.tracker.device, self.tracker.dtype):
+        with self._computing():
             for ids, batch in batches:
                 for i in ids:  # corrections are rare: one by one, since their memories differ in shape
                     row = _row(batch, ids.index(i))
@@ -277,6 +278,9 @@ class TrackingSession:
                     yield index, result
             if start == 0:
                 return
+
+    def _computing(self) -> AbstractContextManager[None]:
+        return inference(self.tracker.device, self.tracker.dtype, plainly=self.tracker.exact)
 
     def _prepare(self, prompts: Mapping[int, Prompt], height: int, width: int) -> list[tuple[list[int], PromptBatch]]:
         """Check prompts and batch those of one kind and number of points."""

@@ -1,0 +1,51 @@
+"""Fast products are exact enough, and leave torch's setting as it was."""
+
+import threading
+
+import pytest
+import torch
+from uamp_model.devices import inference
+from uamp_model.products import fast_products
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize("shape", [(4096, 384, 1536), (64, 32, 96), (256, 128, 1824)])
+def test_products_are_full(shape: tuple[int, int, int]) -> None:
+    rows, inner, columns = shape
+    torch.manual_seed(0)
+    a, b = torch.randn(rows, inner), torch.randn(inner, columns)
+    with fast_products(CPU):
+        found = a @ b
+    assert (found - a.double() @ b.double()).abs().max() < 1e-3  # bfloat16 would be off by 0.1 and more
+
+
+def test_the_setting_is_put_back() -> None:
+    before = torch.get_float32_matmul_precision()
+    with pytest.raises(RuntimeError), fast_products(CPU), fast_products(CPU):
+        raise RuntimeError
+    assert torch.get_float32_matmul_precision() == before
+
+
+def test_threads_that_overlap_put_it_back_together() -> None:
+    before = torch.get_float32_matmul_precision()
+    entered, leave = threading.Event(), threading.Event()
+
+    def other() -> None:
+        with fast_products(CPU):
+            entered.set()
+            leave.wait(10)
+
+    thread = threading.Thread(target=other)
+    with fast_products(CPU):
+        thread.start()
+        assert entered.wait(10)
+    leave.set()
+    thread.join()
+    assert torch.get_float32_matmul_precision() == before
+
+
+def test_plain_computing_leaves_products_alone() -> None:
+    before = torch.get_float32_matmul_precision()
+    with inference(CPU, torch.float32, plainly=True):
+        assert torch.get_float32_matmul_precision() == before
