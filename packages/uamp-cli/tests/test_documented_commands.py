@@ -8,32 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from documented import FENCE, PAGES, ROOT, blocks, shell_lines
 from typer.main import get_command
 from uamp_cli.main import _COMMANDS, _load, app
 
-ROOT = Path(__file__).parents[3]
-PAGES = [
-    ROOT / "README.md",
-    ROOT / "CONTRIBUTING.md",
-    *sorted((ROOT / "docs").glob("*.md")),
-    *sorted(ROOT.glob("packages/*/README.md")),
-]
 EVERYWHERE = {"--quiet", "-q", "--debug", "--help", "-h", "--version", "--install-completion"}
 OTHER_TOOLS = {"--multi_gpu", "--cpu", "--num_processes", "--compile", "--davis", "--check", "--fix", "--outside"}
-FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 SPAN = re.compile(r"(?<!`)`([^`]+)`(?!`)")
 
 
 def _typed(page: Path) -> list[str]:
     """Complete command lines: those of the page's shell blocks that start `uamp`, from its first argument on."""
-    lines = []
-    for language, block in FENCE.findall(page.read_text(encoding="utf-8")):
-        if language in ("bash", "sh"):
-            for line in block.replace("\\\n", " ").splitlines():
-                found = re.match(r"(?:.*-m uamp_cli|(?:.*uv run )?uamp)\s+(.*)", line.split(" | ")[0].strip())
-                if found is not None:
-                    lines.append(found[1])
-    return lines
+    found = (re.match(r"(?:.*-m uamp_cli|uamp)\s+(.*)", line) for line in shell_lines(page))
+    return [match[1] for match in found if match is not None]
 
 
 def _mentioned(page: Path) -> list[str]:
@@ -72,7 +59,7 @@ def _cases(lines: Any) -> list[Any]:
 
 @pytest.mark.parametrize("line", _cases(_typed))
 def test_command_lines_parse(line: str) -> None:
-    words = [word for word in shlex.split(line, comments=True) if word not in EVERYWHERE]
+    words = [word for word in shlex.split(line) if word not in EVERYWHERE]
     root = get_command(app).make_context("uamp", [], resilient_parsing=True)
     command, rest = _find(words)
     assert not hasattr(command, "commands"), "a command of its group is missing"
@@ -107,6 +94,6 @@ def test_options_and_files_mentioned_alone_exist(page: Path) -> None:
 
 
 def test_the_readme_begins_with_the_two_commands() -> None:
-    blocks = [block for language, block in FENCE.findall((ROOT / "README.md").read_text(encoding="utf-8"))]
     setup = "python3 -m pip install --quiet --upgrade --target .tools uv\n"
-    assert blocks[:2] == [setup + ".tools/bin/uv run uamp demo\n", setup + ".tools/bin/uv run nox -s tests\n"]
+    commands = [setup + ".tools/bin/uv run uamp demo\n", setup + ".tools/bin/uv run nox -s tests\n"]
+    assert blocks(ROOT / "README.md", "bash")[:2] == commands
