@@ -5,13 +5,18 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pytest
 from agreement import assert_agreement
+from uamp_cli.tracking import TrackedFrame, track_forwards
+from uamp_cli.writers.group import WriterGroup
 from uamp_data.reader import open_video
+from uamp_model.errors import InputError
 
 Run = Callable[..., Any]
 Make = Callable[..., Path]
@@ -104,5 +109,33 @@ def test_full_disk(make_video: Make, checkpoint: Path, tmp_path: Path, limit: in
     errors = [line for line in done.stderr.splitlines() if not line.startswith("Tracking")]
     assert len(errors) == 1
     assert errors[0].startswith("Error: ")
+    assert (tmp_path / "o.mp4").read_text() == "an older result"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.mp4", "o.mp4"]
+
+
+def test_what_fails_while_tracking_ends_the_run(
+    run: Run, make_video: Make, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: dict[str, set[str]] = {"tracks": set(), "writes": set()}
+
+    def fail_after_two(*arguments: Any, **options: Any) -> Iterator[TrackedFrame]:
+        for frame in islice(track_forwards(*arguments, **options), 2):
+            threads["tracks"].add(threading.current_thread().name)
+            yield frame
+        raise InputError("The cable was pulled: plug it in again.")
+
+    def write(group: WriterGroup, frame: TrackedFrame) -> None:
+        threads["writes"].add(threading.current_thread().name)
+        add(group, frame)
+
+    add = WriterGroup.add
+    monkeypatch.setattr("uamp_cli.demo_run.track_forwards", fail_after_two)
+    monkeypatch.setattr(WriterGroup, "add", write)
+    (tmp_path / "o.mp4").write_text("an older result")
+    arguments = ("--checkpoint", checkpoint, "--box", "12,16,32,32", "--device", "cpu", "--output", "o.mp4")
+    outcome = run("demo", "--input", make_video(frames=8), *arguments, "--save-masks", "m", "--csv", "t.csv")
+    assert (outcome.code, outcome.err.splitlines()[-1]) == (2, "Error: The cable was pulled: plug it in again.")
+    assert threads["writes"] == {threading.current_thread().name}
+    assert threads["tracks"].isdisjoint(threads["writes"])
     assert (tmp_path / "o.mp4").read_text() == "an older result"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.mp4", "o.mp4"]

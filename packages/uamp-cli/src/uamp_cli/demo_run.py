@@ -4,12 +4,13 @@ import errno
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from uamp_data.ahead import read_ahead
 from uamp_data.interrupts import interrupts_deferred
 from uamp_model.errors import InputError
 
@@ -26,6 +27,9 @@ from uamp_cli.tracking import FrameSpool, Ids, Image, TrackedFrame, read_head, t
 
 if TYPE_CHECKING:
     from uamp_model import VideoTracker
+
+_TRACKED_AHEAD = 2
+"""Tracked frames that may wait to be written."""
 
 
 def run_demo(settings: DemoSettings, plan: Plan) -> DemoTally:
@@ -124,8 +128,12 @@ class _Run:
         started = time.monotonic()
         with writers:
             try:
-                with frame_progress(err_console()) as progress:
-                    for frame in self._tracked(progress):
+                # tracking goes on while frames are drawn and encoded: on another thread, a few frames ahead
+                with (
+                    frame_progress(err_console()) as progress,
+                    closing(read_ahead(self._tracked(progress), most=_TRACKED_AHEAD)) as tracked,
+                ):
+                    for frame in tracked:
                         # Ctrl-C waits for the end of a frame, so that everything is about the same frames.
                         with interrupts_deferred():
                             writers.add(frame)
