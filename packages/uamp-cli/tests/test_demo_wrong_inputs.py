@@ -212,6 +212,8 @@ def test_unwritable_outputs(demo: Run, make_video: Make, tmp_path: Path, option:
         ("--cutout-video", "a.mp4", ".mov or .webm"),
         ("--green-screen", "a.mov", ".mp4"),
         ("--summary", "a.jpg", ".png"),
+        ("--coco", "a.txt", ".json"),
+        ("--csv", "a.json", ".csv"),
     ],
 )
 def test_endings(demo: Run, make_video: Make, option: str, name: str, ending: str) -> None:

@@ -12,6 +12,7 @@ from uamp_cli.outputs import check_outputs
 from uamp_cli.prompts import Plan, read_plan
 from uamp_cli.terminal import STDOUT
 
+_PRINTABLE = ("--coco", "--csv")
 _CUTOUT_ENDINGS = (".mov", ".webm")
 
 
@@ -121,10 +122,17 @@ def _check_prompts(settings: DemoSettings) -> None:
 def _check_endings(settings: DemoSettings) -> None:
     if settings.output.suffix.lower() != ".mp4":
         raise InputError(f"--output {settings.output} must end in .mp4: that is how it is written.")
-    wanted = {"--cutout-video": _CUTOUT_ENDINGS, "--green-screen": (".mp4",), "--summary": (".png",)}
+    wanted = {
+        "--cutout-video": _CUTOUT_ENDINGS,
+        "--green-screen": (".mp4",),
+        "--summary": (".png",),
+        "--coco": (".json",),
+        "--csv": (".csv",),
+    }
     for option, endings in wanted.items():
         path = settings.outputs[option]
-        if path is not None and path.suffix.lower() not in endings:
+        printed = option in _PRINTABLE and path == Path("-")
+        if path is not None and not printed and path.suffix.lower() not in endings:
             raise InputError(f"{option} {path} must end in {' or '.join(endings)}: that is how it is written.")
 
 
