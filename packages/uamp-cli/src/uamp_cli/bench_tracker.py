@@ -64,7 +64,7 @@ class SpeedMeasurement:
         objects: how many were tracked.
         seconds: by contender, of each timed frame.
         cpu_seconds: the same, of this process's time on all cores.
-        stages: of ours, by stage, median seconds of a frame.
+        stages: of ours, by stage, median seconds of a frame; on a CPU of its processor time.
         iou: by other contender, mean IoU of its masks and ours, over frames and objects.
         differing: by other contender, share of pixels whose masks differ.
     """
@@ -205,16 +205,19 @@ def measure_speed(
     stages: dict[str, list[float]] = defaultdict(list)
     ious: dict[str, list[float]] = defaultdict(list)
     differing: dict[str, list[float]] = defaultdict(list)
+    stage_time = time.process_time if tracker.device.type == "cpu" else time.perf_counter
     with _opened(others, frames, prompts) as running:
         running = {OURS: track(tracker, frames, prompts)} | running
         for index in range(len(frames)):
             masks: dict[str, Tensor] = {}
             # every second frame in the other order, so that nobody always finds the caches warm
             for name in sorted(running, reverse=index % 2 == 1):
-                with timed_stages(tracker.device) as clock:
-                    start, start_cpu = clock.now(), time.process_time()
+                with timed_stages(tracker.device, stage_time) as clock:
+                    clock.now()  # waits for the device
+                    start, start_cpu = time.perf_counter(), time.process_time()
                     _, masks[name] = next(running[name])
-                    spent, spent_cpu = clock.now() - start, time.process_time() - start_cpu
+                    clock.now()
+                    spent, spent_cpu = time.perf_counter() - start, time.process_time() - start_cpu
                 if index > bench.warm_up:
                     seconds[name].append(spent)
                     cpu[name].append(spent_cpu)

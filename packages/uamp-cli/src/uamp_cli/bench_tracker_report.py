@@ -42,7 +42,7 @@ def speed_table(measured: Sequence[SpeedMeasurement]) -> Table:
 
 def stage_table(measured: Sequence[SpeedMeasurement]) -> Table:
     """Where our time goes."""
-    table = _table("Where uamp's time goes, ms of a frame")
+    table = _table("Where uamp's time goes, ms of a frame (of processor time on a CPU)")
     table.add_column("objects", justify="right")
     for stage in ALL_STAGES:
         table.add_column(stage, justify="right")

@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from uamp_model.attention import average
+from uamp_model.resample import weights
 
 _WHOLE_SCORES = 2**22
 """Attention scores of windows are made at once up to so many a head; beyond, in blocks of rows."""
@@ -69,18 +70,12 @@ def _positions(trunk: Part, h: int, w: int) -> Tensor:
     """1×h×w×C: a small table, enlarged, and one of a window, repeated."""
     table: Tensor = trunk.pos_embed[0]
     window: Tensor = trunk.pos_embed_window[0]
-    rows, columns = _cubic_weights(table.shape[1], h, table), _cubic_weights(table.shape[2], w, table)
+    rows, columns = (weights(table.shape[1 + axis], (h, w)[axis], "bicubic", table.device) for axis in (0, 1))
     wide = columns.t() @ table.permute(1, 2, 0)  # k×w×C
     large = rows.t() @ wide.flatten(1)  # h×wC
     side = window.shape[-1]
     tiles = large.view(1, h // side, side, w // side, side, -1) + window.permute(1, 2, 0)[:, None]
     return tiles.view(1, h, w, -1)
-
-
-def _cubic_weights(count: int, length: int, like: Tensor) -> Tensor:
-    """count×length weights by which cubic interpolation makes `length` values of `count`."""
-    one_of_each = torch.eye(count, device=like.device, dtype=torch.float32).view(1, count, count, 1)
-    return F.interpolate(one_of_each, (length, 1), mode="bicubic").view(count, length)
 
 
 def _block(block: Part, x: Tensor) -> Tensor:

@@ -29,7 +29,8 @@ class MemoryEntry:
         pointer: N×C object pointer.
         doubt: N×1×h×w uncertainty of the cells in [0, 1], or None where nothing is in doubt.
         quality: how good the frame is to be remembered by, in [0, 1].
-        cells: N×k indices of the cells that attention may read, or None if it reads all; see `budget.py`.
+        cells: N×k indices of the cells that attention may read, the most informative first, or None if it reads all;
+            see `budget.py`.
     """
 
     frame: int
@@ -158,13 +159,16 @@ def _select_pointers(model: Sam2, bank: MemoryBank, frame: int, direction: int) 
     return tuple(pointers)
 
 
-def gather(selections: Sequence[Selection], *, age_span: int, read: float | Tensor = 0.0) -> MemoryTokens:
+def gather(
+    selections: Sequence[Selection], *, age_span: int, read: float | Tensor = 0.0, cells_of_older: int | None = None
+) -> MemoryTokens:
     """Stack selections of one layout into the tokens that attention reads.
 
     Args:
         selections: one per bank; their objects follow one another on the first axis of the result.
         age_span: the age in frames that counts as 1 in the pointers' temporal encoding.
         read: β, how much less doubtful cells are read; 0 is SAM 2's attention.
+        cells_of_older: where not all cells are read, how many of each frame but the newest.
     """
     spatial, recency, pointers, ages = [], [], [], []
     for selection in selections:
@@ -183,16 +187,18 @@ def gather(selections: Sequence[Selection], *, age_span: int, read: float | Tens
         stacked,
         torch.stack(ages) / max(age_span, 1),
         torch.cat([_bias(selection, read) for selection in selections]) if acts(read) else None,
-        _kept(selections),
+        _kept(selections, cells_of_older),
     )
 
 
-def _kept(selections: Sequence[Selection]) -> tuple[Tensor | None, ...] | None:
+def _kept(selections: Sequence[Selection], of_older: int | None) -> tuple[Tensor | None, ...] | None:
     """For each memory the cells that are read, N×k, or None for all; None if all of all are read."""
     if all(entry.cells is None for _, entry in selections[0].spatial):
         return None
     columns = zip(*([entry.cells for _, entry in selection.spatial] for selection in selections), strict=True)
-    return tuple(None if column[0] is None else torch.cat([c for c in column if c is not None]) for column in columns)
+    whole = [None if column[0] is None else torch.cat([c for c in column if c is not None]) for column in columns]
+    older = [None if part is None else part[:, :of_older] for part in whole[:-1]]
+    return *older, whole[-1]
 
 
 def _bias(selection: Selection, strength: float | Tensor) -> Tensor:

@@ -30,26 +30,28 @@ class StageClock:
 
     Attributes:
         device: is waited for at the end of each stage, so that its work counts where it was asked for.
+        time: gives seconds and only runs forward.
         seconds: by name of the stage.
     """
 
     device: torch.device
+    time: Callable[[], float] = time.perf_counter
     seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
 
     def now(self) -> float:
-        """Seconds on a clock that only runs forward, once the device has done what it was given."""
+        """Seconds, once the device has done what it was given."""
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
-        return time.perf_counter()
+        return self.time()
 
 
 _CLOCK: ContextVar[StageClock | None] = ContextVar("stage_clock", default=None)
 
 
 @contextmanager
-def timed_stages(device: torch.device) -> Iterator[StageClock]:
-    """Time what the tracker does in this thread meanwhile."""
-    clock = StageClock(device)
+def timed_stages(device: torch.device, time_of: Callable[[], float] = time.perf_counter) -> Iterator[StageClock]:
+    """Time what the tracker does in this thread meanwhile, by that clock."""
+    clock = StageClock(device, time_of)
     token = _CLOCK.set(clock)
     try:
         yield clock

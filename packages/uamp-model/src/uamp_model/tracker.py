@@ -22,6 +22,7 @@ from uamp_model.memory import MemoryBank, MemoryEntry, Retention, Selection, gat
 from uamp_model.preprocess import check_frame, prepare_frame, prepare_mask, prepare_points
 from uamp_model.presets import LEARNED_PARTS, MemorySettings, memory_settings
 from uamp_model.propagation import Expectation, ObjectMotion, choose_hypothesis, expect, learn_motion, memory_quality
+from uamp_model.resample import enlarge
 from uamp_model.sam2 import ImageFeatures, MemoryTokens, Sam2, encode_image
 from uamp_model.stages import RESULT, stage
 from uamp_model.types import FrameResult, Prompt, Suggestion
@@ -363,7 +364,13 @@ class TrackingSession:
         return Retention(model.num_maskmem, model.max_obj_ptrs_in_encoder, settings.select, settings.pool)
 
     def _gather(self, selections: Sequence[Selection]) -> MemoryTokens:
-        return gather(selections, age_span=self.age_span, read=self.tracker.settings.read)
+        _, of_older = self._cells_to_keep()
+        return gather(selections, age_span=self.age_span, read=self.tracker.settings.read, cells_of_older=of_older)
+
+    def _cells_to_keep(self) -> tuple[int, int]:
+        """How many of a memory's cells are read where not all are: of the last frame, of each older one."""
+        cells = (self.tracker.image_size // int(self.tracker.model.backbone_stride)) ** 2
+        return cells_to_keep(self.tracker.memory_budget, cells, self.tracker.model.num_maskmem)
 
     def _past(self, ids: Sequence[int], index: int) -> Past | None:
         """The last frame as the objects saw it, if learned layers ask."""
@@ -449,7 +456,7 @@ class TrackingSession:
         if budget == FULL or features is None:
             return entry
         h, w = features.shape[-2:]
-        count = cells_to_keep(budget, h * w, self.tracker.model.num_maskmem)
+        count, _ = self._cells_to_keep()
         return replace(entry, cells=informative_cells(output.logits, output.uncertainty, (h, w), count))
 
     def _doubt(self, ids: Sequence[int], output: FrameOutput, index: int) -> Doubt | None:
@@ -497,7 +504,7 @@ class TrackingSession:
         if not logits:
             empty = torch.zeros(0, height, width, device=device)
             return FrameResult(index, (), empty > 0, empty, empty.clone(), torch.zeros(0, device=device))
-        full = F.interpolate(torch.cat(logits).float(), (height, width), mode="bilinear", align_corners=False)[:, 0]
+        full = enlarge(torch.cat(logits)[:, 0].float(), (height, width), plainly=self.tracker.exact)
         doubt = _Doubts(
             torch.cat([o.agreed for o in known if o.agreed is not None]),
             torch.stack([o.presence for o in known if o.presence is not None]).float(),
