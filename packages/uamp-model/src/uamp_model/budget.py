@@ -2,8 +2,8 @@
 
 Conditioning frames are read whole: they are what was given. Of every other frame the cells in and around the object
 are read, the sure ones first, and a coarse grid of the rest, so that queries beside the object still find what they
-look like. The last frame, which looks most like the one at hand, gets more than half of what may be read; sharing it out
-evenly instead costs two points of J&F on generated clips at a budget of 0.25.
+look like. The last frame, which looks most like the one at hand, gets more than half of what may be read; sharing it
+out evenly instead costs two points of J&F on generated clips at a budget of 0.25.
 """
 
 import torch
