@@ -57,7 +57,7 @@ def synth(
 
     names = []
     with frame_progress(err_console()) as progress:
-        progress.begin("Clips", clips)
+        progress.begin("Making", clips, "clips")
         for number in range(seed, seed + clips):
             clip = generate_clip(number, num_frames=frames, size=(height, width), family=family, num_objects=objects)
             _write_clip(folder, clip)
@@ -66,7 +66,9 @@ def synth(
     listing = folder / "ImageSets" / "2017" / "val.txt"
     listing.parent.mkdir(parents=True, exist_ok=True)
     listing.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
-    out_console().print(f"{clips} clips of {frames} frames: {folder}", highlight=False, markup=False, soft_wrap=True)
+    out_console().print(
+        f"{clips} clip{'s' * (clips > 1)} of {frames} frames: {folder}", highlight=False, markup=False, soft_wrap=True
+    )
 
 
 def _check_family(family: str) -> None:
