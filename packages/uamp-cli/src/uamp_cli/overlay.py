@@ -43,7 +43,7 @@ class Style:
     def of(image: Image) -> "Style":
         """The sizes for a picture."""
         side = min(image.shape[0], image.shape[1])
-        return Style(line=max(1, round(side / 360)), font=max(0.4, side / 900), pad=max(2, round(side / 180)))
+        return Style(line=max(1, round(side / 360)), font=max(0.4, side / 720), pad=max(2, round(side / 180)))
 
 
 def colour_of(object_id: int) -> Colour:
