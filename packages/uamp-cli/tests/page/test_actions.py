@@ -299,3 +299,16 @@ def test_undo_and_clear_take_the_mask_away(opened: PageState, trackers: Trackers
 def _picture(shown: View) -> "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]":
     assert shown.picture is not None
     return shown.picture
+
+
+def test_files_made_before_tracking_again_say_so(opened: PageState, trackers: Trackers) -> None:
+    actions.click(opened, 24.5, 20.5)
+    track(opened, trackers)
+    actions.start_export(opened, trackers, [Export.CSV])
+    finish(opened)
+    assert opened.message == "The files are ready to download."
+    actions.go_to(opened, 5)
+    actions.drag(opened, (20, 10), (60, 50))
+    actions.start_export(opened, trackers, [Export.CSV])
+    finish(opened)
+    assert "From frame 5 on they show what was tracked before your last change." in opened.message

@@ -239,8 +239,14 @@ def start_export(state: PageState, trackers: Trackers, exports: Sequence[Export]
     results = state.track.results
     about = About(clip, state.model, state.memory, str(trackers.get(state.model, state.memory).device))
 
+    stale = state.track.valid_to if any(index >= state.track.valid_to for index in results.frames()) else None
+
     def work(job: Job) -> None:
         state.files = write_exports(job, results, exports, folder, about)
+        if stale is not None:
+            job.note = (
+                f"From frame {stale} on they show what was tracked before your last change. {job.note or ''}".strip()
+            )
 
     _start(state, Job("Writing files", clip.frame_count), work)
 
