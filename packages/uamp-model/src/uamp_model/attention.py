@@ -16,10 +16,14 @@ It says what `sam2.modeling.memory_attention` says, up to rounding. What it save
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
+
+Part = Any
+"""A module of the sam2 package, whose parts have no types."""
 
 _SCORES = 2**23
 """Scores in one block: what fits a CPU's last cache."""
@@ -55,7 +59,7 @@ class Tokens:
             yield Tokens(self.values[row], self.keys[row], self.placed, cells, bias)
 
 
-def attend(attention: nn.Module, now: Tensor, position: Tensor, tokens: Tokens) -> Tensor:
+def attend(attention: Part, now: Tensor, position: Tensor, tokens: Tokens) -> Tensor:
     """Let features read memory.
 
     Args:
@@ -69,7 +73,7 @@ def attend(attention: nn.Module, now: Tensor, position: Tensor, tokens: Tokens) 
     """
     scratch = _Scratch(tokens.values)
     out = now + 0.1 * position if attention.pos_enc_at_input else now
-    for layer in attention.layers:  # type: ignore[union-attr]
+    for layer in attention.layers:
         normed = layer.norm1(out)
         asked = normed + position if layer.pos_enc_at_attn else normed
         out = out + _attend_self(layer.self_attn, asked, normed, scratch)
@@ -79,12 +83,12 @@ def attend(attention: nn.Module, now: Tensor, position: Tensor, tokens: Tokens) 
             layer.cross_attn_image, asked, tokens, scratch, with_position=bool(layer.pos_enc_at_cross_attn_keys)
         )
         out = out + by_rows(partial(_feed_forward, layer), out, layer.linear1.out_features)
-    result: Tensor = attention.norm(out)  # type: ignore[operator]
+    result: Tensor = attention.norm(out)
     return result
 
 
-def _feed_forward(layer: nn.Module, rows: Tensor) -> Tensor:
-    out: Tensor = layer.linear2(layer.activation(layer.linear1(layer.norm3(rows))))  # type: ignore[operator]
+def _feed_forward(layer: Part, rows: Tensor) -> Tensor:
+    out: Tensor = layer.linear2(layer.activation(layer.linear1(layer.norm3(rows))))
     return out
 
 
@@ -93,39 +97,37 @@ def average(q: Tensor, k: Tensor, values: Tensor) -> Tensor:
     return _Scratch(k).average(q, k, values, None)
 
 
-def can_attend(attention: nn.Module) -> bool:
+def can_attend(attention: Part) -> bool:
     """Whether the fast form knows this attention: one head, as all of SAM 2's have, and nothing to be dropped out."""
-    layers = list(attention.layers)  # type: ignore[arg-type]
+    layers = list(attention.layers)
     return not attention.training and all(
         layer.self_attn.num_heads == 1 and layer.cross_attn_image.num_heads == 1 for layer in layers
     )
 
 
-def _attend_self(own: nn.Module, asked: Tensor, values: Tensor, scratch: "_Scratch") -> Tensor:
+def _attend_self(own: Part, asked: Tensor, values: Tensor, scratch: "_Scratch") -> Tensor:
     rotation = _rotation(own, asked)
-    q, k = (_rotate(project(asked), rotation) for project in (own.q_proj, own.k_proj))  # type: ignore[operator]
-    out: Tensor = own.out_proj(scratch.average(q, k, own.v_proj(values), None))  # type: ignore[operator]
+    q, k = (_rotate(project(asked), rotation) for project in (own.q_proj, own.k_proj))
+    out: Tensor = own.out_proj(scratch.average(q, k, own.v_proj(values), None))
     return out
 
 
-def _attend_memory(
-    cross: nn.Module, asked: Tensor, tokens: Tokens, scratch: "_Scratch", *, with_position: bool
-) -> Tensor:
+def _attend_memory(cross: Part, asked: Tensor, tokens: Tokens, scratch: "_Scratch", *, with_position: bool) -> Tensor:
     rotation = _rotation(cross, asked)
-    q = _rotate(cross.q_proj(asked), rotation)  # type: ignore[operator]
+    q = _rotate(cross.q_proj(asked), rotation)
     told = tokens.keys if with_position else tokens.values
     if q.device.type == "cpu":
         # one object after the other: its keys stay in the CPU's cache until they have been read
         read = q.new_empty(len(told), q.shape[1], tokens.values.shape[-1])
         for i, own in enumerate(tokens.each()):
-            keys = _rotate_keys(cross.k_proj(told[i : i + 1]), rotation, own)  # type: ignore[operator]
+            keys = _rotate_keys(cross.k_proj(told[i : i + 1]), rotation, own)
             mine = q[i : i + 1] if len(q) > 1 else q
             scratch.average(mine, keys, own.values.to(q.dtype), own.bias, out=read[i : i + 1])
-        read = cross.v_proj(read)  # type: ignore[operator]
+        read = cross.v_proj(read)
     else:
-        keys = _rotate_keys(cross.k_proj(told), rotation, tokens)  # type: ignore[operator]
-        read = scratch.average(q, keys, cross.v_proj(tokens.values), tokens.bias)  # type: ignore[operator]
-    out: Tensor = cross.out_proj(read)  # type: ignore[operator]
+        keys = _rotate_keys(cross.k_proj(told), rotation, tokens)
+        read = scratch.average(q, keys, cross.v_proj(tokens.values), tokens.bias)
+    out: Tensor = cross.out_proj(read)
     return out
 
 
@@ -144,7 +146,7 @@ def by_rows(function: Callable[[Tensor], Tensor], x: Tensor, width: int) -> Tens
     return torch.cat([function(part) for part in flat.split(count)]).view(x.shape)
 
 
-def _rotation(module: nn.Module, asked: Tensor) -> Tensor:
+def _rotation(module: Part, asked: Tensor) -> Tensor:
     """hw×C/2 complex rotary table of the module's own grid."""
     table: Tensor = getattr(module, "freqs_cis").to(asked.device)  # noqa: B009 - for the type checker
     return table

@@ -13,20 +13,16 @@ It says what `sam2.modeling.backbones` says, up to rounding. What it saves:
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from uamp_model.attention import average
+from uamp_model.attention import Part, average
 from uamp_model.resample import weights
 
 _WHOLE_SCORES = 2**22
 """Attention scores of windows are made at once up to so many a head; beyond, in blocks of rows."""
-
-Part = Any
-"""A module of the sam2 package, whose parts have no types."""
 
 
 def can_encode(encoder: Part) -> bool:

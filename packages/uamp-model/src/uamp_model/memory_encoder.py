@@ -9,19 +9,15 @@ It says what `sam2.modeling.memory_encoder` says, up to rounding. What it saves:
 """
 
 from functools import partial
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from uamp_model.attention import by_rows
+from uamp_model.attention import Part, by_rows
 
 _FEW_CHANNELS = 8
 """Below, norms over channels are faster with pixels next to each other."""
-
-Part = Any
-"""A module of the sam2 package, whose parts have no types."""
 
 
 def encode(encoder: Part, seen: Tensor, mask: Tensor) -> Tensor:

@@ -14,14 +14,11 @@ other there, and so the projections of the image are most of the work. They can 
 `tests/test_fast_forms.py` holds it equal to the plain form. Shapes: see `types.py`; L cells, T tokens, R heads.
 """
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-Part = Any
-"""A module of the sam2 package, whose parts have no types."""
+from uamp_model.attention import Part
 
 
 def can_decode(decoder: Part, *, multimask: bool) -> bool:
