@@ -1,6 +1,6 @@
 """What reading less memory costs: J&F of one model on DAVIS sequences and generated clips, for several budgets.
 
-python benchmarks/tracker_budget.py --davis DIR --sequences bear,bus --clips 6
+python benchmarks/tracker_budget.py --davis DIR --sequences bear,bus --clips 6 --plot budget.svg
 """
 
 import argparse
@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
+from uamp_cli.bench_tracker_report import draw_panel, save_panels
 from uamp_data.davis import DavisDataset
 from uamp_data.synthetic import generate_clip
 from uamp_eval.metrics import clip_scores
@@ -26,6 +27,8 @@ def main() -> None:
     options.add_argument("--sequences", default="")
     options.add_argument("--frames", type=int, default=60)
     options.add_argument("--clips", type=int, default=4)
+    options.add_argument("--first-seed", type=int, default=0)
+    options.add_argument("--plot", type=Path, help="draw J&F over frames per second of processor time, .svg")
     options.add_argument("--model", default="nano")
     options.add_argument("--memory", default="sam2")
     options.add_argument("--budgets", default="1,0.5,0.25")
@@ -39,16 +42,31 @@ def main() -> None:
         for b in budgets
     }
     scores: dict[str, dict[float, list[float]]] = {}
-    seconds: dict[float, list[float]] = {b: [] for b in budgets}
+    seconds: dict[str, dict[float, list[float]]] = {}
     for kind, name, frames, truth in videos(given):
-        found = {b: score(tracker, frames, truth, seconds[b]) for b, tracker in trackers.items()}
+        times = seconds.setdefault(kind, {b: [] for b in budgets})
+        found = {b: score(tracker, frames, truth, times[b]) for b, tracker in trackers.items()}
         for b, value in found.items():
             scores.setdefault(kind, {}).setdefault(b, []).append(value)
         print(f"{kind:9} {name:20}", *(f"{b:g}: {value:.4f}" for b, value in found.items()), flush=True)
+    lines = {}
     for kind, by_budget in scores.items():
-        means = {b: statistics.mean(values) for b, values in by_budget.items()}
-        print(f"{kind:9} mean of {len(by_budget[budgets[0]])}", *(f"{b:g}: {mean:.4f}" for b, mean in means.items()))
-    print("CPU ms of a frame", *(f"{b:g}: {1e3 * statistics.median(values):.1f}" for b, values in seconds.items()))
+        means = {b: 100 * statistics.mean(values) for b, values in by_budget.items()}
+        rates = {b: 1 / statistics.median(times) for b, times in seconds[kind].items()}
+        lines[kind] = [(rates[b], means[b]) for b in budgets]
+        print(f"{kind:9} J&F, mean of {len(by_budget[budgets[0]])}", *(f"{b:g}: {m:.2f}" for b, m in means.items()))
+        print(f"{kind:9} frames per CPU second", *(f"{b:g}: {rate:.1f}" for b, rate in rates.items()))
+        print(f"{kind:9} against {budgets[0]:g}, and its standard error", *changes(by_budget, budgets))
+    if given.plot is not None:
+        save_panels(given.plot, [draw_panel(lines, "frames per second of processor time", "J&F", dots=True)])
+
+
+def changes(by_budget: dict[float, list[float]], budgets: list[float]) -> Iterator[str]:
+    first = by_budget[budgets[0]]
+    for b in budgets[1:]:
+        differences = [100 * (x - y) for x, y in zip(by_budget[b], first, strict=True)]
+        error = statistics.stdev(differences) / len(first) ** 0.5 if len(first) > 1 else float("nan")
+        yield f"{b:g}: {statistics.mean(differences):+.2f} ± {error:.2f}"
 
 
 def videos(given: argparse.Namespace) -> Iterator[tuple[str, str, list[Frame], npt.NDArray[np.generic]]]:
@@ -60,7 +78,7 @@ def videos(given: argparse.Namespace) -> Iterator[tuple[str, str, list[Frame], n
                 count = min(len(sequence.frame_names), given.frames)
                 frames = [sequence.image(i) for i in range(count)]
                 yield "DAVIS", sequence.name, frames, np.stack([sequence.annotation(i) for i in range(count)])
-    for seed in range(given.clips):
+    for seed in range(given.first_seed, given.first_seed + given.clips):
         clip = generate_clip(seed, num_frames=24, size=(384, 512), num_objects=2)
         yield "generated", f"seed {seed}", list(clip.frames), clip.masks
 

@@ -20,6 +20,7 @@ from uamp_cli.bench_tracker import (
 
 Points = Sequence[tuple[float, float]]
 _COLOURS = {OURS: "#0b6e4f", THEIRS: "#c8553d", COMPILED: "#7a6f9b"}
+_OTHERS = ("#0b6e4f", "#c8553d", "#7a6f9b", "#333333")
 
 
 def speed_table(measured: Sequence[SpeedMeasurement]) -> Table:
@@ -122,9 +123,14 @@ def save_plot(path: Path, measured: Sequence[SpeedMeasurement], curves: Sequence
         curve.contender: [(float(n), mib) for n, mib in enumerate(curve.resident)]
         for curve in sorted(curves, key=lambda curve: curve.frames)
     }
-    panels = [_panel(speed, "objects", "frames per second", dots=True)]
+    panels = [draw_panel(speed, "objects", "frames per second", dots=True)]
     if longest:
-        panels.append(_panel(longest, "frames", "memory, MiB", dots=False))
+        panels.append(draw_panel(longest, "frames", "memory, MiB", dots=False))
+    save_panels(path, panels)
+
+
+def save_panels(path: Path, panels: Sequence[str]) -> None:
+    """Write diagrams side by side as an SVG file."""
     body = "".join(f'<g transform="translate({60 + 420 * i},40)">{panel}</g>' for i, panel in enumerate(panels))
     size = f'width="{420 * len(panels) + 40}" height="340"'
     style = 'font-family="sans-serif" font-size="12" fill="#222"'
@@ -138,8 +144,8 @@ def save_plot(path: Path, measured: Sequence[SpeedMeasurement], curves: Sequence
 _WIDTH, _HEIGHT = 330.0, 230.0
 
 
-def _panel(lines: Mapping[str, Points], across: str, up: str, *, dots: bool) -> str:
-    """One diagram from 0 on both axes."""
+def draw_panel(lines: Mapping[str, Points], across: str, up: str, *, dots: bool) -> str:
+    """One diagram from 0 on both axes, of named lines through points (x, y), as a piece of SVG."""
     most_x = max((x for points in lines.values() for x, _ in points), default=1) or 1
     most_y = 1.05 * max((y for points in lines.values() for _, y in points), default=1) or 1
     parts = [
@@ -154,7 +160,7 @@ def _panel(lines: Mapping[str, Points], across: str, up: str, *, dots: bool) -> 
         x = _WIDTH * share
         parts.append(f'<text x="{x}" y="{_HEIGHT + 18}" text-anchor="middle">{most_x * share:.3g}</text>')
     for row, (name, points) in enumerate(lines.items()):
-        colour = _COLOURS.get(name, "#333")
+        colour = _COLOURS.get(name, _OTHERS[row % len(_OTHERS)])
         places = [(_WIDTH * x / most_x, _HEIGHT * (1 - y / most_y)) for x, y in points]
         line = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
         parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>')
