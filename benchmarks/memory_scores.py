@@ -5,8 +5,8 @@
 
     uv run python benchmarks/memory_scores.py --clips 8 --settings sam2 uamp-free uamp uamp@runs/mine/uamp.safetensors
 
-A setting is a name (sam2, samurai, uamp; uamp-free is uamp without learned layers), uamp@FILE with the layers of a
-file, or numbers of `MemorySettings` over SAM 2's. All of them see the same image features. Doubt is judged on the
+A setting is a name (sam2, samurai, uamp; uamp-free is uamp without learned layers) or numbers of `MemorySettings` over
+SAM 2's; with @FILE behind it, the layers of a file act (uamp@FILE; outline=1@FILE: the outline alone). All of them see the same image features. Doubt is judged on the
 pixels within 16 of the edge of the predicted or the true mask. Differences to the first setting come with 95 %
 bootstrap intervals over objects. Search with --seed 8000000 (the default) and the train split; report other seeds and
 val. It asserts nothing.
@@ -98,7 +98,8 @@ def make_tracker(base: VideoTracker, text: str) -> VideoTracker:
     name, _, file = text.partition("@")
     if file:
         layers = load_layers(Path(file), base.model, base_model=base.name)
-        return VideoTracker(base.model, name=base.name, memory=name, dtype=base.dtype, layers=layers)
+        settings = parse_setting(name, base.name)
+        return VideoTracker(base.model, name=base.name, settings=settings, dtype=base.dtype, layers=layers)
     if text == "uamp-free":
         return VideoTracker(base.model, name=base.name, memory="uamp", dtype=base.dtype)
     return base.with_memory(text, parse_setting(text, base.name))
