@@ -1,0 +1,78 @@
+"""Memory attention of one object at a model's real size, by budget, beside the sam2 package's own form.
+
+python benchmarks/tracker_attention.py --model sam2.1-hiera-tiny --precision bf16
+
+Weights, features and a full memory are random: the arithmetic does not depend on them. Seconds are of processor time.
+"""
+
+import argparse
+import time
+
+import torch
+from uamp_model import build_model
+from uamp_model.budget import cells_to_keep
+from uamp_model.devices import inference
+from uamp_model.sam2 import ImageFeatures, MemoryTokens, Sam2, attend_memory
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--model", default="sam2.1-hiera-tiny")
+    options.add_argument("--precision", choices=("fp32", "bf16"), default="bf16")
+    options.add_argument("--budgets", default="1,0.5,0.25")
+    options.add_argument("--repeat", type=int, default=3)
+    given = options.parse_args()
+    torch.manual_seed(0)
+    model = build_model(given.model)
+    dtype = torch.bfloat16 if given.precision == "bf16" else torch.float32
+    cells, width = model.image_size // 16, model.hidden_dim
+    seen, position = torch.randn(1, width, cells, cells), torch.randn(1, width, cells, cells)
+    features = ImageFeatures(seen, seen, seen, position)  # only those of stride 16 are read
+    whole = None
+    for name, plainly in (("sam2", True), *((part, False) for part in given.budgets.split(","))):
+        memory = remembered(model, 1.0 if plainly else float(name))
+        best = float("inf")
+        for _ in range(given.repeat):
+            with inference(torch.device("cpu"), dtype, plainly=plainly):
+                start = time.process_time()
+                attend_memory(model, features, memory, plainly=plainly)
+                best = min(best, time.process_time() - start)
+        whole = best if not plainly and whole is None else whole
+        share = "" if plainly or whole is None else f"{best / whole:6.0%} of the first budget's time"
+        read = operations(model, memory)
+        print(f"{name:5} {best:7.3f} s {read / 1e9:6.0f} GFLOP {read / best / 1e9:5.0f} GFLOP/s {share}", flush=True)
+
+
+def remembered(model: Sam2, budget: float) -> MemoryTokens:
+    """A full memory: a conditioning frame, the last frames and 16 pointers."""
+    side, count = model.image_size // 16, model.num_maskmem
+    kept = None
+    if budget < 1:
+        last, older = cells_to_keep(budget, side * side, count)
+        some = [torch.randperm(side * side)[: last if n == count - 1 else older].unsqueeze(0) for n in range(1, count)]
+        kept = (None, *some)
+    return MemoryTokens(
+        torch.randn(1, count, model.mem_dim, side, side),
+        torch.arange(count).unsqueeze(0),
+        torch.randn(1, 16, model.hidden_dim),
+        torch.rand(1, 16),
+        kept=kept,
+    )
+
+
+def operations(model: Sam2, memory: MemoryTokens) -> int:
+    """Of the products, with values averaged before they are projected; two for a multiplication and an addition."""
+    queries, width, narrow = (model.image_size // 16) ** 2, model.hidden_dim, model.mem_dim
+    layer = model.memory_attention.layers[0]
+    spatial = memory.spatial.shape[1] * queries
+    if memory.kept is not None:
+        spatial = sum(queries if part is None else part.shape[1] for part in memory.kept)
+    tokens = spatial + 16 * width // narrow
+    own = queries * (4 * width * width + 2 * queries * width)
+    read = queries * (tokens * (width + narrow) + 2 * width * width + narrow * width) + tokens * narrow * width
+    forward = 2 * queries * width * layer.linear1.out_features
+    return 2 * len(model.memory_attention.layers) * int(own + read + forward)
+
+
+if __name__ == "__main__":
+    main()
