@@ -22,15 +22,14 @@ SETTINGS = {
     "head": MemorySettings(learned=1),
     "refiner": MemorySettings(refine=1),
     "second look": MemorySettings(second_look=1),
-    "outline": MemorySettings(outline=1),
-    "all": MemorySettings(learned=1, refine=1, second_look=1, outline=1),
+    "all": MemorySettings(learned=1, refine=1, second_look=1),
 }
 
 
 def acting_layers(tracker: VideoTracker) -> UampLayers:
     """Layers that say something."""
     layers = UampLayers(LayerSizes.of(tracker.model))
-    for part in (layers.head, layers.refiner, layers.second_look, layers.outline):
+    for part in (layers.head, layers.refiner, layers.second_look):
         torch.nn.init.normal_(part.out.weight, std=0.01)
     return layers.requires_grad_(False)
 

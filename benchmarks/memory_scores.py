@@ -6,7 +6,7 @@
     uv run python benchmarks/memory_scores.py --clips 8 --settings sam2 uamp-free uamp uamp@runs/mine/uamp.safetensors
 
 A setting is a name (sam2, samurai, uamp; uamp-free is uamp without learned layers) or numbers of `MemorySettings` over
-SAM 2's; with @FILE behind it, the layers of a file act (uamp@FILE; outline=1@FILE: the outline alone). All of them see
+SAM 2's; with @FILE behind it, the layers of a file act (uamp@FILE; refine=1@FILE: the refiner alone). All of them see
 the same image features. Doubt is judged on the pixels within 16 of the edge of the predicted or the true mask.
 Differences to the first setting come with 95 % bootstrap intervals over objects. Search with --seed 8000000 (the
 default) and the train split; report other seeds and val. It asserts nothing.

@@ -11,8 +11,6 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from typer.testing import CliRunner
-from uamp_cli.main import app
 from uamp_cli.page.clips import GeneratedClip, generated_clip
 from uamp_cli.page.settings import PageSettings
 from uamp_cli.page.state import PageState, new_state
@@ -27,30 +25,13 @@ if TYPE_CHECKING:
     from visits import Visit
 
 sys.path.insert(0, str(Path(__file__).parent))  # for `evaluation_trees` and its like
+from invoking import Outcome, invoke
 
 HEIGHT, WIDTH = 64, 96
 
 Image = npt.NDArray[np.uint8]
-Run = Callable[..., "Outcome"]
+Run = Callable[..., Outcome]
 MakeVideo = Callable[..., Path]
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a run of the command came to."""
-
-    code: int
-    out: str
-    err: str
-
-    def refused(self, *, after: tuple[str, ...] = ()) -> str:
-        """The one sentence of a run that refused its input, after lines of progress that begin with one of these."""
-        assert self.code == 2, self
-        lines = [line for line in self.err.strip().splitlines() if not line.startswith(after)]
-        assert len(lines) == 1, self.err
-        assert lines[0].startswith("Error: ")
-        assert "Traceback" not in self.err + self.out
-        return lines[0]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -76,12 +57,6 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.setenv("UAMP_CACHE", str(tmp_path / "cache"))
 
     return invoke
-
-
-def invoke(*arguments: object) -> Outcome:
-    """Run the command here and now."""
-    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
-    return Outcome(result.exit_code, result.stdout, result.stderr)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ import torch
 import yaml
 from documented import PAGES, ROOT, blocks, shell_lines
 from documented_files import FRAMES, make_files, picture_at
+from invoking import invoke
 
 Invoke = Callable[..., Any]
 
@@ -135,8 +136,6 @@ def _small_for(line: str) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    from conftest import invoke
-
     folder = tmp_path_factory.mktemp("documented")
     make_files(folder)
     with pytest.MonkeyPatch.context() as patch:

@@ -50,7 +50,7 @@ def trained(model: Sam2) -> UampLayers:
     """Layers that do something: random where untrained ones are zero."""
     layers = untrained(model)
     with torch.no_grad():
-        for part in (layers.head, layers.refiner, layers.second_look, layers.outline):
+        for part in (layers.head, layers.refiner, layers.second_look):
             part.out.weight.normal_(0, 0.3)
         layers.write.fill_(0.3)
         layers.keep.fill_(0.2)
@@ -68,7 +68,7 @@ def tracker_of(model: Sam2, settings: MemorySettings, layers: UampLayers | None)
 
 
 def test_untrained_layers_equal_the_training_free_setting_bit_for_bit(model: Sam2, frames: Frames) -> None:
-    settings = MemorySettings(write=0.5, keep=0.3, read=0.5, learned=1, refine=1, second_look=1, outline=1)
+    settings = MemorySettings(write=0.5, keep=0.3, read=0.5, learned=1, refine=1, second_look=1)
     plain = track(tracker_of(model, settings, None), frames, prompts())
     layered = track(tracker_of(model, settings, untrained(model)), frames, prompts())
     for a, b in zip(plain, layered, strict=True):
@@ -83,7 +83,6 @@ def test_untrained_layers_equal_the_training_free_setting_bit_for_bit(model: Sam
         pytest.param(MemorySettings(learned=1.0), id="learned"),
         pytest.param(MemorySettings(refine=1.0), id="refine"),
         pytest.param(MemorySettings(second_look=1.0), id="second_look"),
-        pytest.param(MemorySettings(outline=1.0), id="outline"),
     ],
 )
 def test_each_trained_part_changes_something(model: Sam2, frames: Frames, part: MemorySettings) -> None:
@@ -165,7 +164,7 @@ def test_training_unrolls_what_a_session_does(model: Sam2, frames: Frames) -> No
 def test_gradients_reach_every_layer_and_nothing_else(model: Sam2) -> None:
     layers = untrained(model)
     with torch.no_grad():
-        for part in (layers.head, layers.refiner, layers.second_look, layers.outline):
+        for part in (layers.head, layers.refiner, layers.second_look):
             part.out.weight.normal_(0, 0.1)
     images = torch.randn(1, 4, 3, SIZE, SIZE)
     mask = PromptBatch(masks=(torch.rand(1, 1, SIZE, SIZE) > 0.5).float())

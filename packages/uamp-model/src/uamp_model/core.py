@@ -81,13 +81,12 @@ class Learned:
     doubt: float = 1.0
     refine: float = 1.0
     second_look: float = 1.0
-    outline: float = 1.0
     second_look_above: float = 0.0
 
     @property
     def acts(self) -> bool:
         """Whether any of them does anything."""
-        return any((self.doubt, self.refine, self.second_look, self.outline))
+        return any((self.doubt, self.refine, self.second_look))
 
 
 Choose = Callable[[sam2.Decoded, slice], Tensor]
@@ -180,7 +179,7 @@ def track_frame(
 def _decode_with_layers(
     decode: Callable[[Tensor], FrameOutput], conditioned: Tensor, features: ImageFeatures, learned: Learned, past: Past
 ) -> FrameOutput:
-    """Refine, decode, look again, mend the outline, and say what is doubtful."""
+    """Refine, decode, look again, and say what is doubtful."""
     layers = learned.layers
     if learned.refine > 0:
         conditioned = conditioned + learned.refine * layers.refiner.correct(conditioned, features, past)
@@ -192,10 +191,6 @@ def _decode_with_layers(
         output = decode(conditioned)
         if learned.second_look_above > 0:
             output = _decide(output, first, doubt > learned.second_look_above)
-    if learned.outline > 0:
-        doubt = output.uncertainty
-        moved = learned.outline * layers.outline.correct(features, conditioned, output.logits, doubt, past)
-        output = replace(output, logits=output.logits + moved, hypotheses=output.hypotheses + moved)
     if learned.doubt > 0:
         prior = output.uncertainty.detach()
         change = layers.head(features, conditioned.detach(), output.logits.detach(), prior, past.detach())

@@ -20,8 +20,6 @@ CELL = 4
 SMALLEST_DOUBT = 1e-3
 """Keeps the prior's logit finite."""
 GROUPS = 8
-LARGEST_PUSH = 8.0
-"""Most that the outline's logits are moved; a logit of 8 is as good as sure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,54 +161,11 @@ class SecondLook(Correction):
         return change
 
 
-class Outline(nn.Module):
-    """Corrects the mask's logits at stride 4, as far as they are doubtful, by what the image shows at that size.
-
-    Corrections at stride 16 move an outline by cells of a sixteenth of the picture; this one moves it by pixels.
-    """
-
-    def __init__(self, sizes: LayerSizes, width: int = 32, expected: int = 16) -> None:
-        super().__init__()
-        self._doubt_input = sizes.doubt_input
-        self.expect = nn.Conv2d(sizes.channels, expected, 1)
-        self.coarse = nn.Conv2d(2 * sizes.fine, expected, 1)
-        self.mix = nn.Conv2d(sizes.fine + 2 * expected + 4, width, 1)
-        self.look = nn.Conv2d(width, width, 3, padding=1)
-        self.look_wider = nn.Conv2d(width, width, 3, padding=2, dilation=2)
-        self.norm = nn.GroupNorm(GROUPS, width)
-        self.out = _zero(nn.Conv2d(width, 1, 3, padding=1))
-
-    def correct(
-        self, features: ImageFeatures, conditioned: Tensor, logits: Tensor, doubt: Tensor, past: Past
-    ) -> Tensor:
-        """What to add to the mask's logits, N×1×4h×4w: at most `LARGEST_PUSH` times the doubt.
-
-        Args:
-            features: of the frame, one row per object.
-            conditioned: N×C×h×w stride-16 features that have seen the memory.
-            logits: N×1×4h×4w mask logits.
-            doubt: N×1×4h×4w their uncertainty in [0, 1].
-            past: the last frame.
-        """
-        size = (logits.shape[-2], logits.shape[-1])
-        wide = [
-            F.interpolate(maps, size, mode="bilinear", align_corners=False)
-            for maps in (self.expect(conditioned), self.coarse(features.stride8))
-        ]
-        shown = doubt if self._doubt_input else torch.zeros_like(doubt)
-        bounded = logits.clamp(-LARGEST_PUSH, LARGEST_PUSH) / LARGEST_PUSH
-        maps = [features.stride4, *wide, bounded, logits.sigmoid(), past.logits.sigmoid(), shown]
-        hidden = F.gelu(self.mix(torch.cat([m.to(wide[0].dtype) for m in maps], dim=1)))
-        hidden = F.gelu(self.look_wider(F.gelu(self.norm(self.look(hidden)))))
-        change: Tensor = LARGEST_PUSH * torch.tanh(self.out(hidden).float() / LARGEST_PUSH)
-        return change * (2 * doubt).clamp(max=1) if self._doubt_input else change
-
-
 class UampLayers(nn.Module):
     """Everything that UAMP learns.
 
     Attributes:
-        head, refiner, second_look, outline: the networks.
+        head, refiner, second_look: the networks.
         write, keep, read: learned strengths λ, μ and β, added to those of the memory settings.
     """
 
@@ -220,13 +175,12 @@ class UampLayers(nn.Module):
         self.head = UncertaintyHead(sizes)
         self.refiner = Refiner(sizes)
         self.second_look = SecondLook(sizes)
-        self.outline = Outline(sizes)
         self.write, self.keep, self.read = (nn.Parameter(torch.zeros(())) for _ in range(3))
 
     @property
     def trained_parts(self) -> tuple[str, ...]:
         """Those of `presets.LEARNED_PARTS` that were trained and therefore do something."""
-        networks = (self.head, self.refiner, self.second_look, self.outline)
+        networks = (self.head, self.refiner, self.second_look)
         last = zip(LEARNED_PARTS, (network.out for network in networks), strict=True)
         return tuple(name for name, layer in last if layer.weight.any())
 

@@ -27,9 +27,8 @@ class MemorySettings:
         presence_above: presence logit above which an object is taken to be in view.
         learned: weight of the learned correction of the uncertainty map, and of the learned strengths beside λ, μ, β.
         refine: strength of the learned correction of what the decoder is given.
-        second_look: strength of the learned second decoding.
-        outline: strength of the learned correction of the mask at stride 4. These four need trained layers
-            (`layers.UampLayers`) and do nothing without.
+        second_look: strength of the learned second decoding. These three need trained layers (`layers.UampLayers`)
+            and do nothing without.
         second_look_above: doubt of the first mask from which the second one decides; below, the first stays. 0 takes
             the second everywhere.
     """
@@ -48,7 +47,6 @@ class MemorySettings:
     learned: float = 0.0
     refine: float = 0.0
     second_look: float = 0.0
-    outline: float = 0.0
     second_look_above: float = 0.0
 
     @property
@@ -70,7 +68,7 @@ SAMURAI = MemorySettings(choose=0.25, choose_steadily=True, select=0.5, select_b
 SAMURAI_LARGE_CHOOSE = 0.15
 """SAMURAI weighs motion less with the large model."""
 
-UAMP = MemorySettings(learned=1.0, refine=1.0, second_look=1.0, outline=1.0, second_look_above=0.4)
+UAMP = MemorySettings(learned=1.0, refine=1.0, second_look=1.0, second_look_above=0.4)
 """UAMP's defaults."""
 
 UAMP_TRIAL = MemorySettings(choose=0.15, settled=5, select=0.2, write=0.5, keep=0.3, read=0.5)
@@ -79,7 +77,7 @@ UAMP_TRIAL = MemorySettings(choose=0.15, settled=5, select=0.2, write=0.5, keep=
 PARTS = ("choose", "select", "write", "keep", "read")
 """The training-free strengths that can be told apart in an ablation."""
 
-LEARNED_PARTS = ("learned", "refine", "second_look", "outline")
+LEARNED_PARTS = ("learned", "refine", "second_look")
 """Those that come with trained layers."""
 
 MEMORY_SETTINGS = ("sam2", "samurai", "uamp")

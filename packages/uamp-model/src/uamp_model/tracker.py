@@ -554,8 +554,8 @@ def _acting_layers(layers: UampLayers | None, settings: MemorySettings) -> Learn
     if layers is None:
         return None
     trained = layers.trained_parts
-    doubt, refine, look, outline = (getattr(settings, part) * (part in trained) for part in LEARNED_PARTS)
-    learned = Learned(layers, doubt, refine, look, outline, settings.second_look_above)
+    doubt, refine, look = (getattr(settings, part) * (part in trained) for part in LEARNED_PARTS)
+    learned = Learned(layers, doubt, refine, look, settings.second_look_above)
     return learned if learned.acts else None
 
 

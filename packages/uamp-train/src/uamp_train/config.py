@@ -79,7 +79,6 @@ class LayerOptions(_Strict):
     second_look_above: float = Field(
         0.4, ge=0, lt=1, description="doubt of the first mask from which the second decides; 0: everywhere"
     )
-    outline: bool = Field(True, description="learn to correct the mask at stride 4, as far as it is doubtful")
     hidden: int = Field(96, gt=0, multiple_of=8, description="channels inside the refiner and the second look")
     doubt_input: bool = Field(True, description="show the uncertainty to both; false measures what it is worth to them")
     drop_path: float = Field(

@@ -120,7 +120,6 @@ class TrainingModule(nn.Module):
             doubt=float(options.head),
             refine=float(options.refiner),
             second_look=float(options.second_look),
-            outline=float(options.outline),
             second_look_above=options.second_look_above,
         )
 
@@ -165,7 +164,7 @@ def make_layers(model: Sam2, config: TrainConfig) -> UampLayers:
     options = config.layers
     layers = UampLayers(LayerSizes.of(model, hidden=options.hidden, doubt_input=options.doubt_input))
     layers.refiner.drop_path = layers.second_look.drop_path = options.drop_path
-    for name in ("head", "refiner", "second_look", "outline"):
+    for name in ("head", "refiner", "second_look"):
         layers.get_submodule(name).requires_grad_(getattr(options, name))
     for strength in (layers.write, layers.keep, layers.read):
         strength.requires_grad_(options.head)
