@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from uamp_model.catalog import MODELS, ModelSpec
-from uamp_model.download import checkpoint_folder, download_checkpoint, find_checkpoint
+from uamp_model.download import _publish, checkpoint_folder, download_checkpoint, find_checkpoint
 from uamp_model.errors import CheckpointError
 
 CONTENT = np.random.default_rng(0).bytes(3_000_000)
@@ -226,6 +226,17 @@ def test_two_downloads_of_one_file_at_once_do_no_harm(server: Server, tmp_path: 
         thread.join()
     assert results == [CONTENT] * 3
     assert names(tmp_path) == ["sam2.1_hiera_tiny.pt"]
+
+
+def test_a_new_beginning_does_not_take_the_place_of_a_whole_file(tmp_path: Path) -> None:
+    """As when one process has renamed the file that another has just verified, and a third begins anew."""
+    final, part = tmp_path / "weights.pt", tmp_path / "weights.pt.part"
+    final.write_bytes(CONTENT)
+    part.write_bytes(b"")
+    with pytest.raises(CheckpointError, match="try again"):
+        _publish(part, final, len(CONTENT))
+    assert final.read_bytes() == CONTENT
+    assert names(tmp_path) == ["weights.pt"]
 
 
 def test_the_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

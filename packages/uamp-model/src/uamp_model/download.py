@@ -10,6 +10,7 @@ from collections.abc import Callable
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from typing import Final
+from uuid import uuid4
 
 from uamp_model.catalog import ModelSpec
 from uamp_model.errors import CheckpointError
@@ -96,8 +97,7 @@ def download_checkpoint(spec: ModelSpec, folder: Path | None = None, *, progress
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _fetch_all(spec.url, spec, part, progress)
-        _verify(spec, part)
-        part.replace(final)
+        _publish(part, final, _verify(spec, part))
     except (OSError, CheckpointError) as error:
         if final.is_file():  # another process fetched it at the same time and was first
             return final
@@ -212,18 +212,32 @@ def _check_size(spec: ModelSpec, path: Path) -> None:
         )
 
 
-def _verify(spec: ModelSpec, part: Path) -> None:
-    """Compare what has arrived with what the catalog knows; what differs is deleted, since it cannot be resumed."""
+def _publish(part: Path, final: Path, size: int) -> None:
+    """Give what was verified its final name, unless another process has put a new beginning in its place since."""
+    own = final.with_name(f"{final.name}.{uuid4().hex}.part")
+    part.replace(own)
+    if own.stat().st_size != size:
+        own.unlink()
+        raise CheckpointError(f"Another process fetches {final.name} at the same time: try again when it is done.")
+    own.replace(final)
+
+
+def _verify(spec: ModelSpec, part: Path) -> int:
+    """Compare what has arrived with what the catalog knows; what differs is deleted, since it cannot be resumed.
+
+    Returns:
+        The size in bytes.
+    """
     size = part.stat().st_size
     if spec.size_bytes is not None and size != spec.size_bytes:
         difference = f"{size} bytes instead of {spec.size_bytes}"
     elif spec.sha256 is not None:
         with part.open("rb") as file:
             if hashlib.file_digest(file, "sha256").hexdigest() == spec.sha256:
-                return
+                return size
         difference = "its SHA-256 digest differs"
     else:
-        return
+        return size
     part.unlink()
     raise CheckpointError(
         f"What came from {spec.url} is not the published file ({difference}): "
