@@ -40,9 +40,14 @@ NOT_RUN = {
     "uamp demo --ui": "runs until Ctrl-C: page/test_page.py opens the page in a browser",
     "uamp data download davis": "downloads: test_data_download.py does it from the loopback",
     "uamp data download davis data": "downloads: test_data_download.py does it from the loopback",
-    "uv run python benchmarks/memory_scores.py --davis DAVIS --split val --doubt --settings sam2 samurai": _MEASURES,
-    "uv run python benchmarks/memory_scores.py --clips 9 --frames 48 --seed 9500000 --doubt "
-    "--settings sam2 samurai": _MEASURES,
+    "uv run python benchmarks/memory_scores.py --davis DAVIS --split val --doubt "
+    "--settings sam2 samurai uamp@a.safetensors uamp@b.safetensors": _MEASURES,
+    "uv run python benchmarks/memory_scores.py --clips 6 --frames 48 --seed 9500000 --doubt "
+    "--settings sam2 samurai uamp@a.safetensors uamp@b.safetensors": _MEASURES,
+    "uamp train --config configs/finetune_nano.yaml --set experiment_name=nano_davis --set dataset=mix "
+    "--set 'mix={davis: 0.8, synthetic: 0.2}' --set dataset_root=DAVIS "
+    "--set 'val_sequences=[bear,bus,elephant,hike,lucia,soccerball,swing]'": "names sequences of the real DAVIS; "
+    "a mix is trained by test_a_mix_that_is_documented_trains",
 }
 _LAUNCHERS = re.compile(r"(OMP_NUM_THREADS=1 )?(torchrun|accelerate launch) ")
 _GIVES_WAY = {
