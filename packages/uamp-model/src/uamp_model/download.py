@@ -4,6 +4,7 @@ import hashlib
 import logging
 import os
 import re
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -20,6 +21,7 @@ logger = logging.getLogger(__name__)
 Progress = Callable[[int, int | None], None]
 """Told the bytes there are so far and the bytes there will be, None where the server does not say."""
 
+_LOOKS, _SECONDS_BETWEEN_LOOKS = 10, 0.05
 _TIMEOUT_SECONDS: Final = 30
 _BLOCK_BYTES: Final = 1 << 20
 _FRUITLESS_ATTEMPTS: Final = 3
@@ -99,7 +101,7 @@ def download_checkpoint(spec: ModelSpec, folder: Path | None = None, *, progress
         _fetch_all(spec.url, spec, part, progress)
         _publish(part, final, _verify(spec, part))
     except (OSError, CheckpointError) as error:
-        if final.is_file():  # another process fetched it at the same time and was first
+        if _arrives(final):
             return final
         if isinstance(error, CheckpointError):
             raise
@@ -210,6 +212,15 @@ def _check_size(spec: ModelSpec, path: Path) -> None:
             f"{path} is not the published file ({size} bytes instead of {spec.size_bytes}): "
             "move it away to download it again."
         )
+
+
+def _arrives(final: Path) -> bool:
+    """Whether another process that fetched the file at the same time was first; it may be about to rename it."""
+    for _ in range(_LOOKS):
+        if final.is_file():
+            return True
+        time.sleep(_SECONDS_BETWEEN_LOOKS)
+    return final.is_file()
 
 
 def _publish(part: Path, final: Path, size: int) -> None:
