@@ -1,5 +1,6 @@
 """A small real model and small real videos. The model is untrained: nothing here is about how well it tracks."""
 
+import logging
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -37,6 +38,16 @@ MakeVideo = Callable[..., Path]
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> None:
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _quiet_again() -> Iterator[None]:
+    """`uamp train` lets log lines be seen; other tests expect silence."""
+    root, handlers = logging.getLogger(), list(logging.getLogger().handlers)
+    yield
+    root.handlers[:] = handlers
+    for package in ("uamp_train", "uamp_data", "uamp_cli"):
+        logging.getLogger(package).setLevel(logging.NOTSET)
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,6 @@ it stands. A line that is not run is named in `NOT_RUN` with the reason; if it s
 `test_documented_commands.py`.
 """
 
-import logging
 import re
 import shlex
 import subprocess
@@ -148,16 +147,6 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         patch.setenv("COLUMNS", "100")
         patch.setenv("UAMP_CACHE", str(folder / "cache"))
         yield World(folder, invoke)
-
-
-@pytest.fixture(autouse=True)
-def _quiet_again() -> Iterator[None]:
-    """`uamp train` lets log lines be seen; other tests expect silence."""
-    root, handlers = logging.getLogger(), list(logging.getLogger().handlers)
-    yield
-    root.handlers[:] = handlers
-    for package in ("uamp_train", "uamp_data", "uamp_cli"):
-        logging.getLogger(package).setLevel(logging.NOTSET)
 
 
 @pytest.mark.parametrize("line", [pytest.param(line, id=line[:80]) for line in _lines() if _is_run(line)])

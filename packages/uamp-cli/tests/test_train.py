@@ -1,8 +1,7 @@
 """`uamp train` on small real data sets: nano's own weights, tiny pictures, few steps."""
 
 import csv
-import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -45,16 +44,6 @@ log_interval: 1
 prompt_shares: {mask: 1, box: 0.01, point: 0, points: 0}
 layers: {hidden: 16}
 """
-
-
-@pytest.fixture(autouse=True)
-def _quiet_again() -> Iterator[None]:
-    """The command lets log lines be seen; other tests expect silence."""
-    root, handlers = logging.getLogger(), list(logging.getLogger().handlers)
-    yield
-    root.handlers[:] = handlers
-    for package in ("uamp_train", "uamp_data", "uamp_cli"):
-        logging.getLogger(package).setLevel(logging.NOTSET)
 
 
 @pytest.fixture

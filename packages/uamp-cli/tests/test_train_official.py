@@ -1,8 +1,7 @@
 """The recipe for official models, `configs/finetune_uamp.yaml`, on random weights in the official file format."""
 
 import csv
-import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +15,6 @@ from uamp_train.checkpoint import load_state
 Run = Callable[..., Any]
 RECIPE = Path(__file__).parents[3] / "configs" / "finetune_uamp.yaml"
 NAME = "sam2.1-hiera-tiny"
-
-
-@pytest.fixture(autouse=True)
-def _quiet_again() -> Iterator[None]:
-    """The command lets log lines be seen; other tests expect silence."""
-    root, handlers = logging.getLogger(), list(logging.getLogger().handlers)
-    yield
-    root.handlers[:] = handlers
-    for package in ("uamp_train", "uamp_data", "uamp_cli"):
-        logging.getLogger(package).setLevel(logging.NOTSET)
 
 
 @pytest.mark.slow

@@ -49,7 +49,7 @@ def cells_to_keep(budget: float, cells: int, memories: int) -> tuple[int, int]:
     """
     room = (budget * memories - 1) * cells
     last = min(round(_LAST_FRAME * room), cells)
-    return max(last, 1), max(round((room - last) / (memories - 2)), 1)
+    return max(last, 1), max(round((room - last) / max(memories - 2, 1)), 1)
 
 
 def informative_cells(logits: Tensor, uncertainty: Tensor, cells: tuple[int, int], count: int) -> Tensor:

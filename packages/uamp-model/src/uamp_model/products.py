@@ -7,7 +7,7 @@ on a Zen 5. Which of the two it does here is tried once, with a product.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cache
 from threading import Lock
@@ -27,9 +27,13 @@ def fast_products(device: torch.device) -> Iterator[None]:
     The setting is torch's and so the whole process's: other threads' products meanwhile are computed the same way,
     which changes their rounding. It is put back when the last thread is done.
     """
-    if device.type != "cpu" or not _onednn_is_full():
+    with onednn_products() if device.type == "cpu" and _onednn_is_full() else nullcontext():
         yield
-        return
+
+
+@contextmanager
+def onednn_products() -> Iterator[None]:
+    """Multiply fp32 matrices by oneDNN meanwhile, also where it rounds to bfloat16; see `fast_products`."""
     _SETTING.enter()
     try:
         yield
@@ -70,9 +74,6 @@ def _onednn_is_full() -> bool:
     made = torch.Generator().manual_seed(0)
     a, b = (torch.randn(_TRIAL, _TRIAL, generator=made) for _ in range(2))
     exact = a.double() @ b.double()
-    _SETTING.enter()
-    try:
+    with onednn_products():
         found = a @ b
-    finally:
-        _SETTING.leave()
     return bool((found - exact).abs().max() < _FULL_ERROR)

@@ -199,8 +199,7 @@ def attend_memory(model: Sam2, features: ImageFeatures, memory: MemoryTokens, *,
 def _attend_fast(model: Sam2, features: ImageFeatures, memory: MemoryTokens) -> Tensor:
     """`attend_memory` by `attention.attend`, which can also read a part of the cells."""
     n, c, h, w = features.stride16.shape
-    shared = features.stride16.stride(0) == 0 or n == 1  # one image, seen by all objects
-    now = features.stride16[: 1 if shared else n].flatten(2).transpose(1, 2)
+    now = _once(features.stride16).flatten(2).transpose(1, 2)
     spatial, spatial_position = _cells_and_positions(model, memory)
     bias = None if memory.bias is None else memory.bias.flatten(1)
     cells = None

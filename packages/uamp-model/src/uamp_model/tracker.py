@@ -364,7 +364,7 @@ class TrackingSession:
         return Retention(model.num_maskmem, model.max_obj_ptrs_in_encoder, settings.select, settings.pool)
 
     def _gather(self, selections: Sequence[Selection]) -> MemoryTokens:
-        _, of_older = self._cells_to_keep()
+        of_older = None if self.tracker.memory_budget == FULL else self._cells_to_keep()[1]
         return gather(selections, age_span=self.age_span, read=self.tracker.settings.read, cells_of_older=of_older)
 
     def _cells_to_keep(self) -> tuple[int, int]:

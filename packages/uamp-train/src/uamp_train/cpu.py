@@ -1,7 +1,7 @@
 """What makes training fast on a CPU; elsewhere, all of it does nothing.
 
-Measured on one core of a Zen 5 with nano at 256 px, four clips of four frames: a step takes 1.6 s in fp32 and 0.9 s
-with bf16 and what follows. See `benchmarks/train_step.py`.
+Measured on one core of a Zen 5 with nano at 256 px, four clips of four frames: a step takes 1.76 s in fp32 and
+1.06 s with bf16 and what follows (`benchmarks/train_step.py`).
 """
 
 import ctypes
@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from uamp_model.products import onednn_products
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
 """Of glibc's malloc.h."""
@@ -50,11 +51,6 @@ def fast_arithmetic(device: torch.device, *, bf16: bool, image_size: int) -> Ite
     if device.type != "cpu" or not bf16:
         yield
         return
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("medium")
     fused = [SDPBackend.FLASH_ATTENTION] if image_size > _PLAIN_ATTENTION_UP_TO else []
-    try:
-        with sdpa_kernel([*fused, SDPBackend.MATH]):
-            yield
-    finally:
-        torch.set_float32_matmul_precision(before)
+    with onednn_products(), sdpa_kernel([*fused, SDPBackend.MATH]):
+        yield

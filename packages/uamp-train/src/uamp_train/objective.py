@@ -65,10 +65,9 @@ class TrainingModule(nn.Module):
         first = 1 if batch.kind == "mask" else 0  # a mask prompt is its own answer on frame 0
         free = min(self._free, batch.images.shape[1] - 2)
         first = max(first, free + 1) if free > 0 else first
-        answers = [self._judged(output) for output in outputs]
         per_frame = [
             frame_loss(
-                *answers[t],
+                *self._judged(outputs[t]),
                 outputs[t].presence,
                 targets[:, t],
                 batch.present[:, t],
@@ -108,7 +107,7 @@ class TrainingModule(nn.Module):
         if self.layers is None:
             return output.hypotheses, output.ious
         row = torch.arange(len(output.best), device=output.best.device)
-        chosen = row, output.best.clamp(max=output.hypotheses.shape[1] - 1)
+        chosen = row, output.best
         return output.hypotheses[chosen].unsqueeze(1), output.ious[chosen].unsqueeze(1)
 
     def _learned(self) -> Learned | None:
