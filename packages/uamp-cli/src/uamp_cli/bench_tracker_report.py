@@ -20,7 +20,7 @@ from uamp_cli.bench_tracker import (
 
 Points = Sequence[tuple[float, float]]
 _COLOURS = {OURS: "#0b6e4f", THEIRS: "#c8553d", COMPILED: "#7a6f9b"}
-_OTHERS = ("#0b6e4f", "#c8553d", "#7a6f9b", "#333333")
+_OTHERS = (*_COLOURS.values(), "#333333")
 
 
 def speed_table(measured: Sequence[SpeedMeasurement]) -> Table:
