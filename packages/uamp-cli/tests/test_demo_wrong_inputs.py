@@ -250,3 +250,12 @@ def test_outputs_never_overwrite_inputs(demo: Run, make_video: Make, make_mask: 
     folders = ("--save-masks", "m", "--save-cutout", "./m")
     assert "would overwrite --save-masks" in demo("--input", video, *BOX, *folders).refused()
     assert (video.read_bytes(), mask.read_bytes()) == before
+
+
+def test_compiling_without_a_compiler(
+    demo: Run, make_video: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    video = make_video(frames=1)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    assert "needs a C++ compiler such as g++" in demo("--input", video, *BOX, "--compile").refused()

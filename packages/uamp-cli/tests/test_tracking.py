@@ -1,5 +1,6 @@
 """Both directions, and one id map out of many masks."""
 
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -78,6 +79,36 @@ def test_both_directions_equal_the_trackers_own_propagation(tracker: VideoTracke
             assert state.area == mask.sum()
             if state.area:
                 assert state.uncertainty == pytest.approx(float(result.uncertainty[row].numpy()[mask].mean()), abs=1e-5)
+
+
+@pytest.mark.parametrize("together", [2, 3, 8])
+def test_frames_that_are_encoded_together_give_the_same(tracker: VideoTracker, tmp_path: Path, together: int) -> None:
+    frames = _frames(5)
+    plan = Plan((ObjectPrompt(1, 0, box=(5, 5, 50, 40)),), 0)
+    found = []
+    for count in (1, together):
+        rest = iter(frames)
+        spool = read_head(rest, plan.reach, tmp_path)
+        found.append(list(track_forwards(tracker, spool, rest, plan, tmp_path, None, together=count)))
+    assert [frame.index for frame in found[1]] == list(range(5))
+    for alone, batched in zip(*found, strict=True):
+        assert (alone.ids != batched.ids).mean() < 0.01
+        assert batched.objects[1].score == pytest.approx(alone.objects[1].score, abs=1e-3)
+
+
+def test_what_came_before_a_broken_frame_is_tracked(tracker: VideoTracker, tmp_path: Path) -> None:
+    def breaking() -> Iterator[Frame]:
+        yield from _frames(4)
+        raise InputError("broken here")
+
+    plan = Plan((ObjectPrompt(1, 0, box=(5, 5, 50, 40)),), 0)
+    rest = breaking()
+    spool = read_head(rest, plan.reach, tmp_path)
+    seen = []
+    with pytest.raises(InputError, match="broken here"):  # noqa: PT012 - what is seen before counts
+        for frame in track_forwards(tracker, spool, rest, plan, tmp_path, None, together=3):
+            seen.append(frame.index)
+    assert seen == [0, 1, 2, 3]
 
 
 def test_objects_that_start_on_different_frames_are_on_all_frames(tracker: VideoTracker, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from uamp_model.forms import FAST
 from uamp_model.sam2 import (
     ImageFeatures,
     MemoryTokens,
@@ -43,14 +44,14 @@ def seen(model: Sam2, images: int = 1) -> ImageFeatures:
 def test_objects_of_one_image(model: Sam2, objects: int, bias: bool) -> None:
     features, memory = seen(model).expand(objects), remembered(model, objects, bias=bias)
     with torch.inference_mode():
-        plain, fast = (attend_memory(model, features, memory, plainly=plainly) for plainly in (True, False))
+        plain, fast = (attend_memory(model, features, memory, fast=fast_form) for fast_form in (None, FAST))
     torch.testing.assert_close(fast, plain, rtol=1e-4, atol=1e-5)
 
 
 def test_objects_of_many_images(model: Sam2) -> None:
     features, memory = seen(model, 2), remembered(model, 2)
     with torch.inference_mode():
-        plain, fast = (attend_memory(model, features, memory, plainly=plainly) for plainly in (True, False))
+        plain, fast = (attend_memory(model, features, memory, fast=fast_form) for fast_form in (None, FAST))
     torch.testing.assert_close(fast, plain, rtol=1e-4, atol=1e-5)
 
 
@@ -59,7 +60,7 @@ def test_blocks_of_rows(model: Sam2, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("uamp_model.attention._FEWEST_ROWS", 3)
     features, memory = seen(model).expand(2), remembered(model, 2)
     with torch.inference_mode():
-        plain, fast = (attend_memory(model, features, memory, plainly=plainly) for plainly in (True, False))
+        plain, fast = (attend_memory(model, features, memory, fast=fast_form) for fast_form in (None, FAST))
     torch.testing.assert_close(fast, plain, rtol=1e-4, atol=1e-5)
 
 
@@ -69,8 +70,8 @@ def test_memory_of_objects_of_one_image(model: Sam2, prompted: bool) -> None:
     present = torch.tensor([[1.0], [0.0], [1.0]])
     with torch.inference_mode():
         plain, fast = (
-            encode_memory(model, features, logits, present, prompted=prompted, plainly=plainly)
-            for plainly in (True, False)
+            encode_memory(model, features, logits, present, prompted=prompted, fast=fast_form)
+            for fast_form in (None, FAST)
         )
     torch.testing.assert_close(fast, plain, rtol=1e-4, atol=1e-5)
 
@@ -80,7 +81,7 @@ def test_bfloat16(model: Sam2) -> None:
     with torch.inference_mode():
         plain = attend_memory(model, features, memory)
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            fast = attend_memory(model, features, memory, plainly=False)
+            fast = attend_memory(model, features, memory, fast=FAST)
             theirs = attend_memory(model, features, memory)
     off, theirs_off = (fast.float() - plain).abs().mean(), (theirs.float() - plain).abs().mean()
     assert off < 1.5 * theirs_off
@@ -89,6 +90,6 @@ def test_bfloat16(model: Sam2) -> None:
 def test_image_features_with_channels_last(model: Sam2) -> None:
     images = torch.randn(1, 3, SIZE, SIZE)
     with torch.inference_mode():
-        plain, fast = (encode_image(model, images, plainly=plainly) for plainly in (True, False))
+        plain, fast = (encode_image(model, images, fast=fast_form) for fast_form in (None, FAST))
     for name in ("stride16", "stride8", "stride4"):
         torch.testing.assert_close(getattr(fast, name), getattr(plain, name), rtol=1e-3, atol=1e-4)

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from uamp_model.forms import FAST
 from uamp_model.hiera import trunk_levels
 from uamp_model.sam2 import ImageFeatures, Sam2, build_model, decode_masks, encode_image
 
@@ -23,7 +24,7 @@ def built(name: str, size: int) -> Sam2:
 def test_image_features(name: str, size: int) -> None:
     model, images = built(name, size), torch.randn(2, 3, size, size)
     with torch.inference_mode():
-        plain, fast = (encode_image(model, images, plainly=plainly) for plainly in (True, False))
+        plain, fast = (encode_image(model, images, fast=fast_form) for fast_form in (None, FAST))
     for level in ("stride16", "stride8", "stride4", "position"):
         torch.testing.assert_close(getattr(fast, level), getattr(plain, level), rtol=1e-3, atol=1e-4)
 
@@ -59,8 +60,8 @@ def test_masks(name: str, multimask: bool, one_image: bool, prompted: str) -> No
     start = torch.randn(3, 1, 16, 16) if "mask" in prompted else None
     with torch.inference_mode():
         plain, fast = (
-            decode_masks(model, conditioned, features, points, start, multimask=multimask, plainly=plainly)
-            for plainly in (True, False)
+            decode_masks(model, conditioned, features, points, start, multimask=multimask, fast=fast_form)
+            for fast_form in (None, FAST)
         )
     for part in ("hypotheses", "ious", "presence", "tokens"):
         assert getattr(fast, part).shape == getattr(plain, part).shape
@@ -74,10 +75,10 @@ def test_bfloat16() -> None:
         features = encode_image(model, images)
         masks = decode_masks(model, conditioned, given, None, None, multimask=True)
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            encoded = [encode_image(model, images, plainly=plainly).stride16 for plainly in (True, False)]
+            encoded = [encode_image(model, images, fast=fast_form).stride16 for fast_form in (None, FAST)]
             decoded = [
-                decode_masks(model, conditioned, given, None, None, multimask=True, plainly=plainly).hypotheses
-                for plainly in (True, False)
+                decode_masks(model, conditioned, given, None, None, multimask=True, fast=fast_form).hypotheses
+                for fast_form in (None, FAST)
             ]
     for truth, (plain, fast) in ((features.stride16, encoded), (masks.hypotheses, decoded)):
         off, plain_off = ((found.float() - truth).abs().mean() for found in (fast, plain))

@@ -104,6 +104,7 @@ def tracker(
     memory_budget: Annotated[
         float, typer.Option(min=0.2, max=1.0, metavar="SHARE", help="Share of the memory that ours reads.")
     ] = 1.0,
+    compiled: Annotated[bool, typer.Option("--compile", help="Compile ours for this machine first.")] = False,
     threads: Annotated[int | None, typer.Option(min=1, metavar="N", help="CPU threads; by default torch's.")] = None,
     video: Annotated[
         Path | None,
@@ -131,6 +132,7 @@ def tracker(
         precision,
         device,
         memory_budget,
+        compiled,
         threads,
         video,
         size,

@@ -51,6 +51,7 @@ class TrackerBench:
     precision: Precision
     device: str
     memory_budget: float
+    compiled: bool
     video: Path | None
     size: tuple[int, int]
     threads: int | None = None
@@ -132,7 +133,14 @@ def make_tracker(bench: TrackerBench, weights: dict[str, Tensor]) -> VideoTracke
     model.load_state_dict(weights)
     model.requires_grad_(False).to(place)
     dtype = choose_dtype(bench.precision, place, image_size=model.image_size)
-    return VideoTracker(model, name=spec.name, memory="sam2", dtype=dtype, memory_budget=bench.memory_budget)
+    return VideoTracker(
+        model,
+        name=spec.name,
+        memory="sam2",
+        dtype=dtype,
+        compiled=bench.compiled,
+        memory_budget=bench.memory_budget,
+    )
 
 
 def make_reference(bench: TrackerBench, weights: dict[str, Tensor], *, compiled: bool) -> ReferencePredictor:

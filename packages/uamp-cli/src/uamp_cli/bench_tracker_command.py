@@ -32,6 +32,7 @@ class TrackerOptions:
     precision: str
     device: str
     memory_budget: float
+    compiled: bool
     threads: int | None
     video: Path | None
     size: str
@@ -57,13 +58,16 @@ def run_tracker_bench(options: TrackerOptions) -> None:
     check_outputs({"--json": options.json, "--plot": options.plot}, {"--video": options.video})
     height, width = parse_size(options.size)
     import torch  # takes seconds: whatever is wrong with the options is found before
-    from uamp_model.devices import Precision
+    from uamp_model.devices import Precision, choose_device
+    from uamp_model.forms import check_compiler
 
     from uamp_cli.bench_tracker import TrackerBench
 
     precision = next((p for p in get_args(Precision) if p == options.precision), None)
     if precision is None:
         raise InputError(f"Unknown precision {options.precision!r}: choose {', '.join(get_args(Precision))}.")
+    if options.compiled:
+        check_compiler(choose_device(options.device))
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     bench = TrackerBench(
@@ -76,6 +80,7 @@ def run_tracker_bench(options: TrackerOptions) -> None:
         precision=precision,
         device=options.device,
         memory_budget=options.memory_budget,
+        compiled=options.compiled,
         video=options.video,
         size=(height, width),
         threads=options.threads,

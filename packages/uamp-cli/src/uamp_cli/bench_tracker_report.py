@@ -111,7 +111,8 @@ def as_json(
         }
         for name in names
     }
-    return {**setting, "frames": bench.frames, "memory_budget": bench.memory_budget, "speed": speed, "memory": memory}
+    asked = {"frames": bench.frames, "memory_budget": bench.memory_budget, "compiled": bench.compiled}
+    return {**setting, **asked, "speed": speed, "memory": memory}
 
 
 def save_plot(path: Path, measured: Sequence[SpeedMeasurement], curves: Sequence[MemoryCurve]) -> None:

@@ -29,6 +29,7 @@ def demo(
     model: options.Model = "nano",
     memory: options.Memory = "uamp",
     memory_budget: options.MemoryBudget = 1.0,
+    compiled: options.Compile = False,
     device: options.Device = "auto",
     checkpoint: options.Checkpoint = None,
     uamp_checkpoint: options.UampCheckpoint = None,
@@ -73,6 +74,7 @@ def demo(
         csv=csv,
         max_frames=max_frames,
         memory_budget=memory_budget,
+        compiled=compiled,
     )
     if ui:
         from uamp_cli.page.settings import open_page

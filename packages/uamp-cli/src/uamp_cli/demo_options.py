@@ -61,6 +61,14 @@ MemoryBudget = Annotated[
         rich_help_panel=_MODEL,
     ),
 ]
+Compile = Annotated[
+    bool,
+    typer.Option(
+        "--compile",
+        help="Compile the network for this machine first, which takes a minute or more: for long videos on a GPU.",
+        rich_help_panel=_MODEL,
+    ),
+]
 Device = Annotated[
     str,
     typer.Option(

@@ -17,13 +17,22 @@ from uamp_model.errors import InputError
 from uamp_cli.demo_outputs import open_writers
 from uamp_cli.demo_report import DemoTally, json_summary, print_report
 from uamp_cli.demo_settings import DemoSettings
-from uamp_cli.models import fetch_weights
+from uamp_cli.models import fetch_weights, tell_of_compiling
 from uamp_cli.progress import FrameProgress, frame_progress
 from uamp_cli.prompts import Plan
 from uamp_cli.proposals import Proposals, propose
 from uamp_cli.sources import Source, open_source, true_plan
 from uamp_cli.terminal import err_console, report_console
-from uamp_cli.tracking import FrameSpool, Ids, Image, TrackedFrame, read_head, track_backwards, track_forwards
+from uamp_cli.tracking import (
+    FrameSpool,
+    Ids,
+    Image,
+    TrackedFrame,
+    frames_together,
+    read_head,
+    track_backwards,
+    track_forwards,
+)
 
 if TYPE_CHECKING:
     from uamp_model import VideoTracker
@@ -67,14 +76,18 @@ def _load_tracker(settings: DemoSettings) -> "VideoTracker":
 
     if settings.checkpoint is None:
         fetch_weights(settings.model)
-    return load_tracker(
+    tracker = load_tracker(
         settings.model,
         checkpoint=settings.checkpoint,
         uamp_checkpoint=settings.uamp_checkpoint,
         memory=settings.memory,
         device=settings.device,
         memory_budget=settings.memory_budget,
+        compiled=settings.compiled,
     )
+    if settings.compiled:
+        tell_of_compiling(err_console())
+    return tracker
 
 
 def _choose_objects(settings: DemoSettings, tracker: "VideoTracker", image: Image, frame: int) -> Plan:
@@ -167,7 +180,10 @@ class _Run:
             track_backwards(self.tracker, self.spool, plan, scratch, progress.advance, with_map=with_map)
         count = self.source.frame_count
         progress.begin("Tracking", count)
-        return track_forwards(self.tracker, self.spool, self.source.frames, plan, scratch, count, with_map=with_map)
+        together = frames_together(self.tracker, live=self.source.is_live)
+        return track_forwards(
+            self.tracker, self.spool, self.source.frames, plan, scratch, count, with_map=with_map, together=together
+        )
 
     def _keep(self, frame: TrackedFrame) -> None:
         if self.source.truth is not None:  # a generated clip is short

@@ -45,6 +45,7 @@ class DemoSettings:
     csv: Path | None
     max_frames: int | None
     memory_budget: float = 1.0
+    compiled: bool = False
 
     @property
     def json_to_stdout(self) -> bool:

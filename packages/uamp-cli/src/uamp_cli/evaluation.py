@@ -40,6 +40,14 @@ Memory = Annotated[
         show_default="uamp",
     ),
 ]
+Compile = Annotated[
+    bool,
+    typer.Option(
+        "--compile",
+        help="Compile the network for this machine first, which takes a minute or more: for long videos on a GPU.",
+        rich_help_panel=_MODEL,
+    ),
+]
 MemoryBudget = Annotated[
     float,
     typer.Option(
@@ -122,6 +130,7 @@ def davis(
     model: Model = "nano",
     memory: Memory = None,
     memory_budget: MemoryBudget = 1.0,
+    compiled: Compile = False,
     ablate: Ablate = False,
     checkpoint: Checkpoint = None,
     uamp_checkpoint: UampCheckpoint = None,
@@ -162,7 +171,15 @@ def davis(
             workers=workers,
         ),
         TrackerOptions(
-            model, tuple(memory or ("uamp",)), checkpoint, uamp_checkpoint, device, precision, ablate, memory_budget
+            model,
+            tuple(memory or ("uamp",)),
+            checkpoint,
+            uamp_checkpoint,
+            device,
+            precision,
+            ablate,
+            memory_budget,
+            compiled,
         ),
     )
 
@@ -176,6 +193,7 @@ def youtube_vos(
     model: Model = "nano",
     memory: Memory = None,
     memory_budget: MemoryBudget = 1.0,
+    compiled: Compile = False,
     ablate: Ablate = False,
     checkpoint: Checkpoint = None,
     uamp_checkpoint: UampCheckpoint = None,
@@ -218,7 +236,15 @@ def youtube_vos(
             seen=_seen(data),
         ),
         TrackerOptions(
-            model, tuple(memory or ("uamp",)), checkpoint, uamp_checkpoint, device, precision, ablate, memory_budget
+            model,
+            tuple(memory or ("uamp",)),
+            checkpoint,
+            uamp_checkpoint,
+            device,
+            precision,
+            ablate,
+            memory_budget,
+            compiled,
         ),
     )
 
@@ -239,6 +265,7 @@ def folder(
     model: Model = "nano",
     memory: Memory = None,
     memory_budget: MemoryBudget = 1.0,
+    compiled: Compile = False,
     ablate: Ablate = False,
     checkpoint: Checkpoint = None,
     uamp_checkpoint: UampCheckpoint = None,
@@ -277,7 +304,15 @@ def folder(
             workers=workers,
         ),
         TrackerOptions(
-            model, tuple(memory or ("uamp",)), checkpoint, uamp_checkpoint, device, precision, ablate, memory_budget
+            model,
+            tuple(memory or ("uamp",)),
+            checkpoint,
+            uamp_checkpoint,
+            device,
+            precision,
+            ablate,
+            memory_budget,
+            compiled,
         ),
     )
 

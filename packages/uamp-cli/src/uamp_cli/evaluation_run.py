@@ -22,6 +22,7 @@ from uamp_eval.tables import results_tables
 from uamp_model import InputError, VideoTracker, load_tracker
 from uamp_model.presets import ablation
 
+from uamp_cli.models import tell_of_compiling
 from uamp_cli.outputs import check_outputs
 from uamp_cli.progress import FrameProgress, frame_progress
 from uamp_cli.terminal import err_console, out_console
@@ -44,6 +45,7 @@ class TrackerOptions:
     precision: str
     ablate: bool = False
     memory_budget: float = 1.0
+    compiled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,8 @@ def evaluate(sequences: Sequence[VideoSequence], run: RunOptions, tracker: Track
     out = out_console()
     with join_team() as team, _goes_on(team, run, output) as console, frame_progress(console) as progress:
         trackers = _load(tracker)
+        if tracker.compiled:
+            tell_of_compiling(console)
         team.agree(lambda: _check_files(run, output))
         summary = run_benchmark(
             trackers,
@@ -169,6 +173,7 @@ def _load(options: TrackerOptions) -> dict[str, VideoTracker]:
         device=device_of_process(options.device),
         precision=options.precision,  # type: ignore[arg-type] # checked there
         memory_budget=options.memory_budget,
+        compiled=options.compiled,
     )
     if options.ablate:
         settings = ablation(() if first.layers is None else first.layers.trained_parts)

@@ -11,6 +11,7 @@ import typer
 from uamp_cli.terminal import err_console, out_console
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from uamp_model.catalog import ModelSpec
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="List, describe and download models.")
@@ -100,6 +101,12 @@ def download(
 ) -> None:
     """Fetch a model's weights and print where they are; an interrupted download goes on where it stopped."""
     out_console().print(str(fetch_weights(name, output)), highlight=False, markup=False, soft_wrap=True)
+
+
+def tell_of_compiling(console: "Console") -> None:
+    """Say why nothing seems to happen at first."""
+    text = "The network is compiled for this machine at the first frames: that takes a minute or more, longer on a CPU."
+    console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def fetch_weights(name: str, folder: Path | None = None) -> Path:

@@ -21,10 +21,13 @@ from uamp_cli.prompts import Plan
 if TYPE_CHECKING:
     from uamp_data.frames import Frame
     from uamp_model import FrameResult, VideoTracker
+    from uamp_model.sam2 import ImageFeatures
 
 Image = npt.NDArray[np.uint8]
 Ids = npt.NDArray[np.uint8]
 Map = npt.NDArray[np.uint8]
+
+_TOGETHER_ON_GPU = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,22 +179,65 @@ def track_forwards(
     num_frames: int | None,
     *,
     with_map: bool = False,
+    together: int = 1,
 ) -> Iterator[TrackedFrame]:
     """Track from frame 0 on as the video streams by, and join in what the backward pass left in `folder`.
 
-    `with_map` gives each frame its uncertainty map, if the backward pass was asked for it too.
+    `with_map` gives each frame its uncertainty map, if the backward pass was asked for it too; `together` is how many
+    frames the image encoder takes at once.
     """
     start = min(plan.first_frames.values())
     session = tracker.start(first_frame=start, num_frames=num_frames)
-    for frame in _all_frames(spool, rest):
+    for frame, features in _encoded(tracker, _all_frames(spool, rest), together):
         parts = []
         if frame.index >= start:
             prompts = {i: p.to_model() for i, p in plan.at(frame.index).items()}
-            found = _Found.of(session.step(frame.image, prompts))
+            found = _Found.of(session.step(frame.image, prompts, features=features))
             parts.append(found.with_map() if with_map else found)
         if frame.index < plan.reach:
             parts.append(_load_found(_found_path(folder, frame.index)))
         yield _merge(frame, parts)
+
+
+def frames_together(tracker: "VideoTracker", *, live: bool) -> int:
+    """How many frames the image encoder should take at once: several keep a GPU busy, but a live picture must not wait.
+
+    On a CPU a batch takes as long as its frames one by one.
+    """
+    return _TOGETHER_ON_GPU if tracker.device.type == "cuda" and not live and not tracker.exact else 1
+
+
+def _encoded(
+    tracker: "VideoTracker", frames: Iterable["Frame"], together: int
+) -> Iterator[tuple["Frame", "ImageFeatures | None"]]:
+    """Each frame with its image features, `together` of them computed at once; None leaves them to the session."""
+    if together == 1:
+        yield from ((frame, None) for frame in frames)
+        return
+    group: list[Frame] = []
+    source = iter(frames)
+    while True:
+        try:
+            frame = next(source, None)
+        except BaseException:
+            yield from _with_features(tracker, group, together)  # tracked before the error behind them is told
+            raise
+        if frame is not None:
+            group.append(frame)
+        if frame is None or len(group) == together:
+            yield from _with_features(tracker, group, together)
+            group = []
+        if frame is None:
+            return
+
+
+def _with_features(
+    tracker: "VideoTracker", frames: list["Frame"], together: int
+) -> Iterator[tuple["Frame", "ImageFeatures"]]:
+    if frames:
+        # the last few are filled up: another number of images would have to be compiled for
+        images = [frame.image for frame in frames] + [frames[-1].image] * (together - len(frames))
+        yield from zip(frames, tracker.encode_together(images), strict=False)
 
 
 def to_tracked(frame: "Frame", result: "FrameResult", *, with_map: bool = False) -> TrackedFrame:

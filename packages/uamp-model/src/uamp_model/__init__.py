@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from uamp_model.load import load_tracker
     from uamp_model.preprocess import normalize
     from uamp_model.sam2 import build_model
-    from uamp_model.tracker import TrackingSession, VideoTracker
+    from uamp_model.session import TrackingSession
+    from uamp_model.tracker import VideoTracker
     from uamp_model.types import FrameResult, Prompt, Suggestion
 
 _HOME = {
@@ -36,7 +37,7 @@ _HOME = {
     "load_tracker": "load",
     "normalize": "preprocess",
     "build_model": "sam2",
-    "TrackingSession": "tracker",
+    "TrackingSession": "session",
     "VideoTracker": "tracker",
     "FrameResult": "types",
     "Prompt": "types",

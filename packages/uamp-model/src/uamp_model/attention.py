@@ -116,7 +116,7 @@ def _attend_memory(cross: Part, asked: Tensor, tokens: Tokens, scratch: "_Scratc
     rotation = _rotation(cross, asked)
     q = _rotate(cross.q_proj(asked), rotation)
     told = tokens.keys if with_position else tokens.values
-    if q.device.type == "cpu":
+    if by_hand(q):
         # one object after the other: its keys stay in the CPU's cache until they have been read
         read = q.new_empty(len(told), q.shape[1], tokens.values.shape[-1])
         for i, own in enumerate(tokens.each()):
@@ -131,6 +131,11 @@ def _attend_memory(cross: Part, asked: Tensor, tokens: Tokens, scratch: "_Scratc
     return out
 
 
+def by_hand(x: Tensor) -> bool:
+    """Whether work on `x` is cut up to fit a CPU's caches; a GPU, and what is compiled, takes it whole."""
+    return x.device.type == "cpu" and not torch.compiler.is_compiling()
+
+
 def by_rows(function: Callable[[Tensor], Tensor], x: Tensor, width: int) -> Tensor:
     """What a function says of …×C rows, some rows at a time on a CPU, so that what lies between stays in its cache.
 
@@ -141,7 +146,7 @@ def by_rows(function: Callable[[Tensor], Tensor], x: Tensor, width: int) -> Tens
     """
     flat = x.flatten(0, -2)
     count = max(_FEWEST_ROWS, _BETWEEN // width)
-    if x.device.type != "cpu" or len(flat) <= count:
+    if not by_hand(x) or len(flat) <= count:
         return function(x)
     return torch.cat([function(part) for part in flat.split(count)]).view(x.shape)
 
@@ -154,6 +159,8 @@ def _rotation(module: Part, asked: Tensor) -> Tensor:
 
 def _rotate(x: Tensor, rotation: Tensor) -> Tensor:
     """Rotate …×hw×C by place, in place where the dtype allows."""
+    if torch.compiler.is_compiling():
+        return _turn(x, rotation)
     wide = x.float()
     torch.view_as_complex(wide.unflatten(-1, (-1, 2))).mul_(rotation)
     return wide.to(x.dtype)
@@ -161,6 +168,11 @@ def _rotate(x: Tensor, rotation: Tensor) -> Tensor:
 
 def _rotate_keys(keys: Tensor, rotation: Tensor, tokens: Tokens) -> Tensor:
     """Rotate the spatial ones of N×L×C keys."""
+    if torch.compiler.is_compiling():
+        spatial, pointers = keys[:, : tokens.placed], keys[:, tokens.placed :]
+        grids = spatial.unflatten(1, (-1, len(rotation))) if tokens.cells is None else spatial
+        turned = _turn(grids, rotation if tokens.cells is None else rotation[tokens.cells])
+        return torch.cat([turned.flatten(1, -2), pointers], dim=1)
     wide = keys.float()
     spatial = torch.view_as_complex(wide[:, : tokens.placed].unflatten(-1, (-1, 2)))
     if tokens.cells is not None:
@@ -170,19 +182,27 @@ def _rotate_keys(keys: Tensor, rotation: Tensor, tokens: Tokens) -> Tensor:
     return wide.to(keys.dtype)
 
 
+def _turn(x: Tensor, rotation: Tensor) -> Tensor:
+    """`_rotate` in real numbers, since torch's compiler makes no code for complex ones."""
+    real, imaginary = x.float().unflatten(-1, (-1, 2)).unbind(-1)
+    cos, sin = torch.view_as_real(rotation).unbind(-1)
+    turned = torch.stack([real * cos - imaginary * sin, real * sin + imaginary * cos], dim=-1)
+    return turned.flatten(-2).to(x.dtype)
+
+
 class _Scratch:
     """Averages by attention, with one piece of memory for the scores of all layers and objects."""
 
     def __init__(self, like: Tensor) -> None:
-        self._cpu = like.device.type == "cpu"
+        self._by_hand = by_hand(like)
         self._scores: Tensor | None = None
 
     def average(
         self, q: Tensor, k: Tensor, values: Tensor, bias: Tensor | None, *, out: Tensor | None = None
     ) -> Tensor:
-        """N×Q×E averages of values N×L×E for queries G×Q×C and keys N×L×C; G is 1 or N. `out` is where to, on a CPU."""
+        """N×Q×E averages of values N×L×E for queries G×Q×C and keys N×L×C; G is 1 or N. `out`: where to, `by_hand`."""
         n = len(k)
-        if not self._cpu:
+        if not self._by_hand:
             mask = None if bias is None else bias[:, None, None, :].to(q.dtype)
             q = q.expand(n, -1, -1)
             whole = F.scaled_dot_product_attention(q.unsqueeze(1), k.unsqueeze(1), values.unsqueeze(1), attn_mask=mask)

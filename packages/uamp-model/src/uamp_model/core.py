@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from uamp_model import sam2
+from uamp_model.forms import Forms
 from uamp_model.layers import Past, UampLayers, doubt_correction
 from uamp_model.memory import MemoryEntry
 from uamp_model.propagation import acts, keep_past, temper, to_cells
@@ -123,7 +124,7 @@ def track_frame(
     learned: Learned | None = None,
     past: Past | None = None,
     separately: bool = False,
-    plainly: bool = True,
+    fast: Forms | None = None,
 ) -> FrameOutput:
     """Find N objects on one frame.
 
@@ -141,7 +142,7 @@ def track_frame(
         separately: decode the objects one after the other. The decoder has matrix products of one row per object,
             which torch rounds otherwise for one row than for several; with this, an object's masks do not depend on
             what others are tracked beside it.
-        plainly: see `sam2.attend_memory`.
+        fast: see `sam2.attend_memory`.
     """
     rows = _rows(len(features.stride16), separately=separately)
     if prompt is not None and prompt.masks is not None:
@@ -149,7 +150,7 @@ def track_frame(
     conditioned = (
         sam2.without_memory(model, features)
         if memory is None
-        else sam2.attend_memory(model, features, memory, plainly=plainly)
+        else sam2.attend_memory(model, features, memory, fast=fast)
     )
     points, labels = (None, None) if prompt is None else (prompt.points, prompt.labels)
     if previous is not None:
@@ -161,7 +162,7 @@ def track_frame(
         clicks = None if points is None or labels is None else (points[row], labels[row])
         start = None if previous is None else previous[row]
         seen = features.pick(row)
-        decoded = sam2.decode_masks(model, given, seen, clicks, start, multimask=multimask, plainly=plainly)
+        decoded = sam2.decode_masks(model, given, seen, clicks, start, multimask=multimask, fast=fast)
         known = decoded.presence > present_above if present is None else present[row].view(-1, 1)
         best = decoded.ious.argmax(dim=1) if choose is None or not multimask else choose(decoded, row)
         return _take(model, decoded, best, known)
@@ -274,7 +275,7 @@ def write_memory(
     prompted: bool,
     doubt: Doubt | None = None,
     separately: bool = False,
-    plainly: bool = True,
+    fast: Forms | None = None,
 ) -> MemoryEntry:
     """Turn a frame's result into what the objects remember of it.
 
@@ -286,15 +287,13 @@ def write_memory(
         prompted: whether the masks come from a prompt.
         doubt: what is doubtful about them; None leaves SAM 2's memory.
         separately: as for `track_frame`.
-        plainly: likewise.
+        fast: likewise.
     """
     logits = output.logits
     if doubt is not None and acts(doubt.write):
         logits = temper(logits, doubt.uncertainty, doubt.write)
     encoded = [
-        sam2.encode_memory(
-            model, features.pick(row), logits[row], output.present[row], prompted=prompted, plainly=plainly
-        )
+        sam2.encode_memory(model, features.pick(row), logits[row], output.present[row], prompted=prompted, fast=fast)
         for row in _rows(len(logits), separately=separately)
     ]
     memory = torch.cat(encoded) if len(encoded) > 1 else encoded[0]

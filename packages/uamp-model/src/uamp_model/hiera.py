@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from uamp_model.attention import Part, average
+from uamp_model.attention import Part, average, by_hand
 from uamp_model.resample import weights
 
 _WHOLE_SCORES = 2**22
@@ -125,7 +125,7 @@ def _attend(attention: Part, x: Tensor) -> Tensor:
 
 def _average_heads(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """W×Q×heads×E averages of values W×L×heads×E for queries W×Q×heads×E and keys W×L×heads×E."""
-    if q.device.type != "cpu":
+    if not by_hand(q):
         q, k, v = (part.transpose(1, 2) for part in (q, k, v))
         return F.scaled_dot_product_attention(q, k, v).transpose(1, 2)
     count, queries, heads, _ = q.shape

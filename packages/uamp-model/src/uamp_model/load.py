@@ -8,6 +8,7 @@ from uamp_model.budget import check_budget
 from uamp_model.catalog import find_model
 from uamp_model.checkpoint import find_checkpoint, load_into, load_state_dict
 from uamp_model.devices import Precision, choose_device, choose_dtype
+from uamp_model.forms import check_compiler
 from uamp_model.layers_file import load_layers
 from uamp_model.presets import memory_settings
 from uamp_model.sam2 import build_model
@@ -23,6 +24,7 @@ def load_tracker(
     device: str | torch.device = "auto",
     precision: Precision = "auto",
     exact: bool | None = None,
+    compiled: bool = False,
     memory_budget: float = 1.0,
 ) -> VideoTracker:
     """Load a model and make a tracker of it.
@@ -35,18 +37,21 @@ def load_tracker(
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         precision: "auto" (bfloat16 where it is fast), "fp32" or "bf16".
         exact: compute as the sam2 package does, for masks equal to its predictor's; slower, see `VideoTracker`. By
-            default where "fp32" is asked for on a CPU.
+            default where "fp32" is asked for on a CPU and nothing is compiled.
+        compiled: let torch compile the heavy parts for this machine, which takes minutes before the first results.
         memory_budget: share of the memory that is read, from 0.2 to 1, where less is faster.
 
     Raises:
         InputError: if a name or a setting is unknown.
         CheckpointError: if the weights are missing, damaged or of another model.
-        DeviceError: if the device is not there.
+        DeviceError: if the device is not there, or nothing can be compiled for it.
     """
     memory_settings(memory)
     check_budget(memory_budget)
     spec = find_model(name)
     place = choose_device(str(device))
+    if compiled:
+        check_compiler(place)
     path = find_checkpoint(spec, Path(checkpoint) if checkpoint is not None else None)
     state = load_state_dict(path)
     model = build_model(spec.name)
@@ -57,7 +62,14 @@ def load_tracker(
         layers = load_layers(Path(uamp_checkpoint), model, base_model=spec.name).to(place)
     dtype = choose_dtype(precision, place, image_size=model.image_size)
     if exact is None:
-        exact = precision == "fp32" and place.type == "cpu"
+        exact = precision == "fp32" and place.type == "cpu" and not compiled
     return VideoTracker(
-        model, name=spec.name, memory=memory, dtype=dtype, layers=layers, exact=exact, memory_budget=memory_budget
+        model,
+        name=spec.name,
+        memory=memory,
+        dtype=dtype,
+        layers=layers,
+        exact=exact,
+        compiled=compiled,
+        memory_budget=memory_budget,
     )

@@ -18,9 +18,10 @@ from sam2.modeling.sam2_base import NO_OBJ_SCORE, SAM2Base
 from sam2.modeling.sam2_utils import get_1d_sine_pe
 from torch import Tensor
 
-from uamp_model import hiera, memory_encoder, two_way
-from uamp_model.attention import Tokens, attend, can_attend
+from uamp_model import hiera, two_way
+from uamp_model.attention import Tokens, can_attend
 from uamp_model.catalog import find_model
+from uamp_model.forms import FAST, Forms
 from uamp_model.stages import ATTEND, DECODE, ENCODE, MEMORY, stage
 
 Sam2 = SAM2Base
@@ -139,19 +140,19 @@ def model_config(name: str, *, image_size: int | None = None) -> DictConfig:
 
 
 @stage(ENCODE)
-def encode_image(model: Sam2, images: Tensor, *, plainly: bool = True) -> ImageFeatures:
-    """Encode images, B×3×S×S normalised floats; `plainly` as for `attend_memory`."""
-    if not plainly and hiera.can_encode(model.image_encoder) and model.use_high_res_features_in_sam:
-        return _encode_fast(model, images)
+def encode_image(model: Sam2, images: Tensor, *, fast: Forms | None = None) -> ImageFeatures:
+    """Encode images, B×3×S×S normalised floats; `fast` as for `attend_memory`."""
+    if fast is not None and hiera.can_encode(model.image_encoder) and model.use_high_res_features_in_sam:
+        return _encode_fast(model, images, fast)
     out = model.forward_image(images)
     stride4, stride8, stride16 = out["backbone_fpn"][-3:]
     return ImageFeatures(stride16, stride8, stride4, out["vision_pos_enc"][-1][:1])
 
 
-def _encode_fast(model: Sam2, images: Tensor) -> ImageFeatures:
+def _encode_fast(model: Sam2, images: Tensor, fast: Forms) -> ImageFeatures:
     """`encode_image` by `hiera.encode_levels`."""
     ends = {0: model.sam_mask_decoder.conv_s0, 1: model.sam_mask_decoder.conv_s1}
-    levels = hiera.encode_levels(model.image_encoder, images.contiguous(memory_format=torch.channels_last), ends)
+    levels = fast.encode_levels(model.image_encoder, images.contiguous(memory_format=torch.channels_last), ends)
     stride4, stride8, stride16 = (level.permute(0, 3, 1, 2) for level in levels[-3:])
     position = model.image_encoder.neck.position_encoding(stride16[:1])
     return ImageFeatures(stride16, stride8, stride4, position.to(stride16.dtype))
@@ -163,18 +164,20 @@ def without_memory(model: Sam2, features: ImageFeatures) -> Tensor:
 
 
 @stage(ATTEND)
-def attend_memory(model: Sam2, features: ImageFeatures, memory: MemoryTokens, *, plainly: bool = True) -> Tensor:
+def attend_memory(model: Sam2, features: ImageFeatures, memory: MemoryTokens, *, fast: Forms | None = None) -> Tensor:
     """Stride-16 features (N×C×h×w) that have seen the objects' memories.
 
     Args:
         model: the network.
         features: of the frame, one row per object.
         memory: what the objects remember.
-        plainly: compute as the sam2 package does, to the last bit; otherwise with less arithmetic, for inference.
+        fast: compute with less arithmetic, for inference; None computes as the sam2 package does, to the last bit.
     """
     shape = features.stride16.shape
-    if (memory.kept is not None or not plainly) and can_attend(model.memory_attention):
-        return _attend_fast(model, features, memory)
+    if fast is None and memory.kept is not None:
+        fast = FAST  # the sam2 package knows no other way than to read all cells
+    if fast is not None and can_attend(model.memory_attention):
+        return _attend_fast(model, features, memory, fast)
     spatial, spatial_position = _spatial_tokens(model, memory)
     pointers, pointer_position = _pointer_tokens(model, memory)
     now = features.stride16.flatten(2).permute(2, 0, 1)
@@ -196,7 +199,7 @@ def attend_memory(model: Sam2, features: ImageFeatures, memory: MemoryTokens, *,
     return attended.permute(1, 2, 0).reshape(shape)
 
 
-def _attend_fast(model: Sam2, features: ImageFeatures, memory: MemoryTokens) -> Tensor:
+def _attend_fast(model: Sam2, features: ImageFeatures, memory: MemoryTokens, fast: Forms) -> Tensor:
     """`attend_memory` by `attention.attend`, which can also read a part of the cells."""
     n, c, h, w = features.stride16.shape
     now = _once(features.stride16).flatten(2).transpose(1, 2)
@@ -213,7 +216,7 @@ def _attend_fast(model: Sam2, features: ImageFeatures, memory: MemoryTokens) -> 
     keys = torch.cat([spatial + spatial_position, pointers + pointer_position], dim=1)
     bias = None if bias is None else F.pad(bias, (0, pointers.shape[1]))  # pointers are read as ever
     tokens = Tokens(values, keys, spatial.shape[1], cells, bias)
-    out = attend(model.memory_attention, now, features.position.flatten(2).transpose(1, 2), tokens)
+    out = fast.attend(model.memory_attention, now, features.position.flatten(2).transpose(1, 2), tokens)
     return out.transpose(1, 2).reshape(n, c, h, w)
 
 
@@ -308,7 +311,7 @@ def decode_masks(
     mask_logits: Tensor | None,
     *,
     multimask: bool,
-    plainly: bool = True,
+    fast: Forms | None = None,
 ) -> Decoded:
     """Decode masks from stride-16 features that have seen the memory.
 
@@ -319,10 +322,10 @@ def decode_masks(
         points: N×P×2 coordinates in pixels of the S×S input and N×P labels, or None.
         mask_logits: N×1×4h×4w mask to start from, or None.
         multimask: whether to give K = 3 hypotheses, or one.
-        plainly: as for `attend_memory`.
+        fast: as for `attend_memory`.
     """
-    if not plainly and two_way.can_decode(model.sam_mask_decoder, multimask=multimask):
-        return _decode_fast(model, conditioned, features, points, mask_logits, multimask=multimask)
+    if fast is not None and two_way.can_decode(model.sam_mask_decoder, multimask=multimask):
+        return _decode_fast(model, conditioned, features, points, mask_logits, multimask=multimask, fast=fast)
     n = conditioned.shape[0]
     if points is None:  # SAM 2 pads a missing prompt with one point that is none (label −1)
         points = (conditioned.new_zeros(n, 1, 2), -torch.ones(n, 1, dtype=torch.int32, device=conditioned.device))
@@ -347,6 +350,7 @@ def _decode_fast(
     mask_logits: Tensor | None,
     *,
     multimask: bool,
+    fast: Forms,
 ) -> Decoded:
     """`decode_masks` by `two_way.decode`."""
     prompts, decoder, n = model.sam_prompt_encoder, model.sam_mask_decoder, len(conditioned)
@@ -358,7 +362,7 @@ def _decode_fast(
     image = (conditioned + dense).permute(0, 2, 3, 1)
     position = prompts.get_dense_pe().flatten(2).transpose(1, 2)
     fine = _once(features.stride4).permute(0, 2, 3, 1), _once(features.stride8).permute(0, 2, 3, 1)
-    masks, ious, tokens, presence = two_way.decode(decoder, image.contiguous(), position, sparse, fine)
+    masks, ious, tokens, presence = fast.decode(decoder, image.contiguous(), position, sparse, fine)
     kinds = slice(1, None) if multimask else slice(0, 1)
     own = kinds if decoder.use_multimask_token_for_obj_ptr else slice(0, 1)
     return Decoded(masks[:, kinds].float(), ious[:, kinds].float(), presence.float(), tokens[:, own])
@@ -385,7 +389,13 @@ def mix_absence(model: Sam2, pointer: Tensor, present: Tensor) -> Tensor:
 
 @stage(MEMORY)
 def encode_memory(
-    model: Sam2, features: ImageFeatures, logits: Tensor, present: Tensor, *, prompted: bool, plainly: bool = True
+    model: Sam2,
+    features: ImageFeatures,
+    logits: Tensor,
+    present: Tensor,
+    *,
+    prompted: bool,
+    fast: Forms | None = None,
 ) -> Tensor:
     """Encode a frame and its masks into memory features, N×D×h×w.
 
@@ -395,21 +405,21 @@ def encode_memory(
         logits: N×1×4h×4w mask logits.
         present: N×1 in {0, 1}, whether the object is in view.
         prompted: whether the masks come from a prompt of the user.
-        plainly: as for `attend_memory`.
+        fast: as for `attend_memory`.
     """
     size = (model.image_size, model.image_size)
     # SAM 2 enlarges three hypotheses together where it tracks; torch rounds three channels otherwise than one
-    channels = 3 if plainly and not prompted else 1
+    channels = 3 if fast is None and not prompted else 1
     logits = F.interpolate(logits.float().expand(-1, channels, -1, -1), size=size, mode="bilinear", align_corners=False)
     logits = logits[:, :1]
     hard = prompted and model.binarize_mask_from_pts_for_mem_enc and not model.training
     mask = (logits > 0).float() if hard else logits.sigmoid()
     mask = mask * model.sigmoid_scale_for_mem_enc + model.sigmoid_bias_for_mem_enc
-    if plainly:
+    if fast is None:
         encoded = model.memory_encoder(features.stride16.contiguous(), mask, skip_mask_sigmoid=True)
         memory: Tensor = encoded["vision_features"]
     else:
-        memory = memory_encoder.encode(model.memory_encoder, _once(features.stride16), mask)
+        memory = fast.encode_memory(model.memory_encoder, _once(features.stride16), mask)
     if model.no_obj_embed_spatial is not None:
         memory = memory + (1 - present)[..., None, None] * model.no_obj_embed_spatial[..., None, None]
     return memory

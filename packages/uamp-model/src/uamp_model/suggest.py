@@ -54,7 +54,7 @@ def _masks_of_grid(tracker: "VideoTracker", frame: npt.NDArray[np.uint8]) -> tup
             present = torch.ones(len(points), dtype=torch.bool, device=points.device)
             prompt = PromptBatch(points=points, labels=labels)
             seen = features.expand(len(points))
-            output = track_frame(tracker.model, seen, None, prompt, present=present, plainly=tracker.exact)
+            output = track_frame(tracker.model, seen, None, prompt, present=present, fast=tracker.forms)
             logits.append(output.hypotheses.flatten(0, 1).float())
             ious.append(output.ious.flatten().float())
     return torch.cat(logits), torch.cat(ious)

@@ -1,35 +1,20 @@
-"""The streaming tracker: one frame in, one result out, whatever the length of the video. Shapes: see `types.py`."""
+"""The tracker: a frozen network and how to use it. What is known of a video is in its session, see `session.py`."""
 
-from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field, replace
-from functools import partial
-from typing import TypeVar
+from collections.abc import Sequence
 
-import numpy as np
-import numpy.typing as npt
 import torch
-import torch.nn.functional as F
-from torch import Tensor
 
-from uamp_model.budget import FULL, cells_to_keep, check_budget, informative_cells
-from uamp_model.core import Doubt, FrameOutput, Learned, PromptBatch, track_frame, write_memory
+from uamp_model.budget import check_budget
+from uamp_model.core import Learned
 from uamp_model.devices import inference
 from uamp_model.errors import InputError
-from uamp_model.layers import Past, UampLayers, with_learned_strengths
-from uamp_model.memory import MemoryBank, MemoryEntry, Retention, Selection, gather, select_best, select_recent
-from uamp_model.preprocess import check_frame, prepare_frame, prepare_mask, prepare_points
+from uamp_model.forms import FAST, compiled_forms
+from uamp_model.layers import UampLayers, with_learned_strengths
+from uamp_model.preprocess import check_frame, prepare_frame
 from uamp_model.presets import LEARNED_PARTS, MemorySettings, memory_settings
-from uamp_model.propagation import Expectation, ObjectMotion, choose_hypothesis, expect, learn_motion, memory_quality
-from uamp_model.resample import enlarge
-from uamp_model.sam2 import ImageFeatures, MemoryTokens, Sam2, encode_image
-from uamp_model.stages import RESULT, stage
-from uamp_model.types import FrameResult, Prompt, Suggestion
-from uamp_model.uncertainty import mean_over_object, prior_uncertainty, upsample
-
-Frame = npt.NDArray[np.uint8]
-Key = TypeVar("Key", bound=Hashable)
+from uamp_model.sam2 import ImageFeatures, Sam2, encode_image
+from uamp_model.session import Frame, TrackingSession
+from uamp_model.types import Suggestion
 
 
 class VideoTracker:
@@ -43,9 +28,11 @@ class VideoTracker:
         dtype: what the network computes in.
         layers: trained UAMP layers, or None.
         learned: what of the layers acts under these settings, if anything.
+        forms: how the heavy parts are computed; None where `exact`.
         exact: compute as the sam2 package does and each object alone, so that in float32 on a CPU masks are those of
             its predictor to the last bit and do not depend on what else is tracked. Otherwise objects are computed in
             batches with less arithmetic, and logits differ by rounding.
+        compiled: the heavy parts are compiled by torch, see `forms.py`: slow to start, and meant for GPUs.
         memory_budget: share of memory's cells that is read, see `budget.py`; at 1 all of them.
     """
 
@@ -59,10 +46,15 @@ class VideoTracker:
         dtype: torch.dtype = torch.float32,
         layers: UampLayers | None = None,
         exact: bool = False,
+        compiled: bool = False,
         memory_budget: float = 1.0,
     ) -> None:
+        if exact and compiled:
+            raise InputError("What is compiled is rounded otherwise and so is not exact: choose one of the two.")
         self.model = model.eval()
         self.exact = exact
+        self.compiled = compiled
+        self.forms = None if exact else compiled_forms() if compiled else FAST
         self.memory_budget = check_budget(memory_budget)
         self.name = name
         self.memory = memory
@@ -83,7 +75,7 @@ class VideoTracker:
         """Side S of the square that frames are resized to."""
         return int(self.model.image_size)
 
-    def start(self, *, first_frame: int = 0, reverse: bool = False, num_frames: int | None = None) -> "TrackingSession":
+    def start(self, *, first_frame: int = 0, reverse: bool = False, num_frames: int | None = None) -> TrackingSession:
         """Begin a video.
 
         Args:
@@ -118,6 +110,7 @@ class VideoTracker:
             dtype=self.dtype,
             layers=self.layers,
             exact=self.exact,
+            compiled=self.compiled,
             memory_budget=self.memory_budget,
         )
 
@@ -127,426 +120,26 @@ class VideoTracker:
         Raises:
             InputError: if it is not such an array.
         """
-        check_frame(frame)
+        return self.encode_together([frame])[0]
+
+    def encode_together(self, frames: Sequence[Frame]) -> list[ImageFeatures]:
+        """Image features of frames, which may differ in size, computed in one batch.
+
+        Raises:
+            InputError: if one of them is not an H×W×3 uint8 array.
+        """
+        for frame in frames:
+            check_frame(frame)
         with inference(self.device, self.dtype, plainly=self.exact):
-            image = prepare_frame(frame, self.image_size, plainly=self.exact, device=self.device)
-            return encode_image(self.model, image, plainly=self.exact)
+            images = [prepare_frame(f, self.image_size, plainly=self.exact, device=self.device) for f in frames]
+            features = encode_image(self.model, torch.cat(images), fast=self.forms)
+            return [features.pick(slice(i, i + 1)) for i in range(len(frames))]
 
     def suggest_prompts(self, frame: Frame, *, max_objects: int = 1) -> list[Suggestion]:
         """Objects that stand out on a frame, the most prominent first; perhaps none."""
         from uamp_model.suggest import suggest_prompts  # imported late: suggest.py itself needs this module
 
         return suggest_prompts(self, frame, max_objects=max_objects)
-
-
-@dataclass(slots=True)
-class TrackedObject:
-    """One object of a session.
-
-    Attributes:
-        bank: what it remembers.
-        logits: 1×1×4h×4w mask logits on the last frame.
-        agreed: 1×1×4h×4w logits, what the hypotheses said together.
-        correction: 1×1×4h×4w, what the learned head added to the uncertainty there; None without one.
-        uncertainty: 1×1×4h×4w in [0, 1], kept only for learned layers.
-        presence: logit that it is in view, a scalar tensor.
-        given: whether its mask on the last frame was given by a prompt, and so is beyond doubt.
-        score: its last score, a scalar tensor in [0, 1].
-        motion: what the motion filter knows.
-    """
-
-    bank: MemoryBank = field(default_factory=MemoryBank)
-    logits: Tensor | None = None
-    agreed: Tensor | None = None
-    correction: Tensor | None = None
-    uncertainty: Tensor | None = None
-    presence: Tensor | None = None
-    given: bool = False
-    score: Tensor | None = None
-    motion: ObjectMotion = field(default_factory=ObjectMotion)
-
-
-@dataclass(slots=True)
-class TrackingSession:
-    """One video being tracked. All state lives here; sessions of one tracker never touch.
-
-    Make it with `VideoTracker.start`.
-    """
-
-    tracker: VideoTracker
-    direction: int
-    next_frame: int
-    age_span: int
-    objects: dict[int, TrackedObject] = field(default_factory=dict)
-    features: ImageFeatures | None = None
-    before: ImageFeatures | None = None
-    size: tuple[int, int] = (0, 0)
-
-    @property
-    def frame_index(self) -> int:
-        """Number of the frame that was given last."""
-        return self.next_frame - self.direction
-
-    def step(
-        self, frame: Frame, prompts: Mapping[int, Prompt] | None = None, *, features: ImageFeatures | None = None
-    ) -> FrameResult:
-        """Give the next frame, and prompts for objects that appear on it or are to be pinned down anew.
-
-        Args:
-            frame: H×W×3 uint8 RGB.
-            prompts: by object id. A new id adds an object; a known one makes this a further conditioning frame of it.
-            features: what `encode` of this tracker, or of another one of the same network, says about this very frame,
-                if it was asked already: trackers that differ in memory alone then share the image encoder's work.
-
-        Raises:
-            InputError: if the frame, its features or a prompt is wrong; the session is then as it was before the call.
-        """
-        check_frame(frame)
-        if features is not None:
-            _check_features(features, self.tracker)
-        batches = self._prepare(prompts or {}, frame.shape[0], frame.shape[1])
-        now = self.tracker.encode(frame) if features is None else features
-        self.features, self.before = now, self.features
-        self.size = (frame.shape[0], frame.shape[1])
-        index = self.next_frame
-        self.next_frame += self.direction
-        with self._computing():
-            followed = [i for i in self.objects if i not in (prompts or {})]
-            self._follow(followed, index)
-            self._enrol(prompts or {})
-            for ids, batch in batches:
-                self._condition(ids, batch, index)
-            return self._result(index)
-
-    def correct(self, prompts: Mapping[int, Prompt]) -> FrameResult:
-        """Prompt again on the frame that was given last: objects start from their mask there and what they remember.
-
-        As in SAM 2, the corrected mask replaces the frame's entry in memory, and points are read together with the
-        mask they correct; points of earlier calls are not repeated. A new id adds an object on this frame.
-
-        Raises:
-            InputError: if no frame was given yet, or a prompt is wrong.
-        """
-        if self.features is None:
-            raise InputError("There is no frame to correct yet: call step with a frame first.")
-        batches = self._prepare(prompts, *self.size)
-        index = self.frame_index
-        tracked = {i for i, known in self.objects.items() if index not in known.bank.conditioning}
-        self._enrol(prompts)
-        with self._computing():
-            for ids, batch in batches:
-                for i in ids:  # corrections are rare: one by one, since their memories differ in shape
-                    row = _row(batch, ids.index(i))
-                    if i in tracked:
-                        self._correct_tracked(i, row, index)
-                    else:
-                        self._condition([i], row, index)
-            return self._result(index)
-
-    def remove(self, object_id: int) -> None:
-        """Stop following an object and forget it.
-
-        Raises:
-            InputError: if there is no such object.
-        """
-        if object_id not in self.objects:
-            known = ", ".join(map(str, self.objects)) or "none"
-            raise InputError(f"There is no object {object_id} to remove: this session follows {known}.")
-        del self.objects[object_id]
-
-    def propagate(
-        self, frames: Sequence[Frame], prompts: Mapping[int, Prompt], *, start: int = 0
-    ) -> Iterator[tuple[int, FrameResult]]:
-        """Track a whole video in both directions from prompts on frame `start`.
-
-        Yields:
-            (frame number, result): `start` to the last frame, then `start` − 1 down to 0.
-
-        Raises:
-            InputError: if `start` is not a frame of the video, a frame or a prompt is wrong, or the session has begun.
-        """
-        if not 0 <= start < len(frames):
-            raise InputError(f"Frame {start} is not in the video, which has {len(frames)} frames, numbered from 0.")
-        if self.features is not None:
-            raise InputError("A session that has seen frames cannot propagate a whole video: start a new one.")
-        for reverse in (False, True):
-            session = self.tracker.start(first_frame=start, reverse=reverse)
-            session.age_span = self.age_span
-            order = range(start, -1, -1) if reverse else range(start, len(frames))
-            for index in order:
-                result = session.step(frames[index], prompts if index == start else None)
-                if not (reverse and index == start):
-                    yield index, result
-            if start == 0:
-                return
-
-    def _computing(self) -> AbstractContextManager[None]:
-        return inference(self.tracker.device, self.tracker.dtype, plainly=self.tracker.exact)
-
-    def _prepare(self, prompts: Mapping[int, Prompt], height: int, width: int) -> list[tuple[list[int], PromptBatch]]:
-        """Check prompts and batch those of one kind and number of points."""
-        size, device = self.tracker.image_size, self.tracker.device
-        masks: list[tuple[int, Tensor]] = []
-        points: dict[int, list[tuple[int, tuple[Tensor, Tensor]]]] = defaultdict(list)
-        for object_id, prompt in prompts.items():
-            if prompt.region is not None:
-                masks.append((object_id, prepare_mask(prompt.region, height, width, size)))
-            else:
-                points[len(prompt.labels)].append((object_id, prepare_points(prompt, height, width, size)))
-        batches = []
-        if masks:
-            batches.append(([i for i, _ in masks], PromptBatch(masks=torch.cat([m for _, m in masks]).to(device))))
-        for group in points.values():
-            xy = torch.cat([p for _, (p, _) in group]).to(device)
-            labels = torch.cat([label for _, (_, label) in group]).to(device)
-            batches.append(([i for i, _ in group], PromptBatch(points=xy, labels=labels)))
-        return batches
-
-    def _enrol(self, prompts: Mapping[int, Prompt]) -> None:
-        """Give new objects their place, in the order of the prompts."""
-        for object_id in prompts:
-            self.objects.setdefault(object_id, TrackedObject())
-
-    def _follow(self, ids: Sequence[int], index: int) -> None:
-        """Track objects without a prompt, those whose memories have one shape in one batch."""
-        selections = {i: self._select(i, index) for i in ids}
-        for group in _group(ids, lambda i: selections[i].layout):
-            features = self._features(len(group))
-            tokens = self._gather([selections[i] for i in group])
-            expectation = self._expect(group)
-            choose = partial(choose_hypothesis, expectation=expectation)
-            output = track_frame(
-                self.tracker.model,
-                features,
-                tokens,
-                present_above=self.tracker.settings.presence_above,
-                choose=choose,
-                learned=self.tracker.learned,
-                past=self._past(group, index),
-                separately=self.tracker.exact,
-                plainly=self.tracker.exact,
-            )
-            self._remember(group, features, output, index, expectation=expectation)
-
-    def _condition(self, ids: Sequence[int], batch: PromptBatch, index: int) -> None:
-        """Read objects from their prompts alone and make this a conditioning frame of them."""
-        features = self._features(len(ids))
-        previous = None
-        if batch.masks is None and all(index in self.objects[i].bank.conditioning for i in ids):
-            previous = torch.cat([logits for i in ids if (logits := self.objects[i].logits) is not None])
-        output = track_frame(
-            self.tracker.model,
-            features,
-            None,
-            batch,
-            previous=previous,
-            separately=self.tracker.exact,
-            plainly=self.tracker.exact,
-        )
-        given = batch.masks is not None
-        self._remember(ids, features, output, index, prompted=True, conditioning=True, given=given)
-
-    def _correct_tracked(self, object_id: int, batch: PromptBatch, index: int) -> None:
-        features = self._features(1)
-        tokens = self._gather([self._select(object_id, index)])
-        previous = self.objects[object_id].logits
-        output = track_frame(self.tracker.model, features, tokens, batch, previous=previous, plainly=self.tracker.exact)
-        self._remember([object_id], features, output, index, prompted=True)
-
-    def _select(self, object_id: int, index: int) -> Selection:
-        model, bank, kept = self.tracker.model, self.objects[object_id].bank, self._retention()
-        if kept.quality > 0:
-            return select_best(model, bank, index, self.direction, kept)
-        return select_recent(model, bank, index, self.direction)
-
-    def _retention(self) -> Retention:
-        model, settings = self.tracker.model, self.tracker.settings
-        return Retention(model.num_maskmem, model.max_obj_ptrs_in_encoder, settings.select, settings.pool)
-
-    def _gather(self, selections: Sequence[Selection]) -> MemoryTokens:
-        of_older = None if self.tracker.memory_budget == FULL else self._cells_to_keep()[1]
-        return gather(selections, age_span=self.age_span, read=self.tracker.settings.read, cells_of_older=of_older)
-
-    def _cells_to_keep(self) -> tuple[int, int]:
-        """How many of a memory's cells are read where not all are: of the last frame, of each older one."""
-        cells = (self.tracker.image_size // int(self.tracker.model.backbone_stride)) ** 2
-        return cells_to_keep(self.tracker.memory_budget, cells, self.tracker.model.num_maskmem)
-
-    def _past(self, ids: Sequence[int], index: int) -> Past | None:
-        """The last frame as the objects saw it, if learned layers ask."""
-        if self.tracker.learned is None or self.before is None:
-            return None
-        known = [self.objects[i] for i in ids]
-        entries = [o.bank.last(index, self.direction) for o in known]
-        logits = [o.logits for o in known if o.logits is not None]
-        doubts = [o.uncertainty for o in known if o.uncertainty is not None]
-        memories = [e.features for e in entries if e is not None and e.features is not None]
-        if not len(logits) == len(doubts) == len(memories) == len(ids):
-            return None
-        fine = self.before.expand(len(ids)).stride4
-        return Past(fine, torch.cat(logits), torch.cat(doubts), torch.cat(memories))
-
-    def _expect(self, ids: Sequence[int]) -> Expectation | None:
-        """Where motion says the objects are, if anything asks."""
-        settings = self.tracker.settings
-        if not settings.follows_motion:
-            return None
-        return expect([self.objects[i].motion for i in ids], settings, self.tracker.device)
-
-    def _features(self, count: int) -> ImageFeatures:
-        if self.features is None:
-            raise RuntimeError("a frame must be encoded first")
-        return self.features.expand(count)
-
-    def _remember(
-        self,
-        ids: Sequence[int],
-        features: ImageFeatures,
-        output: FrameOutput,
-        index: int,
-        *,
-        prompted: bool = False,
-        conditioning: bool = False,
-        given: bool = False,
-        expectation: Expectation | None = None,
-    ) -> None:
-        """Write a batch's result into its objects' memories."""
-        entry = self._write(ids, features, output, index, prompted=prompted)
-        if not conditioning:
-            entry = self._within_budget(entry, output)
-        ious = output.ious.gather(1, output.best[:, None])[:, 0]
-        scores = (ious * output.presence[:, 0].sigmoid()).clamp(0, 1)
-        qualities = self._qualities(output, ious, expectation)
-        uncertainty = None if self.tracker.learned is None else output.uncertainty * (not given)
-        self._learn_motion(ids, output, ious, expectation)
-        for row, object_id in enumerate(ids):
-            tracked = self.objects[object_id]
-            tracked.logits = output.logits[row : row + 1]
-            tracked.agreed = output.agreed[row : row + 1]
-            tracked.correction = None if output.correction is None else output.correction[row : row + 1]
-            tracked.uncertainty = None if uncertainty is None else uncertainty[row : row + 1]
-            tracked.presence = output.presence[row, 0]
-            tracked.given = given
-            tracked.score = scores[row]
-            own = _entry_of(entry, row, qualities[row])
-            if conditioning:
-                tracked.bank.remember_prompted(own)
-            else:
-                tracked.bank.remember(own, self._retention())
-
-    def _write(
-        self, ids: Sequence[int], features: ImageFeatures, output: FrameOutput, index: int, *, prompted: bool
-    ) -> MemoryEntry:
-        """What the objects of a batch are to remember of a frame."""
-        doubt = None if prompted else self._doubt(ids, output, index)
-        return write_memory(
-            self.tracker.model,
-            features,
-            output,
-            index,
-            prompted=prompted,
-            doubt=doubt,
-            separately=self.tracker.exact,
-            plainly=self.tracker.exact,
-        )
-
-    def _within_budget(self, entry: MemoryEntry, output: FrameOutput) -> MemoryEntry:
-        """The entry with the cells that may be read, if not all of them may."""
-        budget, features = self.tracker.memory_budget, entry.features
-        if budget == FULL or features is None:
-            return entry
-        h, w = features.shape[-2:]
-        count, _ = self._cells_to_keep()
-        return replace(entry, cells=informative_cells(output.logits, output.uncertainty, (h, w), count))
-
-    def _doubt(self, ids: Sequence[int], output: FrameOutput, index: int) -> Doubt | None:
-        """What is doubtful about a tracked frame, if anything asks."""
-        settings = self.tracker.settings
-        if not settings.doubts:
-            return None
-        past = [self.objects[i].bank.last(index, self.direction) for i in ids]
-        known = [entry.features for entry in past if entry is not None and entry.features is not None]
-        return Doubt(
-            output.uncertainty,
-            torch.cat(known) if len(known) == len(ids) else None,
-            settings.write,
-            settings.keep,
-        )
-
-    def _qualities(self, output: FrameOutput, ious: Tensor, expectation: Expectation | None) -> list[float]:
-        """How good the frame is to be remembered by, for each object."""
-        settings = self.tracker.settings
-        if settings.select <= 0:
-            return [1.0] * len(ious)
-        agreement = torch.ones_like(ious) if expectation is None else expectation.agreement(output.logits > 0)[:, 0]
-        doubt = mean_over_object(output.uncertainty, output.logits)
-        qualities: list[float] = memory_quality(ious, output.presence[:, 0], doubt, agreement, settings).tolist()
-        return qualities
-
-    def _learn_motion(
-        self, ids: Sequence[int], output: FrameOutput, ious: Tensor, expectation: Expectation | None
-    ) -> None:
-        settings = self.tracker.settings
-        if not settings.follows_motion:
-            return
-        motions = [self.objects[i].motion for i in ids]
-        learned = learn_motion(motions, expectation, output.logits, ious.tolist(), settings)
-        for object_id, motion in zip(ids, learned, strict=True):
-            self.objects[object_id].motion = motion
-
-    @stage(RESULT)
-    def _result(self, index: int) -> FrameResult:
-        height, width = self.size
-        known = list(self.objects.values())
-        logits = [o.logits for o in known if o.logits is not None]
-        scores = [o.score for o in known if o.score is not None]
-        device = self.tracker.device
-        if not logits:
-            empty = torch.zeros(0, height, width, device=device)
-            return FrameResult(index, (), empty > 0, empty, empty.clone(), torch.zeros(0, device=device))
-        full = enlarge(torch.cat(logits)[:, 0].float(), (height, width), plainly=self.tracker.exact)
-        doubt = _Doubts(
-            torch.cat([o.agreed for o in known if o.agreed is not None]),
-            torch.stack([o.presence for o in known if o.presence is not None]).float(),
-            tuple(o.correction for o in known),
-            torch.tensor([o.given for o in known], device=device),
-        )
-        return FrameResult(
-            frame_index=index,
-            object_ids=tuple(self.objects),
-            masks=full > 0,
-            logits=full,
-            uncertainty=partial(doubt.at, full),
-            scores=torch.stack(scores).float(),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class _Doubts:
-    """What the uncertainty of N objects at the video's size is made of, once somebody asks for it.
-
-    Attributes:
-        agreed: N×1×4h×4w.
-        presence: N.
-        corrections: N of 1×1×4h×4w or None.
-        given: N booleans.
-    """
-
-    agreed: Tensor
-    presence: Tensor
-    corrections: tuple[Tensor | None, ...]
-    given: Tensor
-
-    @torch.inference_mode()
-    def at(self, logits: Tensor) -> Tensor:
-        """N×H×W in [0, 1] beside logits N×H×W."""
-        size = (logits.shape[-2], logits.shape[-1])
-        together = F.interpolate(self.agreed.float(), size, mode="bilinear", align_corners=False)[:, 0]
-        uncertainty = prior_uncertainty(logits, together, self.presence[:, None, None])
-        for row, correction in enumerate(self.corrections):
-            if correction is not None:
-                uncertainty[row] = (uncertainty[row] + upsample(correction, size)[0, 0]).clamp(0, 1)
-        return uncertainty * ~self.given[:, None, None]
 
 
 def _acting_layers(layers: UampLayers | None, settings: MemorySettings) -> Learned | None:
@@ -557,37 +150,3 @@ def _acting_layers(layers: UampLayers | None, settings: MemorySettings) -> Learn
     doubt, refine, look = (getattr(settings, part) * (part in trained) for part in LEARNED_PARTS)
     learned = Learned(layers, doubt, refine, look, settings.second_look_above)
     return learned if learned.acts else None
-
-
-def _check_features(features: ImageFeatures, tracker: VideoTracker) -> None:
-    cells = tracker.image_size // int(tracker.model.backbone_stride)
-    fits = features.stride16.shape[0] == 1 and features.stride16.shape[-2:] == (cells, cells)
-    if not fits or features.stride16.device != tracker.device:
-        raise InputError(
-            "The image features are of another model, device or number of images: encode one frame with this tracker."
-        )
-
-
-def _entry_of(entry: MemoryEntry, row: int, quality: float) -> MemoryEntry:
-    """One object's part of a batch's entry, its features in bfloat16, as SAM 2's predictor stores them."""
-    features = None if entry.features is None else entry.features[row : row + 1].to(torch.bfloat16, copy=True)
-    doubt = None if entry.doubt is None else entry.doubt[row : row + 1].clone()
-    cells = None if entry.cells is None else entry.cells[row : row + 1].clone()
-    return MemoryEntry(entry.frame, features, entry.pointer[row : row + 1].float(), doubt, quality, cells)
-
-
-def _row(batch: PromptBatch, row: int) -> PromptBatch:
-    """One object's part of a batch of prompts."""
-    if batch.masks is not None:
-        return PromptBatch(masks=batch.masks[row : row + 1])
-    if batch.points is None or batch.labels is None:
-        raise RuntimeError("a batch of prompts without prompts")
-    return PromptBatch(points=batch.points[row : row + 1], labels=batch.labels[row : row + 1])
-
-
-def _group(ids: Sequence[int], key: Callable[[int], Key]) -> list[list[int]]:
-    """Split ids into lists of equal key, keeping their order."""
-    groups: dict[Key, list[int]] = defaultdict(list)
-    for i in ids:
-        groups[key(i)].append(i)
-    return list(groups.values())

@@ -1,0 +1,116 @@
+"""What torch compiles gives the same masks, and is not compiled again from frame to frame."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch._dynamo.utils import counters
+from uamp_model import DeviceError, InputError, Prompt, VideoTracker, build_model, load_tracker
+from uamp_model.forms import FAST, check_compiler, compiled_forms
+
+SIZE = 128
+
+
+@pytest.fixture(autouse=True)
+def forget_what_was_compiled() -> Iterator[None]:
+    torch.compiler.reset()
+    counters.clear()
+    yield
+    torch.compiler.reset()
+
+
+def frames(count: int) -> list[np.ndarray]:
+    made = np.random.default_rng(0)
+    return [made.integers(0, 255, (96, 128, 3), dtype=np.uint8) for _ in range(count)]
+
+
+def tracker(backend: str | None, *, budget: float = 1.0) -> VideoTracker:
+    torch.manual_seed(0)
+    model = build_model("nano", image_size=SIZE)
+    made = VideoTracker(model, name="nano", memory="sam2", memory_budget=budget)
+    made.forms = FAST if backend is None else compiled_forms(backend)
+    return made
+
+
+def boxes(*ids: int) -> dict[int, Prompt]:
+    return {i: Prompt.box(10 * i, 10, 10 * i + 40, 60) for i in ids}
+
+
+def compilations() -> int:
+    return int(counters["stats"]["unique_graphs"])
+
+
+# the backend is what follows after a graph is found; whether a new one is needed does not depend on it
+def test_nothing_is_compiled_again_while_objects_come_and_go() -> None:
+    session = tracker("eager").start()
+    video = frames(14)
+    session.step(video[0], boxes(1, 2))
+    for frame in video[1:3]:
+        session.step(frame)
+    several = compilations()
+    for frame in video[3:9]:
+        session.step(frame)
+    session.step(video[9], boxes(4, 5, 6))
+    session.step(video[10])
+    session.remove(2)
+    for frame in video[11:]:
+        session.step(frame)
+    assert compilations() == several > 0
+
+
+def test_nothing_is_compiled_again_while_memory_fills_up() -> None:
+    session = tracker("eager", budget=0.5).start()
+    video = frames(20)
+    session.step(video[0], boxes(1))
+    for frame in video[1:3]:
+        session.step(frame)
+    before = compilations()
+    for frame in video[3:]:
+        session.step(frame)
+    assert compilations() == before > 0
+
+
+def test_masks_are_those_that_were_not_compiled() -> None:
+    video, prompts = frames(4), boxes(1, 2)
+    found = []
+    for backend in (None, "aot_eager"):
+        session = tracker(backend).start()
+        found.append([session.step(frame, prompts if i == 0 else None).logits for i, frame in enumerate(video)])
+    for plain, compiled in zip(*found, strict=True):
+        torch.testing.assert_close(compiled, plain, rtol=1e-3, atol=1e-2)
+
+
+@pytest.mark.slow
+def test_masks_of_compiled_code() -> None:
+    video, prompts = frames(4), boxes(1)
+    found = []
+    for backend in (None, "inductor"):
+        session = tracker(backend).start()
+        found.append([session.step(frame, prompts if i == 0 else None).logits for i, frame in enumerate(video)])
+    for plain, compiled in zip(*found, strict=True):
+        torch.testing.assert_close(compiled, plain, rtol=1e-3, atol=1e-2)
+
+
+def test_what_is_compiled_is_not_exact() -> None:
+    with pytest.raises(InputError, match="not exact: choose one"):
+        load_tracker("nano", device="cpu", exact=True, compiled=True)
+
+
+def test_fp32_on_a_cpu_can_be_compiled() -> None:
+    made = load_tracker("nano", device="cpu", precision="fp32", compiled=True)
+    assert made.compiled
+    assert not made.exact
+
+
+def test_a_machine_without_a_compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    with pytest.raises(DeviceError, match=r"needs a C\+\+ compiler such as g\+\+"):
+        load_tracker("nano", device="cpu", compiled=True)
+
+
+def test_a_device_that_nothing_is_compiled_for() -> None:
+    with pytest.raises(DeviceError, match="cpu and cuda, not mps"):
+        check_compiler(torch.device("mps"))
