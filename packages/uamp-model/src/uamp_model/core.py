@@ -68,6 +68,16 @@ class FrameOutput:
     correction: Tensor | None = None
 
     @property
+    def chosen(self) -> Tensor:
+        """N×1×4h×4w logits of the best hypothesis, before absence is taken into account."""
+        return self.hypotheses.take_along_dim(self.best[:, None, None, None], dim=1)
+
+    @property
+    def chosen_iou(self) -> Tensor:
+        """N×1 predicted IoU of the best hypothesis."""
+        return self.ious.take_along_dim(self.best[:, None], dim=1)
+
+    @property
     def uncertainty(self) -> Tensor:
         """N×1×4h×4w in [0, 1]."""
         prior = prior_uncertainty(self.logits.float(), self.agreed.float(), self.presence.float()[..., None, None])
@@ -201,12 +211,10 @@ def _decode_with_layers(
 
 def _decide(second: FrameOutput, first: FrameOutput, doubtful: Tensor) -> FrameOutput:
     """The second look where the first was doubtful (N×1×4h×4w); the first mask, as it was chosen, everywhere else."""
-    row = torch.arange(len(first.best), device=first.best.device)
-    kept = first.hypotheses[row, first.best].unsqueeze(1)
     return replace(
         second,
         logits=torch.where(doubtful, second.logits, first.logits),
-        hypotheses=torch.where(doubtful, second.hypotheses, kept),
+        hypotheses=torch.where(doubtful, second.hypotheses, first.chosen),
     )
 
 

@@ -309,7 +309,7 @@ class TrackingSession:
         entry = self._write(ids, features, output, index, prompted=prompted)
         if not conditioning:
             entry = self._within_budget(entry, output)
-        ious = output.ious.gather(1, output.best[:, None])[:, 0]
+        ious = output.chosen_iou[:, 0]
         scores = (ious * output.presence[:, 0].sigmoid()).clamp(0, 1)
         qualities = self._qualities(output, ious, expectation)
         uncertainty = None if self.tracker.learned is None else output.uncertainty * (not given)
