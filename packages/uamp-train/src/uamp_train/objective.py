@@ -106,9 +106,7 @@ class TrainingModule(nn.Module):
         """
         if self.layers is None:
             return output.hypotheses, output.ious
-        row = torch.arange(len(output.best), device=output.best.device)
-        chosen = row, output.best
-        return output.hypotheses[chosen].unsqueeze(1), output.ious[chosen].unsqueeze(1)
+        return output.chosen, output.chosen_iou
 
     def _learned(self) -> Learned | None:
         options = self._options
