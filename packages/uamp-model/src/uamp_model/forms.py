@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.utils._triton import has_triton
 
 from uamp_model import attention, hiera, memory_encoder, two_way
 from uamp_model.attention import Part, Tokens
@@ -78,7 +79,7 @@ def check_compiler(device: torch.device) -> None:
     Raises:
         DeviceError: if not.
     """
-    if device.type == "cuda" and not torch.utils._triton.has_triton():
+    if device.type == "cuda" and not has_triton():
         raise DeviceError("Compiling for a GPU needs triton, which is not installed: install it or leave --compile.")
     if device.type == "cpu" and not any(shutil.which(name) for name in _compilers()):
         raise DeviceError("Compiling for the CPU needs a C++ compiler such as g++: install one or leave --compile.")
