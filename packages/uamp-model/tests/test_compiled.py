@@ -46,7 +46,7 @@ def compilations() -> int:
 def test_nothing_is_compiled_again_while_objects_come_and_go() -> None:
     session = tracker("eager").start()
     video = frames(14)
-    session.step(video[0], boxes(1, 2))
+    session.step(video[0], boxes(1, 2, 3))
     for frame in video[1:3]:
         session.step(frame)
     several = compilations()
