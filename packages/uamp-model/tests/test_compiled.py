@@ -72,22 +72,12 @@ def test_nothing_is_compiled_again_while_memory_fills_up() -> None:
     assert compilations() == before > 0
 
 
-def test_masks_are_those_that_were_not_compiled() -> None:
+@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
+def test_masks_are_those_that_were_not_compiled(backend: str) -> None:
     video, prompts = frames(4), boxes(1, 2)
     found = []
-    for backend in (None, "aot_eager"):
-        session = tracker(backend).start()
-        found.append([session.step(frame, prompts if i == 0 else None).logits for i, frame in enumerate(video)])
-    for plain, compiled in zip(*found, strict=True):
-        torch.testing.assert_close(compiled, plain, rtol=1e-3, atol=1e-2)
-
-
-@pytest.mark.slow
-def test_masks_of_compiled_code() -> None:
-    video, prompts = frames(4), boxes(1)
-    found = []
-    for backend in (None, "inductor"):
-        session = tracker(backend).start()
+    for form in (None, backend):
+        session = tracker(form).start()
         found.append([session.step(frame, prompts if i == 0 else None).logits for i, frame in enumerate(video)])
     for plain, compiled in zip(*found, strict=True):
         torch.testing.assert_close(compiled, plain, rtol=1e-3, atol=1e-2)

@@ -5,6 +5,9 @@ from typing import Annotated
 
 import typer
 
+from uamp_cli.model_options import Checkpoint as Checkpoint
+from uamp_cli.model_options import Compile as Compile
+from uamp_cli.model_options import UampCheckpoint as UampCheckpoint
 from uamp_cli.models import complete_model
 
 _INPUT, _PROMPTS, _MODEL, _OUTPUT, _REPORT, _PAGE = "Input", "Objects", "Model", "Pictures", "Numbers", "Page"
@@ -61,14 +64,6 @@ MemoryBudget = Annotated[
         rich_help_panel=_MODEL,
     ),
 ]
-Compile = Annotated[
-    bool,
-    typer.Option(
-        "--compile",
-        help="Compile the network for this machine first, which takes a minute or more: for long videos on a GPU.",
-        rich_help_panel=_MODEL,
-    ),
-]
 Device = Annotated[
     str,
     typer.Option(
@@ -77,19 +72,6 @@ Device = Annotated[
         rich_help_panel=_MODEL,
         autocompletion=_complete_device,
     ),
-]
-Checkpoint = Annotated[
-    Path | None,
-    typer.Option(
-        "--checkpoint",
-        "--sam2-checkpoint",
-        metavar="PT",
-        help="Weights of the model, instead of the bundled or downloaded ones.",
-        rich_help_panel=_MODEL,
-    ),
-]
-UampCheckpoint = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Fine-tuned UAMP layers.", rich_help_panel=_MODEL)
 ]
 Boxes = Annotated[
     list[str] | None,

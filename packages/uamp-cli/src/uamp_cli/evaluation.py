@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from uamp_model.errors import InputError
 
+from uamp_cli.model_options import Checkpoint, Compile, UampCheckpoint
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -40,14 +42,6 @@ Memory = Annotated[
         show_default="uamp",
     ),
 ]
-Compile = Annotated[
-    bool,
-    typer.Option(
-        "--compile",
-        help="Compile the network for this machine first, which takes a minute or more: for long videos on a GPU.",
-        rich_help_panel=_MODEL,
-    ),
-]
 MemoryBudget = Annotated[
     float,
     typer.Option(
@@ -63,19 +57,6 @@ Ablate = Annotated[
     typer.Option(
         "--ablate", help="Compare SAM 2's memory with each part of UAMP alone and all of them.", rich_help_panel=_MODEL
     ),
-]
-Checkpoint = Annotated[
-    Path | None,
-    typer.Option(
-        "--checkpoint",
-        "--sam2-checkpoint",
-        metavar="PT",
-        help="Weights of the model, instead of the bundled or downloaded ones.",
-        rich_help_panel=_MODEL,
-    ),
-]
-UampCheckpoint = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Fine-tuned UAMP layers.", rich_help_panel=_MODEL)
 ]
 Device = Annotated[str, typer.Option(metavar="auto|cpu|cuda|mps", help="Where to compute.", rich_help_panel=_MODEL)]
 Precision = Annotated[str, typer.Option(metavar="auto|fp32|bf16", help="What to compute in.", rich_help_panel=_MODEL)]

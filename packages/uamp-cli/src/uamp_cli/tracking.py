@@ -188,7 +188,7 @@ def track_forwards(
     """
     start = min(plan.first_frames.values())
     session = tracker.start(first_frame=start, num_frames=num_frames)
-    for frame, features in _encoded(tracker, _all_frames(spool, rest), together):
+    for frame, features in _encoded(tracker, _all_frames(spool, rest), start, together):
         parts = []
         if frame.index >= start:
             prompts = {i: p.to_model() for i, p in plan.at(frame.index).items()}
@@ -208,9 +208,12 @@ def frames_together(tracker: "VideoTracker", *, live: bool) -> int:
 
 
 def _encoded(
-    tracker: "VideoTracker", frames: Iterable["Frame"], together: int
+    tracker: "VideoTracker", frames: Iterable["Frame"], start: int, together: int
 ) -> Iterator[tuple["Frame", "ImageFeatures | None"]]:
-    """Each frame with its image features, `together` of them computed at once; None leaves them to the session."""
+    """Each frame with its image features, from frame `start` on `together` of them computed at once.
+
+    None leaves them to the session; frames before `start` need none.
+    """
     if together == 1:
         yield from ((frame, None) for frame in frames)
         return
@@ -222,6 +225,9 @@ def _encoded(
         except BaseException:
             yield from _with_features(tracker, group, together)  # tracked before the error behind them is told
             raise
+        if frame is not None and frame.index < start:
+            yield frame, None
+            continue
         if frame is not None:
             group.append(frame)
         if frame is None or len(group) == together:

@@ -1,0 +1,30 @@
+"""The options about the network that `uamp demo` and `uamp eval` share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+_MODEL = "Model"
+
+Compile = Annotated[
+    bool,
+    typer.Option(
+        "--compile",
+        help="Compile the network for this machine first, which takes a minute or more: for long videos on a GPU.",
+        rich_help_panel=_MODEL,
+    ),
+]
+Checkpoint = Annotated[
+    Path | None,
+    typer.Option(
+        "--checkpoint",
+        "--sam2-checkpoint",
+        metavar="PT",
+        help="Weights of the model, instead of the bundled or downloaded ones.",
+        rich_help_panel=_MODEL,
+    ),
+]
+UampCheckpoint = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Fine-tuned UAMP layers.", rich_help_panel=_MODEL)
+]
