@@ -3,10 +3,13 @@
 import socket
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from uamp_cli.page.server import HOST, choose_port
+from uamp_cli.page.settings import PageSettings
+from uamp_cli.page.tracking import Trackers
 
 Run = Callable[..., Any]
 
@@ -30,3 +33,16 @@ def test_options_that_the_page_asks_for_itself_are_refused(run: Run) -> None:
     assert "--box cannot be combined with --ui" in run("demo", "--ui", "-i", "a.mp4", "--box", "1,2,3,4").refused()
     assert "add --ui" in run("demo", "--port", 8000).refused()
     assert "does not exist" in run("demo", "--ui", "-i", "missing.mp4").refused()
+
+
+def test_options_about_the_network_hold_for_the_page_too(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[PageSettings] = []
+    monkeypatch.setattr("uamp_cli.page.server.serve", opened.append)
+    run("demo", "--ui", "--memory-budget", 0.5, "--compile")
+    assert (opened[0].memory_budget, opened[0].compiled) == (0.5, True)
+
+
+def test_the_page_loads_trackers_with_its_budget(checkpoint: Path) -> None:
+    trackers = Trackers("cpu", {"nano": checkpoint}, memory_budget=0.5)
+    assert trackers.get("nano", "sam2").memory_budget == 0.5
+    assert trackers.get("nano", "samurai").memory_budget == 0.5

@@ -66,7 +66,9 @@ def page_at(settings: PageSettings) -> Iterator[str]:
         _gradio_settings(folder),
     ):
         page = _import_gradio()
-        trackers = Trackers(settings.device, settings.checkpoints, settings.layers)
+        trackers = Trackers(
+            settings.device, settings.checkpoints, settings.layers, settings.memory_budget, settings.compiled
+        )
         tabs = Tabs(Path(folder), settings.model, settings.memory)
         blocks = page.build_page(tabs, trackers, _opener(settings.input))
         try:

@@ -23,6 +23,8 @@ class PageSettings:
         device: where to compute.
         checkpoints: by model name, weights to use instead of the bundled or downloaded ones.
         layers: by model name, fine-tuned UAMP layers.
+        memory_budget: share of the memory that is read.
+        compiled: whether the network is compiled.
         port: where to listen; None takes the usual one, or a free one if that is taken.
         opens_browser: whether to open the page in the browser.
     """
@@ -33,6 +35,8 @@ class PageSettings:
     device: str = "auto"
     checkpoints: Mapping[str, Path] = field(default_factory=dict)
     layers: Mapping[str, Path] = field(default_factory=dict)
+    memory_budget: float = 1.0
+    compiled: bool = False
     port: int | None = None
     opens_browser: bool = True
 
@@ -69,6 +73,8 @@ def page_settings(demo: DemoSettings, *, port: int | None, opens_browser: bool) 
         demo.device,
         {} if demo.checkpoint is None else {spec.name: demo.checkpoint},
         {} if demo.uamp_checkpoint is None else {spec.name: demo.uamp_checkpoint},
+        demo.memory_budget,
+        demo.compiled,
         port,
         opens_browser,
     )

@@ -39,11 +39,15 @@ class Trackers:
         device: where to compute.
         checkpoints: by model name, weights to use instead of the bundled or downloaded ones.
         layers: likewise, fine-tuned UAMP layers.
+        memory_budget: share of the memory that is read.
+        compiled: whether networks are compiled.
     """
 
     device: str = "auto"
     checkpoints: Mapping[str, Path] = field(default_factory=dict)
     layers: Mapping[str, Path] = field(default_factory=dict)
+    memory_budget: float = 1.0
+    compiled: bool = False
     _loaded: "VideoTracker | None" = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -66,6 +70,8 @@ class Trackers:
                     uamp_checkpoint=self.layers.get(model),
                     memory=memory,
                     device=self.device,
+                    memory_budget=self.memory_budget,
+                    compiled=self.compiled,
                 )
             loaded = self._loaded
         return loaded if loaded.memory == memory else loaded.with_memory(memory)
