@@ -1,5 +1,7 @@
 """Training's view of the tracker: the core, frame after frame over a batch of clips, with gradients."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -37,13 +39,13 @@ def unroll(
         T outputs for all N objects; the first is that of the prompted frame.
     """
     frames = images.shape[1]
-    features = encode_image(model, images.flatten(0, 1)) if features is None else features
+    features_at = _encoder(model, images, clip_of_object, features, free)
     past: Past | None = None
     bank, learning = MemoryBank(), torch.is_grad_enabled()
     outputs = []
     for t in range(frames):
         with torch.set_grad_enabled(learning and (free == 0 or t > free)):
-            here = features.pick(clip_of_object * frames + t)
+            here = features_at(t)
             known = None if present is None else present[:, t]
             if t == 0:
                 output = track_frame(model, here, None, prompts, present=known)
@@ -64,6 +66,27 @@ def unroll(
                 else:
                     bank.remember(entry, Retention(model.num_maskmem, model.max_obj_ptrs_in_encoder))
     return outputs
+
+
+def _encoder(
+    model: Sam2, images: Tensor, clip_of_object: Tensor, known: ImageFeatures | None, free: int
+) -> Callable[[int], ImageFeatures]:
+    """Gives the N objects' image features on frame t; frames that are only tracked are encoded without gradients."""
+    frames = images.shape[1]
+    if known is None and 0 < free < frames - 1:
+        with torch.no_grad():
+            early = encode_image(model, images[:, : free + 1].flatten(0, 1))
+        late = encode_image(model, images[:, free + 1 :].flatten(0, 1))
+    else:
+        free = frames - 1
+        early = late = encode_image(model, images.flatten(0, 1)) if known is None else known
+
+    def features_at(t: int) -> ImageFeatures:
+        if t <= free:
+            return early.pick(clip_of_object * (free + 1) + t)
+        return late.pick(clip_of_object * (frames - free - 1) + t - free - 1)
+
+    return features_at
 
 
 def _doubt(output: FrameOutput, past: Past, learned: Learned) -> Doubt:

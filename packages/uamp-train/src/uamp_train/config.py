@@ -43,6 +43,7 @@ class Stage(_Strict):
     batch_size: int = Field(gt=0, description="clips B per process and step")
     max_stride: int = Field(4, gt=0, description="largest gap between a clip's frames")
     still_share: float | None = Field(None, ge=0, le=1, description="overrides the run's still_share")
+    free_frames: int | None = Field(None, ge=0, description="overrides the run's free_frames")
 
 
 class PromptShares(_Strict):

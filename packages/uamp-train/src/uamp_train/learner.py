@@ -46,7 +46,7 @@ class Learner:
         self._config, self._stage, self._accelerator = config, stage, accelerator
         self.bad_steps = 0
         self._step_losses: list[tuple[Tensor, Batch]] = []
-        module = build_module(config, image_size=stage.image_size)
+        module = build_module(config, image_size=stage.image_size, free_frames=stage.free_frames)
         load_weights(module, {**frozen, **state.model})
         self.module = module.to(accelerator.device)
         self._trained = {file_name(name): p for name, p in module.named_parameters() if p.requires_grad}

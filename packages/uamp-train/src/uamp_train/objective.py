@@ -43,14 +43,14 @@ class TrainingModule(nn.Module):
         layers: the UAMP layers where SAM 2 is frozen, else None.
     """
 
-    def __init__(self, model: Sam2, config: TrainConfig) -> None:
+    def __init__(self, model: Sam2, config: TrainConfig, *, free_frames: int | None = None) -> None:
         super().__init__()
         self.model = model
         self.layers = make_layers(model, config) if config.freeze_sam2_backbone else None
         self._weights = config.loss
         self._options = config.layers
         self._true_presence = config.true_presence
-        self._free = config.free_frames
+        self._free = config.free_frames if free_frames is None else free_frames
 
     def forward(self, batch: Batch, features: ImageFeatures | None = None) -> Losses:
         """Follow the batch's objects from their prompts and compare with the truth on every predicted frame.

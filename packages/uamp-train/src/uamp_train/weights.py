@@ -45,9 +45,12 @@ def initial_module(config: TrainConfig) -> TrainingModule:
     return module
 
 
-def build_module(config: TrainConfig, *, image_size: int | None = None) -> TrainingModule:
-    """The network with its loss, frozen as configured, with random weights."""
-    module = TrainingModule(build_model(config.model_name, image_size=image_size), config)
+def build_module(
+    config: TrainConfig, *, image_size: int | None = None, free_frames: int | None = None
+) -> TrainingModule:
+    """The network with its loss, frozen as configured, with random weights; a stage may have numbers of its own."""
+    model = build_model(config.model_name, image_size=image_size)
+    module = TrainingModule(model, config, free_frames=free_frames)
     freeze(module, config)
     return module
 
