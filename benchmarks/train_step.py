@@ -23,7 +23,7 @@ from uamp_data.synthetic import generate_clip
 from uamp_train.batches import Place, make_batch
 from uamp_train.config import Stage, TrainConfig
 from uamp_train.cpu import fast_arithmetic, keep_freed_memory
-from uamp_train.weights import initial_module
+from uamp_train.weights import build_module
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ def main() -> None:
     source = Clips([PoolClip(clip.frames, clip.masks) for clip in generated])
     config = TrainConfig(true_presence=True)
     stage = Stage(steps=1, image_size=options.size, num_frames=options.frames, batch_size=options.clips)
-    module = initial_module(config)
+    module = build_module(config, image_size=options.size)
     batch = make_batch(source, config, stage, Place(0))
 
     def step(setting: Setting) -> float:

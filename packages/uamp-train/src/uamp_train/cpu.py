@@ -17,7 +17,7 @@ _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
 """Of glibc's malloc.h."""
 _LARGEST = 2**31 - 1
 _TOP_PAD = 1 << 28
-_PLAIN_ATTENTION_UP_TO = 320
+_PLAIN_ATTENTION_UP_TO = 384
 """Input side in pixels up to which a whole matrix of attention scores is small."""
 
 
