@@ -24,12 +24,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import numpy.typing as npt
-from nano_scores import FIRST_SEED, Frames, Ids, real_sequences, track_clip
+from nano_scores import FIRST_SEED, PROMPTS, Frames, Ids, Which, real_sequences, track_clip
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 from uamp_data.synthetic import FAMILIES, generate_clip
-from uamp_model import load_tracker
 
 Mask = npt.NDArray[np.bool_]
 KINDS = ("lost", "thin", "missed", "leftover", "spill", "edge")
@@ -129,7 +128,7 @@ def report(console: Console, followed: list[Followed]) -> dict[str, dict[str, fl
     """Print and return the mean J and errors by family and prompt."""
     table = Table("family", "prompt", "objects", "J", "first", *KINDS)
     rows: dict[str, dict[str, float]] = {}
-    pairs = sorted({(f.family, f.prompt) for f in followed}) + [("all", p) for p in ("mask", "box", "point")]
+    pairs = sorted({(f.family, f.prompt) for f in followed}) + [("all", p) for p in PROMPTS]
     for family, prompt in pairs:
         group = [f for f in followed if f.prompt == prompt and family in (f.family, "all")]
         if not group:
@@ -161,9 +160,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="nano")
     parser.add_argument("--checkpoint", type=Path, help="weights other than the bundled ones")
+    parser.add_argument("--image-size", type=int, metavar="S", help="another input side than the model's own")
     parser.add_argument("--clips", type=int, default=6, help="generated clips of each family; 0: none")
     parser.add_argument("--frames", type=int, default=48, help="frames of a generated clip")
-    parser.add_argument("--prompts", nargs="+", default=["mask"], choices=["mask", "box", "point"])
+    parser.add_argument("--prompts", nargs="+", default=["mask"], choices=PROMPTS)
     parser.add_argument("--davis", type=Path, help="root of DAVIS-2016")
     parser.add_argument(
         "--split", default="train", help="look at train only: what is learned from val is no test of it"
@@ -172,7 +172,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for the pictures and the table")
     options = parser.parse_args()
 
-    tracker = load_tracker(options.model, checkpoint=options.checkpoint)
+    tracker = Which(options.model, options.checkpoint, "uamp", options.image_size).load()
     clips: list[tuple[str, str, Frames, Ids]] = []
     for family in FAMILIES if options.clips else ():
         for number in range(options.clips):

@@ -13,12 +13,17 @@ import argparse
 import json
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
+from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+import torch
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -27,12 +32,34 @@ from uamp_data.pictures import find_pictures, read_picture
 from uamp_data.synthetic import generate_clip
 from uamp_eval.metrics import clip_scores, jaccard
 from uamp_model import Prompt, VideoTracker, load_tracker
+from uamp_model.sam2 import build_model
 
 Frames = npt.NDArray[np.uint8]
 Ids = npt.NDArray[np.uint8]
 FIRST = "first J"
+PROMPTS = ("mask", "box", "point")
 FIRST_SEED = 9_000_000
 """Generated clips start at this seed, far from those that training draws."""
+
+
+@dataclass(frozen=True, slots=True)
+class Which:
+    """Which tracker: model, weights other than its own, memory, and an input side other than its own."""
+
+    model: str
+    checkpoint: Path | None
+    memory: str
+    image_size: int | None
+
+    def load(self) -> VideoTracker:
+        """The tracker."""
+        tracker = load_tracker(self.model, checkpoint=self.checkpoint, memory=self.memory)
+        if self.image_size is None:
+            return tracker
+        model = build_model(self.model, image_size=self.image_size)
+        model.load_state_dict(tracker.model.state_dict())
+        model.requires_grad_(False).to(tracker.device)
+        return VideoTracker(model, name=tracker.name, memory=tracker.memory, dtype=tracker.dtype)
 
 
 def prompt_of(mask: npt.NDArray[np.bool_], kind: str) -> Prompt:
@@ -95,16 +122,26 @@ def real_sequences(root: Path, split: str) -> Iterator[tuple[str, Frames, Ids]]:
         )
 
 
-def score_generated(tracker: VideoTracker, clips: int, frames: int) -> dict[str, dict[str, float]]:
+def score_generated(which: Which, clips: int, frames: int, workers: int) -> dict[str, dict[str, float]]:
     """Mean scores over generated clips, by kind of prompt."""
-    sums: dict[str, list[dict[str, float]]] = {"mask": [], "box": [], "point": []}
-    for number in track(range(clips), description="generated clips"):
-        clip = generate_clip(FIRST_SEED + number, num_frames=frames)
-        for kind, scores in sums.items():
-            found = track_clip(tracker, clip.frames, clip.masks, kind)
-            first = {FIRST: first_jaccard(found[0], clip.masks[0])}
-            scores.append({**clip_scores(found, clip.masks), **first})
-    return {kind: _mean(scores) for kind, scores in sums.items() if scores}
+    jobs = [(which, number, frames, kind) for number in range(clips) for kind in PROMPTS]
+    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+        scores = list(track(pool.map(_score_clip, jobs), description="generated clips", total=len(jobs)))
+    return {kind: _mean(scores[i :: len(PROMPTS)]) for i, kind in enumerate(PROMPTS)}
+
+
+def _score_clip(job: tuple[Which, int, int, str]) -> dict[str, float]:
+    which, number, frames, kind = job
+    clip = generate_clip(FIRST_SEED + number, num_frames=frames)
+    found = track_clip(_own_tracker(which), clip.frames, clip.masks, kind)
+    return {**clip_scores(found, clip.masks), FIRST: first_jaccard(found[0], clip.masks[0])}
+
+
+@cache
+def _own_tracker(which: Which) -> VideoTracker:
+    """The tracker of a worker, which has one thread to itself."""
+    torch.set_num_threads(1)
+    return which.load()
 
 
 def first_jaccard(found: npt.NDArray[np.uint8], truth: npt.NDArray[np.uint8]) -> float:
@@ -145,6 +182,8 @@ def main() -> None:
     parser.add_argument("--model", default="nano")
     parser.add_argument("--checkpoint", type=Path, help="weights other than the bundled ones")
     parser.add_argument("--memory", default="sam2")
+    parser.add_argument("--image-size", type=int, metavar="S", help="another input side than the model's own")
+    parser.add_argument("--workers", type=int, default=2, help="processes that track generated clips")
     parser.add_argument("--clips", type=int, default=60, help="generated clips; 0: none")
     parser.add_argument("--frames", type=int, default=48, help="frames of a generated clip")
     parser.add_argument("--davis", type=Path, help="root of DAVIS-2016; without it only generated clips are scored")
@@ -153,11 +192,12 @@ def main() -> None:
     options = parser.parse_args()
 
     console = Console()
-    tracker = load_tracker(options.model, checkpoint=options.checkpoint, memory=options.memory)
+    which = Which(options.model, options.checkpoint, options.memory, options.image_size)
+    tracker = which.load()
     began = time.perf_counter()
     report: dict[str, object] = {}
     if options.clips:
-        generated = score_generated(tracker, options.clips, options.frames)
+        generated = score_generated(which, options.clips, options.frames, options.workers)
         report["generated"] = generated
         table = Table("prompt", "J", "F", FIRST, title=f"{options.clips} generated clips of {options.frames} frames")
         for kind, row in generated.items():
@@ -175,9 +215,8 @@ def main() -> None:
         console.print(
             f"J on the first frames of the training sequences: box {found['box']:.3f}, point {found['point']:.3f}"
         )
-    console.print(
-        f"{tracker.name} with {tracker.memory} memory on {tracker.device}, {time.perf_counter() - began:.0f} s"
-    )
+    took = time.perf_counter() - began
+    console.print(f"{tracker.name} at {tracker.image_size} px, {tracker.memory} memory, {tracker.device}, {took:.0f} s")
     if options.json:
         options.json.write_text(json.dumps(report, indent=1))
 
