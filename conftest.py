@@ -1,8 +1,15 @@
 """What holds for the tests of all packages."""
 
+import shutil
 import signal
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 # A shell starts background jobs with Ctrl-C ignored, and ignoring is inherited: the tests that interrupt something
 # would then wait for nothing.
@@ -12,3 +19,16 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 # are the same in every run.
 settings.register_profile("uamp", deadline=None, derandomize=True)
 settings.load_profile("uamp")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator["Browser"]:
+    """Headless Chromium, the system's."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright drives the browser: install it")
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if found is None:
+        pytest.skip("there is no Chromium on PATH to open the page in")
+    with sync_api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()

@@ -173,20 +173,6 @@ def small_video(tmp_path_factory: pytest.TempPathFactory, clip: GeneratedClip) -
 
 
 @pytest.fixture(scope="module")
-def browser() -> "Iterator[Browser]":
-    """Headless Chromium, the system's."""
-    from visits import CHROMIUM
-
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright drives the browser: install it")
-    if CHROMIUM is None:
-        pytest.skip("there is no Chromium on PATH to open the page in")
-    with sync_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
-
-
-@pytest.fixture(scope="module")
 def address(browser: "Browser") -> Iterator[str]:
     """Where the page with the bundled model is."""
     pytest.importorskip("gradio", reason="the page needs uamp-cli[ui]")

@@ -2,7 +2,6 @@
 
 import io
 import re
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
 
 Mask = npt.NDArray[np.bool_]
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PATIENCE = 60_000
 """Milliseconds; a machine may have other things to do."""
 SMALL = (144, 256)

@@ -1,7 +1,6 @@
 """The page of an evaluation: what is in it as text, and that a real browser finds its parts."""
 
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,7 +18,6 @@ from uamp_eval.sequences import Ids, VideoSequence
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 NASTY = "<b>&\"'{{ 1 }}"
 
 
@@ -97,17 +95,6 @@ def test_many_sequences_start_folded(tmp_path: Path) -> None:
     assert "<details open>" not in text
     assert text.count('class="card panel"') == 61
     assert text.count("<img") == 12
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator["Browser"]:
-    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright drives the browser: install it")
-    if CHROMIUM is None:
-        pytest.skip("there is no Chromium on PATH to open the page in")
-    with sync_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
 
 
 class Visit:

@@ -28,10 +28,10 @@ class VideoTracker:
         dtype: what the network computes in.
         layers: trained UAMP layers, or None.
         learned: what of the layers acts under these settings, if anything.
-        forms: how the heavy parts are computed; None where `exact`.
-        exact: compute as the sam2 package does and each object alone, so that in float32 on a CPU masks are those of
-            its predictor to the last bit and do not depend on what else is tracked. Otherwise objects are computed in
-            batches with less arithmetic, and logits differ by rounding.
+        forms: how the heavy parts are computed. None, for an `exact` tracker, is as the sam2 package does and each
+            object alone, so that in float32 on a CPU masks are those of its predictor to the last bit and do not depend
+            on what else is tracked. Otherwise objects are computed in batches with less arithmetic, and logits differ
+            by rounding.
         compiled: the heavy parts are compiled by torch, see `forms.py`: slow to start, and meant for GPUs.
         memory_budget: share of memory's cells that is read, see `budget.py`; at 1 all of them.
     """
@@ -52,7 +52,6 @@ class VideoTracker:
         if exact and compiled:
             raise InputError("What is compiled is rounded otherwise and so is not exact: choose one of the two.")
         self.model = model.eval()
-        self.exact = exact
         self.compiled = compiled
         self.forms = None if exact else compiled_forms() if compiled else FAST
         self.memory_budget = check_budget(memory_budget)
@@ -64,6 +63,11 @@ class VideoTracker:
         )
         self.dtype = dtype
         self.learned = _acting_layers(self.layers, self.settings)
+
+    @property
+    def exact(self) -> bool:
+        """Whether it computes as the sam2 package does."""
+        return self.forms is None
 
     @property
     def device(self) -> torch.device:
