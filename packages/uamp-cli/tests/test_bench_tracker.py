@@ -18,7 +18,19 @@ def test_tables_json_and_plot(run: Run, tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr("uamp_cli.bench_tracker_command._WARM_UP", 1)
     files = ("--json", "bench.json", "--plot", "bench.svg")
     outcome = run(
-        "bench", "tracker", "--objects", "1,2", "--frames", 1, "--size", "64x48", "--memory-frames", 0, *files
+        "bench",
+        "tracker",
+        "--objects",
+        "1,2",
+        "--frames",
+        1,
+        "--size",
+        "64x48",
+        "--memory-frames",
+        0,
+        "--precision",
+        "fp32",
+        *files,
     )
     assert outcome.code == 0, outcome
     assert "Frames per second" in outcome.out

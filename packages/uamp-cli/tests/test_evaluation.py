@@ -14,9 +14,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from evaluation_trees import FRAMES, SIZE, make_davis, make_video, make_youtube
 from PIL import Image as Pictures
 from uamp_data.masks import read_annotation, write_mask
+from uamp_model.devices import choose_dtype
 
 Run = Callable[..., Any]
 Tracked = Any
@@ -293,7 +295,9 @@ def test_results_of_other_settings_are_refused_and_replaced(
     assert "the data (2 sequences then, 1 now)" in fewer
     assert "--overwrite" in fewer
     assert "the weights" in evaluate(*arguments, "--checkpoint", checkpoint).refused()
-    assert "the precision (float32 then, bfloat16 now)" in evaluate(*arguments, "--precision", "bf16").refused()
+    usual = str(choose_dtype("auto", torch.device("cpu"), image_size=384)).removeprefix("torch.")
+    other, option = ("bfloat16", "bf16") if usual == "float32" else ("float32", "fp32")
+    assert f"the precision ({usual} then, {other} now)" in evaluate(*arguments, "--precision", option).refused()
     dark = Path(shutil.copytree(tracked.root, tmp_path / "DAVIS"))
     for path in (dark / "JPEGImages" / "480p" / "dogs").iterdir():
         Pictures.new("RGB", SIZE[::-1]).save(path)

@@ -25,9 +25,9 @@ from torch import Tensor
 Part = Any
 """A module of the sam2 package, whose parts have no types."""
 
-_SCORES = 2**23
-"""Scores in one block: what fits a CPU's last cache."""
-_FEWEST_ROWS = 64
+_SCORES = 2**21
+"""Scores in one block: what a CPU core keeps at hand between product, softmax and product."""
+_FEWEST_ROWS = 128
 """Fewer rows at a time make matrix products slow."""
 _BETWEEN = 2**18
 """Numbers of the widest thing between two products: what fits a core's own cache."""

@@ -11,6 +11,9 @@ from uamp_model.products import fast_products
 
 Precision = Literal["auto", "fp32", "bf16"]
 
+BFLOAT16_FROM = 320
+"""Input side in pixels from which a CPU that computes in bfloat16 is faster in it."""
+
 
 def choose_device(name: str = "auto") -> torch.device:
     """Turn "auto", "cpu", "cuda", "cuda:1" or "mps" into a device that is there.
@@ -56,7 +59,7 @@ def choose_dtype(precision: Precision, device: torch.device, *, image_size: int)
         return torch.bfloat16
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    if device.type == "cpu" and image_size >= 512 and _cpu_has_bfloat16():
+    if device.type == "cpu" and image_size >= BFLOAT16_FROM and _cpu_has_bfloat16():
         return torch.bfloat16
     return torch.float32
 
