@@ -28,7 +28,7 @@ def test_it_names_everything_that_decides_the_results(taken: Fingerprint, tracke
     record = json.loads(taken.as_json())
     assert record["model"] == "nano"
     assert record["weights"] == weights_digest(tracker.model)
-    assert (record["memory"], record["precision"], record["image_size"]) == ("sam2", "float32", 384)
+    assert (record["memory"], record["precision"], record["image_size"]) == ("sam2", "float32", 448)
     assert record["sequences"]["cows"]["frames"] == 6
     assert set(record["versions"]) == {"uamp-eval", "uamp-model"}
     assert differences(record, take_fingerprint(tracker, MANY, "tiny")) == []

@@ -342,7 +342,7 @@ def test_nano_as_it_is_loaded(tmp_path: Path) -> None:
     weights = lively_weights("nano")
     save_state_dict(tmp_path / "random.safetensors", weights)
     ours = load_tracker("nano", checkpoint=tmp_path / "random.safetensors", device="cpu", precision="fp32", exact=True)
-    assert ours.image_size == 384
+    assert ours.image_size == 448
     frames = moving_discs(6, 240, 320)
     story = Story({0: {1: Prompt.box(60, 35, 130, 110)}}, {3: {1: Prompt.points([[110, 60]])}})
     (tmp_path / "frames").mkdir()
