@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from itertools import pairwise
 from multiprocessing import get_context
 from pathlib import Path
@@ -124,17 +124,20 @@ def real_sequences(root: Path, split: str) -> Iterator[tuple[str, Frames, Ids]]:
 
 def score_generated(which: Which, clips: int, frames: int, workers: int) -> dict[str, dict[str, float]]:
     """Mean scores over generated clips, by kind of prompt."""
-    jobs = [(which, number, frames, kind) for number in range(clips) for kind in PROMPTS]
+    score = partial(_score_clip, which, frames)
     with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
-        scores = list(track(pool.map(_score_clip, jobs), description="generated clips", total=len(jobs)))
-    return {kind: _mean(scores[i :: len(PROMPTS)]) for i, kind in enumerate(PROMPTS)}
+        scores = list(track(pool.map(score, range(clips)), description="generated clips", total=clips))
+    return {kind: _mean([by_kind[kind] for by_kind in scores]) for kind in PROMPTS}
 
 
-def _score_clip(job: tuple[Which, int, int, str]) -> dict[str, float]:
-    which, number, frames, kind = job
-    clip = generate_clip(FIRST_SEED + number, num_frames=frames)
-    found = track_clip(_own_tracker(which), clip.frames, clip.masks, kind)
-    return {**clip_scores(found, clip.masks), FIRST: first_jaccard(found[0], clip.masks[0])}
+def _score_clip(which: Which, frames: int, number: int) -> dict[str, dict[str, float]]:
+    """Scores of one clip, by kind of prompt."""
+    tracker, clip = _own_tracker(which), generate_clip(FIRST_SEED + number, num_frames=frames)
+    found = {kind: track_clip(tracker, clip.frames, clip.masks, kind) for kind in PROMPTS}
+    return {
+        kind: {**clip_scores(ids, clip.masks), FIRST: first_jaccard(ids[0], clip.masks[0])}
+        for kind, ids in found.items()
+    }
 
 
 @cache

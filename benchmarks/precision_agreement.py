@@ -12,32 +12,27 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from nano_scores import Frames, Ids, real_sequences
+from nano_scores import Frames, Ids, real_sequences, track_clip
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
-from uamp_eval.metrics import jaccard
-from uamp_model import Prompt, VideoTracker, load_tracker
+from uamp_eval.metrics import clip_scores
+from uamp_model import VideoTracker, load_tracker
 from uamp_model.devices import Precision
 
 PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16")
 
 
 def follow(tracker: VideoTracker, frames: Frames, truth: Ids) -> tuple[Ids, float]:
-    """Masks T×H×W of the only object, and the median milliseconds of processor time of a frame."""
-    session = tracker.start()
-    masks = [session.step(frames[0], {1: Prompt.mask(truth[0] > 0)}).masks[0].cpu().numpy()]
-    spent = []
-    for frame in frames[1:]:
-        began = time.process_time()
-        masks.append(session.step(frame).masks[0].cpu().numpy())
-        spent.append(time.process_time() - began)
-    return np.stack(masks).astype(np.uint8), 1000 * float(np.median(spent))
+    """Ids T×H×W, and the milliseconds of processor time of a frame."""
+    began = time.process_time()
+    found = track_clip(tracker, frames, truth, "mask")
+    return found, 1000 * (time.process_time() - began) / len(frames)
 
 
 def mean_iou(one: Ids, other: Ids) -> float:
-    """Mean over all frames but the given one."""
-    return float(np.mean([jaccard(a > 0, b > 0) for a, b in zip(one[1:], other[1:], strict=True)]))
+    """Mean over all frames but the first and the last."""
+    return clip_scores(one, other)["J-Mean"]
 
 
 def main() -> None:

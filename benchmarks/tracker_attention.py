@@ -3,6 +3,7 @@
 python benchmarks/tracker_attention.py --model sam2.1-hiera-tiny --precision bf16
 
 Weights, features and a full memory are random: the arithmetic does not depend on them. Seconds are of processor time.
+The first lines are the rate of a large product, by torch itself and in the way the tracker computes: the floor.
 """
 
 import argparse
@@ -29,6 +30,9 @@ def main() -> None:
     cells, width = model.image_size // 16, model.hidden_dim
     seen, position = torch.randn(1, width, cells, cells), torch.randn(1, width, cells, cells)
     features = ImageFeatures(seen, seen, seen, position)  # only those of stride 16 are read
+    for plainly in (True, False):
+        with inference(torch.device("cpu"), dtype, plainly=plainly):
+            print(f"product {'by torch' if plainly else 'as tracked'} {product_rate(dtype, given.repeat):5.0f} GFLOP/s")
     whole = None
     for name, plainly in (("sam2", True), *((part, False) for part in given.budgets.split(","))):
         memory = remembered(model, 1.0 if plainly else float(name))
@@ -42,6 +46,18 @@ def main() -> None:
         share = "" if plainly or whole is None else f"{best / whole:6.0%} of the first budget's time"
         read = operations(model, memory)
         print(f"{name:5} {best:7.3f} s {read / 1e9:6.0f} GFLOP {read / best / 1e9:5.0f} GFLOP/s {share}", flush=True)
+
+
+def product_rate(dtype: torch.dtype, repeat: int) -> float:
+    """Billions of operations a second of a 4096×384×1536 product."""
+    rows, inner, columns = 4096, 384, 1536
+    a, b = torch.randn(rows, inner).to(dtype), torch.randn(inner, columns).to(dtype)
+    best = float("inf")
+    for _ in range(repeat + 1):  # the first makes the kernel
+        start = time.process_time()
+        torch.mm(a, b)
+        best = min(best, time.process_time() - start)
+    return 2 * rows * inner * columns / best / 1e9
 
 
 def remembered(model: Sam2, budget: float) -> MemoryTokens:

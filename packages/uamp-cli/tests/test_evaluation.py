@@ -18,6 +18,7 @@ import torch
 from evaluation_trees import FRAMES, SIZE, make_davis, make_video, make_youtube
 from PIL import Image as Pictures
 from uamp_data.masks import read_annotation, write_mask
+from uamp_model.catalog import find_model
 from uamp_model.devices import choose_dtype
 
 Run = Callable[..., Any]
@@ -295,7 +296,9 @@ def test_results_of_other_settings_are_refused_and_replaced(
     assert "the data (2 sequences then, 1 now)" in fewer
     assert "--overwrite" in fewer
     assert "the weights" in evaluate(*arguments, "--checkpoint", checkpoint).refused()
-    usual = str(choose_dtype("auto", torch.device("cpu"), image_size=448)).removeprefix("torch.")
+    usual = str(choose_dtype("auto", torch.device("cpu"), image_size=find_model("nano").image_size)).removeprefix(
+        "torch."
+    )
     other, option = ("bfloat16", "bf16") if usual == "float32" else ("float32", "fp32")
     assert f"the precision ({usual} then, {other} now)" in evaluate(*arguments, "--precision", option).refused()
     dark = Path(shutil.copytree(tracked.root, tmp_path / "DAVIS"))

@@ -32,14 +32,14 @@ def unroll(
         present: N×T booleans that overrule the predicted presence, or None to trust the prediction.
         learned: UAMP layers, and which of them act.
         features: of the B·T images, clip after clip, if they are known already.
-        free: where positive, gradients begin after frame `free`: what comes before is only tracked, which costs little
-            and makes the memories that are learned from those of an object that was followed for a while.
+        free: below T − 1; where positive, gradients begin after frame `free`: what comes before is only tracked, which
+            costs little and makes the memories that are learned from those of an object that was followed for a while.
 
     Returns:
         T outputs for all N objects; the first is that of the prompted frame.
     """
     frames = images.shape[1]
-    features_at = _encoder(model, images, clip_of_object, features, free)
+    features_at = _features(model, images, clip_of_object, features, free)
     past: Past | None = None
     bank, learning = MemoryBank(), torch.is_grad_enabled()
     outputs = []
@@ -68,25 +68,18 @@ def unroll(
     return outputs
 
 
-def _encoder(
+def _features(
     model: Sam2, images: Tensor, clip_of_object: Tensor, known: ImageFeatures | None, free: int
 ) -> Callable[[int], ImageFeatures]:
     """Gives the N objects' image features on frame t; frames that are only tracked are encoded without gradients."""
-    frames = images.shape[1]
-    if known is None and 0 < free < frames - 1:
+    if known is None and free > 0:
+        split = free + 1
         with torch.no_grad():
-            early = encode_image(model, images[:, : free + 1].flatten(0, 1))
-        late = encode_image(model, images[:, free + 1 :].flatten(0, 1))
-    else:
-        free = frames - 1
-        early = late = encode_image(model, images.flatten(0, 1)) if known is None else known
-
-    def features_at(t: int) -> ImageFeatures:
-        if t <= free:
-            return early.pick(clip_of_object * (free + 1) + t)
-        return late.pick(clip_of_object * (frames - free - 1) + t - free - 1)
-
-    return features_at
+            early = _features(model, images[:, :split], clip_of_object, None, 0)
+        late = _features(model, images[:, split:], clip_of_object, None, 0)
+        return lambda t: early(t) if t < split else late(t - split)
+    found = encode_image(model, images.flatten(0, 1)) if known is None else known
+    return lambda t: found.pick(clip_of_object * images.shape[1] + t)
 
 
 def _doubt(output: FrameOutput, past: Past, learned: Learned) -> Doubt:

@@ -63,7 +63,7 @@ class TrainingModule(nn.Module):
         targets = cell_shares(batch.masks)
         valid = None if batch.valid is None else cell_shares(batch.valid)
         first = 1 if batch.kind == "mask" else 0  # a mask prompt is its own answer on frame 0
-        free = min(self._free, batch.images.shape[1] - 2)
+        free = self._free_in(batch)
         first = max(first, free + 1) if free > 0 else first
         per_frame = [
             frame_loss(
@@ -95,8 +95,12 @@ class TrainingModule(nn.Module):
             present=present,
             learned=self._learned(),
             features=features,
-            free=max(0, min(self._free, batch.images.shape[1] - 2)),
+            free=self._free_in(batch),
         )
+
+    def _free_in(self, batch: Batch) -> int:
+        """The last frame of the batch's clips that is only tracked, 0 for none: something is left to learn from."""
+        return max(0, min(self._free, batch.images.shape[1] - 2))
 
     def _judged(self, output: FrameOutput) -> tuple[Tensor, Tensor]:
         """Hypotheses N×K×4h×4w and their predicted IoU N×K that the loss looks at.
