@@ -3,7 +3,7 @@
 import csv
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
@@ -12,9 +12,10 @@ from uamp_cli.train_data import VALIDATION_CLIPS, open_data
 from uamp_cli.train_validation import Validation, score_table
 from uamp_data.clip_sequence import ClipSequence
 from uamp_data.pool import ClipPool
+from uamp_data.synthetic import FAMILIES
 from uamp_data.training_clips import MixedClips, TrainingClips
 from uamp_model import load_tracker
-from uamp_train.config import TrainConfig
+from uamp_train.config import Family, TrainConfig
 from uamp_train.config_loading import load_config, parse_config
 from uamp_train.config_table import config_table
 from uamp_train.weights import initial_module, weights_of
@@ -190,6 +191,10 @@ def test_the_documented_keys_are_those_there_are() -> None:
     text = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
     table = text.partition("<!-- uamp train --keys -->\n")[2].partition("\n<!-- end -->")[0]
     assert table == config_table(), "put what `uamp train --keys` prints into docs/training.md"
+
+
+def test_a_configuration_names_the_families_there_are() -> None:
+    assert get_args(Family) == FAMILIES
 
 
 def test_the_bundled_configurations_are_valid() -> None:

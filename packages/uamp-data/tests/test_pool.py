@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from uamp_data.errors import DataError
 from uamp_data.pool import ClipPool, build_pool
+from uamp_data.synthetic import generate_clip
 
 RECIPE: dict[str, Any] = {"clips": 3, "num_frames": 9, "size": 64, "seed": 5}
 
@@ -49,6 +50,29 @@ def test_another_recipe_is_refused(pool: ClipPool) -> None:
         build_pool(pool.folder, **{**RECIPE, "seed": 6})
 
 
+def test_families_take_turns(tmp_path: Path) -> None:
+    families = ("reentry", "light")
+    pool = build_pool(tmp_path, **RECIPE, families=families)
+    for index in range(3):
+        clip = generate_clip(
+            (RECIPE["seed"] << 32) + index, num_frames=48, size=(64, 64), family=families[index % 2], window=9
+        )
+        assert np.array_equal(pool.stored(index).frames, clip.frames)
+    with pytest.raises(DataError, match="families reentry light instead of mixed"):
+        build_pool(tmp_path, **RECIPE)
+    with pytest.raises(DataError, match=r"some of mixed, occlusion.*not slow"):
+        build_pool(tmp_path / "other", **RECIPE, families=["slow"])
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_pool_from_before_families_is_a_mixed_one(tmp_path: Path) -> None:
+    build_pool(tmp_path, **RECIPE)
+    head = json.loads((tmp_path / "pool.json").read_text())
+    del head["families"]
+    (tmp_path / "pool.json").write_text(json.dumps(head))
+    assert len(build_pool(tmp_path, **RECIPE)) == 3
+
+
 def test_a_folder_without_pool_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no readable clip pool"):
         ClipPool(tmp_path)
@@ -61,6 +85,7 @@ def test_layout(pool: ClipPool) -> None:
     assert len(pool) == 3
     head = json.loads((pool.folder / "pool.json").read_text())
     assert {key: head[key] for key in RECIPE} == RECIPE
+    assert head["families"] == ["mixed"]
     frames = np.load(pool.folder / "frames.npy", mmap_mode="r")
     assert frames.shape == (3, 9, 64, 64, 3)
     assert frames.dtype == np.uint8

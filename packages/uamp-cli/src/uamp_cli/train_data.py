@@ -120,6 +120,7 @@ def _pool(settings: TrainConfig) -> ClipPool:
         num_frames=wanted.frames,
         size=wanted.size,
         seed=wanted.seed,
+        families=wanted.families,
         workers=max(1, settings.num_workers),
         progress=tell,
     )

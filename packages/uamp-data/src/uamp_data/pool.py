@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import multiprocessing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import cv2
@@ -15,13 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from uamp_data.errors import DataError
-from uamp_data.synthetic import GENERATOR_VERSION, generate_clip
+from uamp_data.synthetic import FAMILIES, GENERATOR_VERSION, generate_clip
 
 _log = logging.getLogger(__name__)
 _HEAD = "pool.json"
 _FORMAT = 1
 # Frames of the clips that a pool holds windows of: what happens in them takes as long as in clips that are scored.
 _STORY = 48
+_MIXED = ("mixed",)
 # An object counts as visible in a training clip from this share of the picture on.
 _SMALLEST_SHARE = 0.003
 
@@ -36,6 +37,20 @@ class PoolClip:
     masks: NDArray[np.uint8]
 
 
+@dataclass(frozen=True, slots=True)
+class _Recipe:
+    """What a pool holds; its head on disk."""
+
+    clips: int
+    num_frames: int
+    size: int
+    seed: int
+    families: tuple[str, ...] = _MIXED
+    story: int = _STORY
+    generator: int = GENERATOR_VERSION
+    format: int = _FORMAT
+
+
 def build_pool(
     folder: Path | str,
     *,
@@ -43,10 +58,11 @@ def build_pool(
     num_frames: int = 24,
     size: int = 256,
     seed: int = 0,
+    families: Sequence[str] = _MIXED,
     workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> ClipPool:
-    """Render windows of ``clips`` mixed clips into ``folder``; an interrupted build goes on where it stopped.
+    """Render windows of ``clips`` clips into ``folder``; an interrupted build goes on where it stopped.
 
     Args:
         folder: Where the pool lies; made if missing.
@@ -54,22 +70,17 @@ def build_pool(
         num_frames: Frames of each window; the clips are planned 48 frames long, so that they keep their pace.
         size: Side of the square frames in pixels.
         seed: The pool's seed; clip i depends on it and on i alone.
+        families: What the clips show, in turn; a name may come more than once.
         workers: Processes that render; 1 renders in this one.
         progress: Called with (done, clips) at the start and after every clip.
 
     Raises:
-        DataError: The folder holds a pool of another recipe, or cannot be written.
+        DataError: There is no such family, or the folder holds a pool of another recipe or cannot be written.
     """
     folder = Path(folder)
-    recipe = {
-        "format": _FORMAT,
-        "story": max(_STORY, num_frames),
-        "generator": GENERATOR_VERSION,
-        "seed": seed,
-        "clips": clips,
-        "num_frames": num_frames,
-        "size": size,
-    }
+    if not families or not set(families) <= set(FAMILIES):
+        raise DataError(f"A pool's families are some of {', '.join(FAMILIES)}, not {' '.join(families) or 'none'}.")
+    recipe = _Recipe(clips, num_frames, size, seed, tuple(families), story=max(_STORY, num_frames))
     try:
         done = _prepare(folder, recipe)
         missing = [int(i) for i in np.flatnonzero(done == 0)]
@@ -89,42 +100,52 @@ def build_pool(
     return ClipPool(folder)
 
 
-def _prepare(folder: Path, recipe: dict[str, int]) -> np.memmap[tuple[int, ...], np.dtype[np.uint8]]:
+def _prepare(folder: Path, recipe: _Recipe) -> np.memmap[tuple[int, ...], np.dtype[np.uint8]]:
     """Make the arrays of a new pool, or check an existing one; returns the map of finished clips."""
     head = folder / _HEAD
     if head.is_file():
         found = _read_head(folder)
         if found != recipe:
-            named = ", ".join(f"{k} {found.get(k)} instead of {v}" for k, v in recipe.items() if found.get(k) != v)
+            was, wanted = asdict(found), asdict(recipe)
+            named = ", ".join(
+                f"{key} {_said(was[key])} instead of {_said(wanted[key])}" for key in was if was[key] != wanted[key]
+            )
             raise DataError(
                 f"{folder} holds a clip pool made with another recipe ({named}): choose another folder or delete it."
             )
     else:
         folder.mkdir(parents=True, exist_ok=True)
-        m, t, s = recipe["clips"], recipe["num_frames"], recipe["size"]
+        m, t, s = recipe.clips, recipe.num_frames, recipe.size
         for name, shape in (("frames", (m, t, s, s, 3)), ("masks", (m, t, s, s)), ("done", (m,))):
             # Sparse files: nothing is read before "done" says so.
             np.lib.format.open_memmap(folder / f"{name}.npy", mode="w+", dtype=np.uint8, shape=shape).flush()
         # The head is written last: arrays without it are an aborted start and are made anew.
         partial = head.with_suffix(".json.part")
-        partial.write_text(json.dumps(recipe, indent=1) + "\n")
+        partial.write_text(json.dumps(asdict(recipe), indent=1) + "\n")
         partial.replace(head)
     return np.lib.format.open_memmap(folder / "done.npy", mode="r+")
 
 
-def _read_head(folder: Path) -> dict[str, int]:
+def _said(value: object) -> str:
+    return " ".join(value) if isinstance(value, tuple) else str(value)
+
+
+def _read_head(folder: Path) -> _Recipe:
     try:
         found = json.loads((folder / _HEAD).read_text())
-        return {str(k): int(v) for k, v in found.items()}
+        families = tuple(str(name) for name in found.pop("families", _MIXED))  # older pools are mixed
+        return _Recipe(**{str(key): int(value) for key, value in found.items()}, families=families)
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise DataError(f"{folder} holds no readable clip pool ({_HEAD}: {error}): build it first.") from error
 
 
-def _render_one(folder: Path, recipe: dict[str, int], index: int) -> int:
-    side = recipe["size"]
-    # 2^32 apart, so that pools with neighbouring seeds share no clip.
+def _render_one(folder: Path, recipe: _Recipe, index: int) -> int:
     clip = generate_clip(
-        (recipe["seed"] << 32) + index, num_frames=recipe["story"], size=(side, side), window=recipe["num_frames"]
+        (recipe.seed << 32) + index,  # 2^32 apart, so that pools with neighbouring seeds share no clip
+        num_frames=recipe.story,
+        size=(recipe.size, recipe.size),
+        family=recipe.families[index % len(recipe.families)],
+        window=recipe.num_frames,
     )
     for name, pictures in (("frames", clip.frames), ("masks", clip.masks)):
         array = np.lib.format.open_memmap(folder / f"{name}.npy", mode="r+")
@@ -138,7 +159,7 @@ def _one_thread() -> None:
     cv2.setNumThreads(1)
 
 
-def _render(folder: Path, recipe: dict[str, int], missing: list[int], workers: int) -> Iterator[int]:
+def _render(folder: Path, recipe: _Recipe, missing: list[int], workers: int) -> Iterator[int]:
     if workers <= 1 or len(missing) < 2:
         for index in missing:
             yield _render_one(folder, recipe, index)
@@ -180,8 +201,8 @@ class ClipPool:
             raise DataError(
                 f"The clip pool in {self.folder} is not complete ({done.sum()} of {len(done)} clips): build it again."
             )
-        self.generator_version = recipe["generator"]
-        self.num_frames, self.size = recipe["num_frames"], recipe["size"]
+        self.generator_version = recipe.generator
+        self.num_frames, self.size = recipe.num_frames, recipe.size
 
     def __len__(self) -> int:
         return len(self._frames)

@@ -46,11 +46,16 @@ def _value(field: FieldInfo) -> str:
     if get_origin(annotation) in (Union, UnionType):
         annotation = next(part for part in get_args(annotation) if part is not type(None))
     if get_origin(annotation) is Literal:
-        return ", ".join(f"`{choice}`" for choice in get_args(annotation))
+        return _choices(annotation)
     if get_origin(annotation) is tuple:
-        return "list of names"
+        item = get_args(annotation)[0]
+        return f"list of {_choices(item)}" if get_origin(item) is Literal else "list of names"
     limits = [text for text in (_limit(rule) for rule in field.metadata) if text]
     return " ".join([_NAMES[annotation], ", ".join(limits)]).strip()
+
+
+def _choices(annotation: Any) -> str:
+    return ", ".join(f"`{choice}`" for choice in get_args(annotation))
 
 
 def _limit(rule: object) -> str:
@@ -64,6 +69,8 @@ def _default(field: FieldInfo) -> str:
     default = field.default
     if default is None or default == ():
         return "none"
+    if isinstance(default, tuple):
+        return f"`[{', '.join(default)}]`"
     if isinstance(default, bool):
         return f"`{str(default).lower()}`"
     return f"`{default.as_posix() if isinstance(default, Path) else default}`"
