@@ -8,6 +8,7 @@ Weights are random where there are none; the layers are random too, so that none
 
 import argparse
 import time
+from itertools import chain
 from statistics import median
 
 import numpy as np
@@ -19,18 +20,19 @@ from uamp_model.presets import SAM2, MemorySettings
 
 SETTINGS = {
     "sam2": SAM2,
+    "adapter": MemorySettings(adapt=1),
     "head": MemorySettings(learned=1),
     "refiner": MemorySettings(refine=1),
     "second look": MemorySettings(second_look=1),
-    "all": MemorySettings(learned=1, refine=1, second_look=1),
+    "all": MemorySettings(adapt=1, learned=1, refine=1, second_look=1),
 }
 
 
 def acting_layers(tracker: VideoTracker) -> UampLayers:
     """Layers that say something."""
     layers = UampLayers(LayerSizes.of(tracker.model))
-    for part in (layers.head, layers.refiner, layers.second_look):
-        torch.nn.init.normal_(part.out.weight, std=0.01)
+    for end in chain.from_iterable(layers.last_layers.values()):
+        torch.nn.init.normal_(end.weight, std=0.01)
     return layers.requires_grad_(False)
 
 

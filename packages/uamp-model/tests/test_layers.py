@@ -1,5 +1,6 @@
 """The learned layers: untrained they change nothing, trained they do, and their files fit one base alone."""
 
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -50,8 +51,8 @@ def trained(model: Sam2) -> UampLayers:
     """Layers that do something: random where untrained ones are zero."""
     layers = untrained(model)
     with torch.no_grad():
-        for part in (layers.head, layers.refiner, layers.second_look):
-            part.out.weight.normal_(0, 0.3)
+        for end in chain.from_iterable(layers.last_layers.values()):
+            end.weight.normal_(0, 0.3)
         layers.write.fill_(0.3)
         layers.keep.fill_(0.2)
         layers.read.fill_(0.5)
@@ -68,7 +69,7 @@ def tracker_of(model: Sam2, settings: MemorySettings, layers: UampLayers | None)
 
 
 def test_untrained_layers_equal_the_training_free_setting_bit_for_bit(model: Sam2, frames: Frames) -> None:
-    settings = MemorySettings(write=0.5, keep=0.3, read=0.5, learned=1, refine=1, second_look=1)
+    settings = MemorySettings(write=0.5, keep=0.3, read=0.5, adapt=1, learned=1, refine=1, second_look=1)
     plain = track(tracker_of(model, settings, None), frames, prompts())
     layered = track(tracker_of(model, settings, untrained(model)), frames, prompts())
     for a, b in zip(plain, layered, strict=True):
@@ -80,6 +81,7 @@ def test_untrained_layers_equal_the_training_free_setting_bit_for_bit(model: Sam
 @pytest.mark.parametrize(
     "part",
     [
+        pytest.param(MemorySettings(adapt=1.0), id="adapt"),
         pytest.param(MemorySettings(learned=1.0), id="learned"),
         pytest.param(MemorySettings(refine=1.0), id="refine"),
         pytest.param(MemorySettings(second_look=1.0), id="second_look"),
@@ -88,7 +90,7 @@ def test_untrained_layers_equal_the_training_free_setting_bit_for_bit(model: Sam
 def test_each_trained_part_changes_something(model: Sam2, frames: Frames, part: MemorySettings) -> None:
     plain = track(tracker_of(model, SAM2, trained(model)), frames, prompts())
     changed = track(tracker_of(model, part, trained(model)), frames, prompts())
-    assert torch.equal(plain[0].logits, changed[0].logits)
+    assert torch.equal(plain[0].logits, changed[0].logits) or part.adapt > 0, "only that acts on a prompted frame"
     assert not torch.equal(plain[-1].uncertainty, changed[-1].uncertainty)
     assert all(((r.uncertainty >= 0) & (r.uncertainty <= 1)).all() for r in changed)
     assert not torch.equal(plain[-1].logits, changed[-1].logits)
@@ -105,6 +107,23 @@ def test_the_second_mask_decides_only_where_the_first_is_doubtful(model: Sam2, f
     everywhere = track(tracker_of(model, MemorySettings(second_look=1), trained(model)), frames[:2], prompts())[1]
     assert not torch.equal(some.logits, everywhere.logits)
     assert not torch.equal(some.logits, first.logits)
+
+
+def test_features_are_corrected_once_for_all_objects_and_left_as_they_are_for_others(
+    model: Sam2, frames: Frames
+) -> None:
+    layers = trained(model)
+    tracker = tracker_of(model, MemorySettings(adapt=1), layers)
+    seen = tracker.encode(frames[0])
+    before = seen.stride4.clone()
+    session = tracker.start()
+    given = session.step(frames[0], prompts(), features=seen)
+    assert torch.equal(seen.stride4, before)
+    assert session.features is not None
+    assert torch.equal(session.features.stride4, tracker.adapt(seen).stride4)
+    assert session.features.stride4.shape[0] == 1
+    assert torch.equal(given.logits, tracker.start().step(frames[0], prompts()).logits)
+    assert torch.equal(tracker.with_memory("sam2").adapt(seen).stride4, before)
 
 
 def test_other_memory_settings_leave_trained_layers_alone(model: Sam2, frames: Frames) -> None:
@@ -162,8 +181,8 @@ def test_training_unrolls_what_a_session_does(model: Sam2, frames: Frames) -> No
 def test_gradients_reach_every_layer_and_nothing_else(model: Sam2) -> None:
     layers = untrained(model)
     with torch.no_grad():
-        for part in (layers.head, layers.refiner, layers.second_look):
-            part.out.weight.normal_(0, 0.1)
+        for end in chain.from_iterable(layers.last_layers.values()):
+            end.weight.normal_(0, 0.1)
     images = torch.randn(1, 4, 3, SIZE, SIZE)
     mask = PromptBatch(masks=(torch.rand(1, 1, SIZE, SIZE) > 0.5).float())
     outputs = unroll(model, images, torch.zeros(1, dtype=torch.long), mask, learned=Learned(layers))

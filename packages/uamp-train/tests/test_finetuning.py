@@ -72,7 +72,7 @@ def test_after_twenty_steps_nothing_frozen_has_moved_or_has_a_gradient(light: Ma
     moved = {name for name in after if not torch.equal(before[name], after[name])}
     assert moved
     assert all(name.startswith(LAYERS) for name in moved)
-    assert {name.split(".")[1] for name in moved} >= {"head", "refiner", "second_look"}
+    assert {name.split(".")[1] for name in moved} >= {"adapter", "head", "refiner", "second_look"}
 
 
 def test_thirty_steps_on_four_clips_learn_them(light: MakeConfig, blobs: ClipSource) -> None:
@@ -170,4 +170,4 @@ def test_parts_that_are_left_out_stay_untrained(light: MakeConfig) -> None:
     assert not any(p.requires_grad for p in module.layers.refiner.parameters())
     assert all(p.requires_grad for p in module.layers.head.parameters())
     with pytest.raises(ConfigError, match="frozen"):
-        build_module(light(layers={"head": False, "refiner": False, "second_look": False}))
+        build_module(light(layers={"adapter": False, "head": False, "refiner": False, "second_look": False}))

@@ -89,6 +89,7 @@ class Learned:
     """Trained layers, and how much of each acts. See `MemorySettings`."""
 
     layers: UampLayers
+    adapt: float = 1.0
     doubt: float = 1.0
     refine: float = 1.0
     second_look: float = 1.0
@@ -97,7 +98,11 @@ class Learned:
     @property
     def acts(self) -> bool:
         """Whether any of them does anything."""
-        return any((self.doubt, self.refine, self.second_look))
+        return any((self.adapt, self.doubt, self.refine, self.second_look))
+
+    def adapted(self, features: ImageFeatures) -> ImageFeatures:
+        """An image's features as the other parts get to see them."""
+        return self.layers.adapter.correct(features, self.adapt) if self.adapt > 0 else features
 
 
 Choose = Callable[[sam2.Decoded, slice], Tensor]

@@ -30,7 +30,7 @@ class LayerSizes:
         channels: C of the base model's stride-16 features.
         memory: D of its memory features.
         fine: channels of its stride-4 features.
-        hidden: channels inside the refiner and the second look.
+        hidden: channels inside the refiner, the second look and the adapter at stride 16.
         doubt_input: whether refiner and second look are shown the uncertainty; false for an ablation.
     """
 
@@ -108,7 +108,7 @@ class UncertaintyHead(nn.Module):
 
 
 class Correction(nn.Module):
-    """A small network on stride-16 cells whose output is added to the conditioned features; nothing at first.
+    """A small network whose output is added to features of the same size; nothing at first.
 
     Attributes:
         drop_path: share of objects for which it says nothing while it is trained.
@@ -123,13 +123,32 @@ class Correction(nn.Module):
         self.out = _zero(nn.Conv2d(hidden, channels, 1))
 
     def forward(self, maps: list[Tensor]) -> Tensor:
-        """What to add, N×C×h×w, from maps N×·×h×w."""
+        """What to add, N×C×H×W, from maps N×·×H×W."""
         hidden = F.gelu(self.mix(torch.cat([m.to(maps[0].dtype) for m in maps], dim=1)))
         change: Tensor = self.out(F.gelu(self.norm(self.look(hidden))))
         if self.training and self.drop_path > 0:
             kept = torch.rand(len(change), 1, 1, 1, device=change.device) >= self.drop_path
             change = change * kept / (1 - self.drop_path)
         return change
+
+
+class Adapter(nn.Module):
+    """Corrects what the image encoder says of an image, before anything else sees it: once for all its objects."""
+
+    def __init__(self, sizes: LayerSizes, width: int = 32) -> None:
+        super().__init__()
+        self.stride16 = Correction(sizes.channels, sizes.hidden, sizes.channels)
+        self.stride8 = Correction(sizes.channels // 4, width, sizes.channels // 4)
+        self.stride4 = Correction(sizes.fine, width, sizes.fine)
+
+    def correct(self, features: ImageFeatures, strength: float) -> ImageFeatures:
+        """The features with their corrections, which are weighed by `strength`."""
+        return ImageFeatures(
+            features.stride16 + strength * self.stride16([features.stride16]),
+            features.stride8 + strength * self.stride8([features.stride8]),
+            features.stride4 + strength * self.stride4([features.stride4]),
+            features.position,
+        )
 
 
 class Refiner(Correction):
@@ -165,13 +184,14 @@ class UampLayers(nn.Module):
     """Everything that UAMP learns.
 
     Attributes:
-        head, refiner, second_look: the networks.
+        adapter, head, refiner, second_look: the networks.
         write, keep, read: learned strengths λ, μ and β, added to those of the memory settings.
     """
 
     def __init__(self, sizes: LayerSizes) -> None:
         super().__init__()
         self.sizes = sizes
+        self.adapter = Adapter(sizes)
         self.head = UncertaintyHead(sizes)
         self.refiner = Refiner(sizes)
         self.second_look = SecondLook(sizes)
@@ -180,9 +200,14 @@ class UampLayers(nn.Module):
     @property
     def trained_parts(self) -> tuple[str, ...]:
         """Those of `presets.LEARNED_PARTS` that were trained and therefore do something."""
-        networks = (self.head, self.refiner, self.second_look)
-        last = zip(LEARNED_PARTS, (network.out for network in networks), strict=True)
-        return tuple(name for name, layer in last if layer.weight.any())
+        return tuple(name for name, ends in self.last_layers.items() if any(end.weight.any() for end in ends))
+
+    @property
+    def last_layers(self) -> dict[str, tuple[nn.Conv2d, ...]]:
+        """What each of `presets.LEARNED_PARTS` ends in: zeros until it is trained."""
+        adapter = (self.adapter.stride16.out, self.adapter.stride8.out, self.adapter.stride4.out)
+        ends = (adapter, (self.head.out,), (self.refiner.out,), (self.second_look.out,))
+        return dict(zip(LEARNED_PARTS, ends, strict=True))
 
 
 def with_learned_strengths(settings: MemorySettings, layers: UampLayers | None) -> MemorySettings:

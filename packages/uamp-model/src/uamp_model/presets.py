@@ -25,9 +25,10 @@ class MemorySettings:
         keep: μ, how far doubtful cells keep what the last frame's memory says, in [0, 1].
         read: β, how much less doubtful cells are read.
         presence_above: presence logit above which an object is taken to be in view.
+        adapt: strength of the learned correction of an image's features.
         learned: weight of the learned correction of the uncertainty map, and of the learned strengths beside λ, μ, β.
         refine: strength of the learned correction of what the decoder is given.
-        second_look: strength of the learned second decoding. These three need trained layers (`layers.UampLayers`)
+        second_look: strength of the learned second decoding. These four need trained layers (`layers.UampLayers`)
             and do nothing without.
         second_look_above: doubt of the first mask from which the second one decides; below, the first stays. 0 takes
             the second everywhere.
@@ -44,6 +45,7 @@ class MemorySettings:
     keep: float = 0.0
     read: float = 0.0
     presence_above: float = 0.0
+    adapt: float = 0.0
     learned: float = 0.0
     refine: float = 0.0
     second_look: float = 0.0
@@ -68,7 +70,7 @@ SAMURAI = MemorySettings(choose=0.25, choose_steadily=True, select=0.5, select_b
 SAMURAI_LARGE_CHOOSE = 0.15
 """SAMURAI weighs motion less with the large model."""
 
-UAMP = MemorySettings(learned=1.0, refine=1.0, second_look=1.0, second_look_above=0.4)
+UAMP = MemorySettings(adapt=1.0, learned=1.0, refine=1.0, second_look=1.0, second_look_above=0.4)
 """UAMP's defaults."""
 
 UAMP_TRIAL = MemorySettings(choose=0.15, settled=5, select=0.2, write=0.5, keep=0.3, read=0.5)
@@ -77,7 +79,7 @@ UAMP_TRIAL = MemorySettings(choose=0.15, settled=5, select=0.2, write=0.5, keep=
 PARTS = ("choose", "select", "write", "keep", "read")
 """The training-free strengths that can be told apart in an ablation."""
 
-LEARNED_PARTS = ("learned", "refine", "second_look")
+LEARNED_PARTS = ("adapt", "learned", "refine", "second_look")
 """Those that come with trained layers."""
 
 MEMORY_SETTINGS = ("sam2", "samurai", "uamp")

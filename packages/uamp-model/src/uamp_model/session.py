@@ -100,7 +100,7 @@ class TrackingSession:
         if features is not None:
             _check_features(features, self.tracker)
         batches = self._prepare(prompts or {}, frame.shape[0], frame.shape[1])
-        now = self.tracker.encode(frame) if features is None else features
+        now = self.tracker.adapt(self.tracker.encode(frame) if features is None else features)
         self.features, self.before = now, self.features
         self.size = (frame.shape[0], frame.shape[1])
         index = self.next_frame

@@ -139,6 +139,13 @@ class VideoTracker:
             features = encode_image(self.model, torch.cat(images), fast=self.forms)
             return [features.pick(slice(i, i + 1)) for i in range(len(frames))]
 
+    def adapt(self, features: ImageFeatures) -> ImageFeatures:
+        """One image's features as `encode` gives them, with what layers have learned to correct in them."""
+        if self.learned is None:
+            return features
+        with inference(self.device, self.dtype, plainly=self.exact):
+            return self.learned.adapted(features)
+
     def suggest_prompts(self, frame: Frame, *, max_objects: int = 1) -> list[Suggestion]:
         """Objects that stand out on a frame, the most prominent first; perhaps none."""
         from uamp_model.suggest import suggest_prompts  # imported late: suggest.py itself needs this module
@@ -151,6 +158,6 @@ def _acting_layers(layers: UampLayers | None, settings: MemorySettings) -> Learn
     if layers is None:
         return None
     trained = layers.trained_parts
-    doubt, refine, look = (getattr(settings, part) * (part in trained) for part in LEARNED_PARTS)
-    learned = Learned(layers, doubt, refine, look, settings.second_look_above)
+    adapt, doubt, refine, look = (getattr(settings, part) * (part in trained) for part in LEARNED_PARTS)
+    learned = Learned(layers, adapt, doubt, refine, look, settings.second_look_above)
     return learned if learned.acts else None

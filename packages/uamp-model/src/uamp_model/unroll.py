@@ -39,7 +39,7 @@ def unroll(
         T outputs for all N objects; the first is that of the prompted frame.
     """
     frames = images.shape[1]
-    features_at = _features(model, images, clip_of_object, features, free)
+    features_at = _features(model, images, clip_of_object, features, learned, free)
     past: Past | None = None
     bank, learning = MemoryBank(), torch.is_grad_enabled()
     outputs = []
@@ -69,16 +69,22 @@ def unroll(
 
 
 def _features(
-    model: Sam2, images: Tensor, clip_of_object: Tensor, known: ImageFeatures | None, free: int
+    model: Sam2,
+    images: Tensor,
+    clip_of_object: Tensor,
+    known: ImageFeatures | None,
+    learned: Learned | None,
+    free: int,
 ) -> Callable[[int], ImageFeatures]:
     """Gives the N objects' image features on frame t; frames that are only tracked are encoded without gradients."""
     if known is None and free > 0:
         split = free + 1
         with torch.no_grad():
-            early = _features(model, images[:, :split], clip_of_object, None, 0)
-        late = _features(model, images[:, split:], clip_of_object, None, 0)
+            early = _features(model, images[:, :split], clip_of_object, None, learned, 0)
+        late = _features(model, images[:, split:], clip_of_object, None, learned, 0)
         return lambda t: early(t) if t < split else late(t - split)
     found = encode_image(model, images.flatten(0, 1)) if known is None else known
+    found = found if learned is None else learned.adapted(found)
     return lambda t: found.pick(clip_of_object * images.shape[1] + t)
 
 

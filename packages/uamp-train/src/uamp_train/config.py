@@ -9,6 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 Source = Literal["synthetic", "davis", "davis2016", "davis2017", "youtube_vos", "folders"]
 """Where clips come from; `davis` takes the year whose lists are there, 2017 before 2016."""
 
+Family = Literal["mixed", "occlusion", "lookalike", "fast", "reentry", "scale", "light", "calm"]
+"""What a generated clip shows; `mixed` is any of the others."""
+
 _SPELLINGS = {
     "davis_2016": "davis2016",
     "davis_2017": "davis2017",
@@ -74,13 +77,16 @@ class LossWeights(_Strict):
 class LayerOptions(_Strict):
     """The UAMP layers that are trained while SAM 2 is frozen, and how."""
 
+    adapter: bool = Field(
+        True, description="learn to correct what the image encoder says, for pictures it was not made for"
+    )
     head: bool = Field(True, description="learn the uncertainty map, and how far it acts on memory")
     refiner: bool = Field(True, description="learn to correct what the mask decoder is given")
     second_look: bool = Field(True, description="learn to decode a second time, knowing the first mask and its doubt")
     second_look_above: float = Field(
         0.4, ge=0, lt=1, description="doubt of the first mask from which the second decides; 0: everywhere"
     )
-    hidden: int = Field(96, gt=0, multiple_of=8, description="channels inside the refiner and the second look")
+    hidden: int = Field(96, gt=0, multiple_of=8, description="channels inside the refiner, the second look and the adapter at stride 16")
     doubt_input: bool = Field(True, description="show the uncertainty to both; false measures what it is worth to them")
     drop_path: float = Field(
         0.1, ge=0, lt=1, description="share of objects that train without the refiner's correction"
@@ -97,6 +103,9 @@ class PoolSettings(_Strict):
     frames: int = Field(24, gt=0, description="frames of each")
     size: int = Field(288, gt=0, description="side of the stored frames in pixels")
     seed: int = Field(0, ge=0, description="another seed gives other clips")
+    families: tuple[Family, ...] = Field(
+        ("mixed",), min_length=1, description="what the clips show, in turn; a name may come more than once"
+    )
     folder: Path = Field(Path("runs/pool"), description="where it lies; it is built once")
 
 

@@ -118,6 +118,7 @@ class TrainingModule(nn.Module):
             return None
         return Learned(
             self.layers,
+            adapt=float(options.adapter),
             doubt=float(options.head),
             refine=float(options.refiner),
             second_look=float(options.second_look),
@@ -165,7 +166,7 @@ def make_layers(model: Sam2, config: TrainConfig) -> UampLayers:
     options = config.layers
     layers = UampLayers(LayerSizes.of(model, hidden=options.hidden, doubt_input=options.doubt_input))
     layers.refiner.drop_path = layers.second_look.drop_path = options.drop_path
-    for name in ("head", "refiner", "second_look"):
+    for name in ("adapter", "head", "refiner", "second_look"):
         layers.get_submodule(name).requires_grad_(getattr(options, name))
     for strength in (layers.write, layers.keep, layers.read):
         strength.requires_grad_(options.head)
