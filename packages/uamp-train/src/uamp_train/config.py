@@ -86,7 +86,9 @@ class LayerOptions(_Strict):
     second_look_above: float = Field(
         0.4, ge=0, lt=1, description="doubt of the first mask from which the second decides; 0: everywhere"
     )
-    hidden: int = Field(96, gt=0, multiple_of=8, description="channels inside the refiner, the second look and the adapter at stride 16")
+    hidden: int = Field(
+        96, gt=0, multiple_of=8, description="channels inside the refiner, the second look and the adapter at stride 16"
+    )
     doubt_input: bool = Field(True, description="show the uncertainty to both; false measures what it is worth to them")
     drop_path: float = Field(
         0.1, ge=0, lt=1, description="share of objects that train without the refiner's correction"
