@@ -7,6 +7,7 @@ import typer
 
 from uamp_cli.model_options import Checkpoint as Checkpoint
 from uamp_cli.model_options import Compile as Compile
+from uamp_cli.model_options import MemoryBudget as MemoryBudget
 from uamp_cli.model_options import UampCheckpoint as UampCheckpoint
 from uamp_cli.models import complete_model
 
@@ -52,16 +53,6 @@ Memory = Annotated[
         help="How the tracker remembers: as SAM 2, by motion as SAMURAI, or by motion and uncertainty.",
         rich_help_panel=_MODEL,
         autocompletion=_complete_memory,
-    ),
-]
-MemoryBudget = Annotated[
-    float,
-    typer.Option(
-        min=0.2,
-        max=1.0,
-        metavar="SHARE",
-        help="Share of the memory that is read: 0.5 or 0.25 are faster where objects are many or the model is large.",
-        rich_help_panel=_MODEL,
     ),
 ]
 Device = Annotated[

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from uamp_model.errors import InputError
 
-from uamp_cli.model_options import Checkpoint, Compile, UampCheckpoint
+from uamp_cli.model_options import Checkpoint, Compile, MemoryBudget, UampCheckpoint
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,16 +40,6 @@ Memory = Annotated[
         help="How the tracker remembers. Give it again to compare settings side by side.",
         rich_help_panel=_MODEL,
         show_default="uamp",
-    ),
-]
-MemoryBudget = Annotated[
-    float,
-    typer.Option(
-        min=0.2,
-        max=1.0,
-        metavar="SHARE",
-        help="Share of the memory that is read; less is faster.",
-        rich_help_panel=_MODEL,
     ),
 ]
 Ablate = Annotated[

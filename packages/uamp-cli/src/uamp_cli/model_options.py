@@ -25,6 +25,16 @@ Checkpoint = Annotated[
         rich_help_panel=_MODEL,
     ),
 ]
+MemoryBudget = Annotated[
+    float,
+    typer.Option(
+        min=0.2,
+        max=1.0,
+        metavar="SHARE",
+        help="Share of the memory that is read: 0.5 or 0.25 are faster where objects are many or the model is large.",
+        rich_help_panel=_MODEL,
+    ),
+]
 UampCheckpoint = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Fine-tuned UAMP layers.", rich_help_panel=_MODEL)
 ]

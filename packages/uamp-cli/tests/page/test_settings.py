@@ -29,6 +29,13 @@ def test_a_taken_port_is_refused(run: Run) -> None:
         assert choose_port(0) != port
 
 
+def test_what_cannot_be_compiled_is_said_before_the_page_opens(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.delenv("CXX", raising=False)
+    refused = run("demo", "--ui", "--no-browser", "--device", "cpu", "--compile").refused()
+    assert "needs a C++ compiler such as g++" in refused
+
+
 def test_options_that_the_page_asks_for_itself_are_refused(run: Run) -> None:
     assert "--box cannot be combined with --ui" in run("demo", "--ui", "-i", "a.mp4", "--box", "1,2,3,4").refused()
     assert "add --ui" in run("demo", "--port", 8000).refused()

@@ -15,12 +15,13 @@ from types import FrameType, ModuleType
 
 from uamp_model.errors import InputError
 
+from uamp_cli.models import tell_of_compiling, weights_path
 from uamp_cli.page import actions
 from uamp_cli.page.clips import open_clip
 from uamp_cli.page.settings import PageSettings
 from uamp_cli.page.state import PageState, Tabs
 from uamp_cli.page.tracking import Trackers
-from uamp_cli.terminal import out_console
+from uamp_cli.terminal import err_console, out_console
 
 logger = logging.getLogger(__name__)
 
@@ -56,9 +57,12 @@ def page_at(settings: PageSettings) -> Iterator[str]:
 
     Raises:
         InputError: if Gradio is not installed or the port is taken.
+        DeviceError: if nothing can be compiled where that is asked for.
         DataError: if the video cannot be read.
     """
     port = choose_port(settings.port)
+    if settings.compiled:
+        _prepare_to_compile(settings.device)
     if settings.input is not None:
         open_clip(settings.input).close()  # what is wrong with it is better known before a page opens
     with (
@@ -78,6 +82,15 @@ def page_at(settings: PageSettings) -> Iterator[str]:
         finally:
             tabs.close()
             blocks.close(verbose=False)
+
+
+def _prepare_to_compile(device: str) -> None:
+    """What would otherwise come to light at the first click."""
+    from uamp_model.devices import choose_device
+    from uamp_model.forms import check_compiler
+
+    check_compiler(choose_device(device))
+    tell_of_compiling(err_console())
 
 
 def _import_gradio() -> ModuleType:
@@ -141,8 +154,6 @@ def _warm_up(trackers: Trackers, settings: PageSettings) -> None:
     """Load the first model while people look at the page; if it cannot be, the first click says so."""
     from uamp_model.catalog import find_model
     from uamp_model.errors import UampError
-
-    from uamp_cli.models import weights_path
 
     try:
         if settings.checkpoints or weights_path(find_model(settings.model)).is_file():
