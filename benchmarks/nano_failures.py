@@ -1,6 +1,7 @@
 """Where a model fails: kinds of errors by family of generated clips and by real sequence, and pictures of the worst.
 
     uv run python benchmarks/nano_failures.py --out failures                                  # generated clips
+    uv run python benchmarks/nano_failures.py --out failures --families mixed --clips 20 --seed 9300000
     uv run python benchmarks/nano_failures.py --out failures --davis DIR --split train --clips 0
 
 Each object's wrong pixels are told apart, as shares of the union of prediction and truth, so that J = 1 − their sum:
@@ -42,7 +43,7 @@ class Followed:
     """One object of one clip, followed from one kind of prompt.
 
     Attributes:
-        family: of the clip, or the name of the real sequence.
+        family: what the clip shows, or the name of the real sequence.
         prompt: "mask", "box" or "point".
         name: of clip and object.
         jaccard: J of every frame.
@@ -162,6 +163,8 @@ def main() -> None:
     parser.add_argument("--checkpoint", type=Path, help="weights other than the bundled ones")
     parser.add_argument("--image-size", type=int, metavar="S", help="another input side than the model's own")
     parser.add_argument("--clips", type=int, default=6, help="generated clips of each family; 0: none")
+    parser.add_argument("--families", nargs="+", default=FAMILIES, choices=FAMILIES, help="mixed: one drawn by chance")
+    parser.add_argument("--seed", type=int, default=FIRST_SEED, help="of the first clip of each family")
     parser.add_argument("--frames", type=int, default=48, help="frames of a generated clip")
     parser.add_argument("--prompts", nargs="+", default=["mask"], choices=PROMPTS)
     parser.add_argument("--davis", type=Path, help="root of DAVIS-2016")
@@ -174,10 +177,10 @@ def main() -> None:
 
     tracker = Which(options.model, options.checkpoint, "uamp", options.image_size).load()
     clips: list[tuple[str, str, Frames, Ids]] = []
-    for family in FAMILIES if options.clips else ():
+    for family in options.families:
         for number in range(options.clips):
-            clip = generate_clip(FIRST_SEED + number, num_frames=options.frames, family=family)
-            clips.append((family, clip.name, clip.frames, clip.masks))
+            clip = generate_clip(options.seed + number, num_frames=options.frames, family=family)
+            clips.append((clip.family, clip.name, clip.frames, clip.masks))
     if options.davis:
         clips += [(n, n, f, t) for n, f, t in list(real_sequences(options.davis, options.split))[:: options.every]]
     followed: list[Followed] = []
