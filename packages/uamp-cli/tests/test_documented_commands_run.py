@@ -43,10 +43,6 @@ NOT_RUN = {
     "--settings sam2 samurai uamp@a.safetensors uamp@b.safetensors": _MEASURES,
     "uv run python benchmarks/memory_scores.py --clips 6 --frames 48 --seed 9500000 --doubt "
     "--settings sam2 samurai uamp@a.safetensors uamp@b.safetensors": _MEASURES,
-    "uamp train --config configs/finetune_nano.yaml --set experiment_name=nano_davis --set dataset=mix "
-    "--set 'mix={davis: 0.8, synthetic: 0.2}' --set dataset_root=DAVIS "
-    "--set 'val_sequences=[bmx-bumps,breakdance-flare,car-turn,kite-walk,mallard-fly,scooter-gray,"
-    "horsejump-low]'": "names sequences of the real DAVIS; a mix is trained by test_a_mix_that_is_documented_trains",
 }
 _LAUNCHERS = re.compile(r"(OMP_NUM_THREADS=1 )?(torchrun|accelerate launch) ")
 _GIVES_WAY = {
