@@ -41,7 +41,7 @@ NOT_RUN = {
     "uamp data download davis data": "downloads: test_data_download.py does it from the loopback",
     "uv run python benchmarks/memory_scores.py --davis DAVIS --split val --doubt "
     "--settings sam2 samurai uamp@a.safetensors uamp@b.safetensors": _MEASURES,
-    "uv run python benchmarks/memory_scores.py --clips 6 --frames 48 --seed 9500000 --doubt "
+    "uv run python benchmarks/memory_scores.py --clips 4 --frames 48 --seed 9500000 --doubt "
     "--settings sam2 samurai uamp@a.safetensors uamp@b.safetensors": _MEASURES,
 }
 _LAUNCHERS = re.compile(r"(OMP_NUM_THREADS=1 )?(torchrun|accelerate launch) ")
