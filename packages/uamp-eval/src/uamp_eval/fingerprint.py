@@ -62,7 +62,7 @@ class Fingerprint:
 
     def as_json(self) -> str:
         """The record as it is stored beside the results."""
-        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+        return json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n"
 
 
 def take_fingerprint(
