@@ -176,7 +176,7 @@ def _load(options: TrackerOptions) -> dict[str, VideoTracker]:
         compiled=options.compiled,
     )
     if options.ablate:
-        settings = ablation(() if first.layers is None else first.layers.trained_parts)
+        settings = ablation(() if first.layers is None else first.layers.trained_parts, first.name)
         return {name: first.with_memory(name, numbers) for name, numbers in settings.items()}
     return {memory: first.with_memory(memory) for memory in options.memories}
 

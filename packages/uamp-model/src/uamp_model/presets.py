@@ -25,6 +25,8 @@ class MemorySettings:
         keep: μ, how far doubtful cells keep what the last frame's memory says, in [0, 1].
         read: β, how much less doubtful cells are read.
         presence_above: presence logit above which an object is taken to be in view.
+        outline: strength of the filter that puts a shown mask's outline where the picture's colours change, in [0, 1].
+            What is remembered does not depend on it.
         adapt: strength of the learned correction of an image's features.
         learned: weight of the learned correction of the uncertainty map, and of the learned strengths beside λ, μ, β.
         refine: strength of the learned correction of what the decoder is given.
@@ -45,6 +47,7 @@ class MemorySettings:
     keep: float = 0.0
     read: float = 0.0
     presence_above: float = 0.0
+    outline: float = 0.0
     adapt: float = 0.0
     learned: float = 0.0
     refine: float = 0.0
@@ -72,11 +75,13 @@ SAMURAI_LARGE_CHOOSE = 0.15
 
 UAMP = MemorySettings(adapt=1.0, learned=1.0, refine=1.0, second_look=1.0, second_look_above=0.4)
 """UAMP's defaults."""
+OUTLINED = ("nano",)
+"""Models whose outlines UAMP lets follow the picture: those for which it was found to help (docs/results.md)."""
 
-UAMP_TRIAL = MemorySettings(choose=0.15, settled=5, select=0.2, write=0.5, keep=0.3, read=0.5)
+UAMP_TRIAL = MemorySettings(choose=0.15, settled=5, select=0.2, write=0.5, keep=0.3, read=0.5, outline=1.0)
 """Strengths that an ablation tries for parts whose default is 0."""
 
-PARTS = ("choose", "select", "write", "keep", "read")
+PARTS = ("choose", "select", "write", "keep", "read", "outline")
 """The training-free strengths that can be told apart in an ablation."""
 
 LEARNED_PARTS = ("adapt", "learned", "refine", "second_look")
@@ -93,6 +98,8 @@ def memory_settings(memory: str, model: str = "nano") -> MemorySettings:
     """
     if memory == "samurai" and model.endswith("-large"):
         return replace(SAMURAI, choose=SAMURAI_LARGE_CHOOSE)
+    if memory == "uamp" and model in OUTLINED:
+        return replace(UAMP, outline=1.0)
     found = {"sam2": SAM2, "samurai": SAMURAI, "uamp": UAMP}.get(memory)
     if found is not None:
         return found
@@ -101,20 +108,22 @@ def memory_settings(memory: str, model: str = "nano") -> MemorySettings:
     raise InputError(f"Unknown memory setting {memory!r}: use {', '.join(MEMORY_SETTINGS)}.{hint}")
 
 
-def ablation(trained: Sequence[str] = ()) -> dict[str, MemorySettings]:
+def ablation(trained: Sequence[str] = (), model: str = "nano") -> dict[str, MemorySettings]:
     """The settings of an ablation by name: SAM 2, each of UAMP's parts alone, and all of them.
 
     A part whose default strength is 0 takes part with that of `UAMP_TRIAL`, so that the table shows what it would do.
 
     Args:
         trained: those of `LEARNED_PARTS` that a tracker has; each is listed alone, and "uamp" as it is.
+        model: its name in the catalog.
     """
-    tried = {part: getattr(UAMP, part) or getattr(UAMP_TRIAL, part) for part in PARTS}
-    base = replace(SAM2, settled=UAMP.settled if UAMP.choose else UAMP_TRIAL.settled, pool=UAMP.pool)
+    uamp = memory_settings("uamp", model)
+    tried = {part: getattr(uamp, part) or getattr(UAMP_TRIAL, part) for part in PARTS}
+    base = replace(SAM2, settled=uamp.settled if uamp.choose else UAMP_TRIAL.settled, pool=uamp.pool)
     alone = {f"+{part}": _with(base, **{part: strength}) for part, strength in tried.items()}
     settings = {"sam2": SAM2, **alone, "all": _with(base, **tried)}
-    settings |= {f"+{part}": _with(SAM2, **{part: getattr(UAMP, part)}) for part in trained}
-    return settings | ({"uamp": UAMP} if trained else {})
+    settings |= {f"+{part}": _with(SAM2, **{part: getattr(uamp, part)}) for part in trained}
+    return settings | ({"uamp": uamp} if trained else {})
 
 
 def _with(settings: MemorySettings, **strengths: float) -> MemorySettings:

@@ -19,6 +19,7 @@ from uamp_model.devices import inference
 from uamp_model.errors import InputError
 from uamp_model.layers import Past
 from uamp_model.memory import MemoryBank, MemoryEntry, Retention, Selection, gather, select_best, select_recent
+from uamp_model.outlines import follow_edges
 from uamp_model.preprocess import check_frame, prepare_mask, prepare_points
 from uamp_model.propagation import Expectation, ObjectMotion, choose_hypothesis, expect, learn_motion, memory_quality
 from uamp_model.resample import enlarge
@@ -75,6 +76,7 @@ class TrackingSession:
     objects: dict[int, TrackedObject] = field(default_factory=dict)
     features: ImageFeatures | None = None
     before: ImageFeatures | None = None
+    picture: Tensor | None = None
     size: tuple[int, int] = (0, 0)
 
     @property
@@ -102,6 +104,7 @@ class TrackingSession:
         batches = self._prepare(prompts or {}, frame.shape[0], frame.shape[1])
         now = self.tracker.adapt(self.tracker.encode(frame) if features is None else features)
         self.features, self.before = now, self.features
+        self.picture = torch.tensor(frame, device=self.tracker.device) if self.tracker.settings.outline > 0 else None
         self.size = (frame.shape[0], frame.shape[1])
         index = self.next_frame
         self.next_frame += self.direction
@@ -400,6 +403,9 @@ class TrackingSession:
             empty = torch.zeros(0, height, width, device=device)
             return FrameResult(index, (), empty > 0, empty, empty.clone(), torch.zeros(0, device=device))
         full = enlarge(torch.cat(logits)[:, 0].float(), (height, width), plainly=self.tracker.exact)
+        if self.picture is not None:
+            found = [row for row, o in enumerate(known) if not o.given]
+            full[found] = follow_edges(full[found], self.picture, self.tracker.settings.outline)
         doubt = _Doubts(
             torch.cat([o.agreed for o in known if o.agreed is not None]),
             torch.stack([o.presence for o in known if o.presence is not None]).float(),
