@@ -1,10 +1,9 @@
 import pytest
 import torch
 from torch import nn
-from uamp_model.layers import LayerSizes, UampLayers
 from uamp_model.sam2 import build_model
 from uamp_train.config import TrainConfig
-from uamp_train.optimisation import STRENGTHS_FASTER, learning_rate, make_optimizer, set_rate, update_average
+from uamp_train.optimisation import learning_rate, make_optimizer, update_average
 
 
 def test_only_matrices_and_kernels_are_decayed() -> None:
@@ -21,19 +20,6 @@ def test_only_matrices_and_kernels_are_decayed() -> None:
     ):
         assert any(names[id(p)] == name for p in free["params"])
     assert len(decayed["params"]) + len(free["params"]) == len(names)
-
-
-def test_strengths_of_the_layers_learn_faster_and_do_not_decay() -> None:
-    layers = UampLayers(LayerSizes.of(build_model("nano")))
-    optimizer = make_optimizer(layers, TrainConfig(weight_decay=0.1))
-    set_rate(optimizer, 1e-3)
-    for strength in (layers.write, layers.keep, layers.read):
-        (group,) = [g for g in optimizer.param_groups if any(p is strength for p in g["params"])]
-        assert (group["lr"], group["weight_decay"]) == (pytest.approx(1e-3 * STRENGTHS_FASTER), 0)
-    assert {g["lr"] for g in optimizer.param_groups if layers.head.out.weight in set(g["params"])} == {1e-3}
-    layers.read.grad = torch.tensor(-0.5)
-    optimizer.step()
-    assert layers.read.item() == pytest.approx(1e-3 * STRENGTHS_FASTER, rel=1e-3)
 
 
 def test_the_rate_warms_up_peaks_and_falls() -> None:

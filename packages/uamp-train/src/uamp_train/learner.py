@@ -15,7 +15,7 @@ from uamp_train.errors import ConfigError
 from uamp_train.failures import explained_memory
 from uamp_train.feature_store import FeatureStore
 from uamp_train.features import FeatureCache
-from uamp_train.optimisation import make_optimizer, set_rate, update_average
+from uamp_train.optimisation import make_optimizer, update_average
 from uamp_train.pictures import Picture, paint_clips
 from uamp_train.weights import build_module, file_name, load_weights, weights_of
 
@@ -69,7 +69,8 @@ class Learner:
             ConfigError: if too many steps in a row had no finite gradient.
         """
         torch.manual_seed(int(place.rng(self._config.seed).integers(2**62)))
-        set_rate(self._optimizer, rate)
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
         with (
             explained_memory(self._stage, place.step),
             self._accelerator.accumulate(self._prepared),

@@ -11,33 +11,17 @@ BETAS = (0.9, 0.999)
 FINAL_LR_SHARE = 0.01
 """The cosine ends at this share of the peak, so that the last steps still count."""
 DECAYED = (nn.Linear, nn.modules.conv._ConvNd)
-FASTER = "faster"
-"""A parameter group's factor on the rate."""
-STRENGTHS_FASTER = 20.0
-"""AdamW moves any weight by about the rate in a step: a strength, which is to go from 0 to the order of 1 in some
-hundred steps, gets so many times the rate."""
 
 
 def make_optimizer(module: nn.Module, config: TrainConfig) -> torch.optim.AdamW:
-    """AdamW that decays the weights of linear and convolution layers: no norms, biases, embeddings or tokens.
-
-    Scalars, which are the strengths of UAMP's parts, learn `STRENGTHS_FASTER` times as fast (`set_rate`).
-    """
+    """AdamW that decays the weights of linear and convolution layers: no norms, biases, embeddings or tokens."""
     decayed = {id(part.weight) for part in module.modules() if isinstance(part, DECAYED)}
     trained = [p for p in module.parameters() if p.requires_grad]
-    strengths = [p for p in trained if p.ndim == 0]
     groups = [
         {"params": [p for p in trained if id(p) in decayed], "weight_decay": config.weight_decay},
-        {"params": [p for p in trained if id(p) not in decayed and p.ndim > 0], "weight_decay": 0.0},
-        {"params": strengths, "weight_decay": 0.0, FASTER: STRENGTHS_FASTER},
+        {"params": [p for p in trained if id(p) not in decayed], "weight_decay": 0.0},
     ]
     return torch.optim.AdamW([g for g in groups if g["params"]], lr=config.lr, betas=BETAS, fused=True)
-
-
-def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Give an optimizer of `make_optimizer` its learning rate for a step."""
-    for group in optimizer.param_groups:
-        group["lr"] = rate * group.get(FASTER, 1.0)
 
 
 def learning_rate(config: TrainConfig, step: int, total: int, steps_per_epoch: int) -> float:
