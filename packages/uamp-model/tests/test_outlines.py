@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from uamp_model import Prompt, VideoTracker, load_tracker
-from uamp_model.outlines import RADIUS, SIDE, SMOOTHNESS, _coefficients, follow_edges
+from uamp_model.outlines import FINEST, RADIUS, SIDE, SMOOTHNESS, _coefficients, follow_edges
 
 Frames = list[npt.NDArray[np.uint8]]
 
@@ -65,6 +65,22 @@ def test_a_coarse_mask_that_lies_off_is_put_in_its_place() -> None:
     half = follow_edges(logits, frame, 0.5)
     assert overlap(logits[0] > 0, disc) < overlap(half[0] > 0, disc) <= overlap(aligned[0] > 0, disc)
     torch.testing.assert_close(follow_edges(logits, frame, 0.0), logits, rtol=1e-3, atol=1e-3)
+
+
+def test_large_surroundings_are_filtered_small_and_come_out_the_same() -> None:
+    frame, disc = scene()
+    size = (8 * disc.shape[0], 8 * disc.shape[1])
+    large = frame.repeat_interleave(8, 0).repeat_interleave(8, 1)
+    logits = F.interpolate(coarse_logits(disc, 2, -3)[None], size, mode="bilinear")[0]
+    whole = F.interpolate(disc[None, None].float(), size)[0, 0] > 0
+    logits[:, :16], logits[:, :, :16] = 5.0, 5.0  # a frame around it, so that the surroundings are the whole picture
+    logits[:, -16:], logits[:, :, -16:] = 5.0, 5.0
+    inside = (slice(100, -100), slice(100, -100))
+    assert max(size) > FINEST
+    aligned = follow_edges(logits, large)
+    assert aligned.shape == logits.shape
+    before, after = (overlap((m[0] > 0)[inside], whole[inside]) for m in (logits, aligned))
+    assert after > before
 
 
 def test_only_the_surroundings_of_a_mask_change() -> None:

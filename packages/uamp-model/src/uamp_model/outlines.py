@@ -22,6 +22,8 @@ MARGIN = 0.3
 """What is looked at on each side of the mask's box, as a share of the box."""
 LEAST = 24
 """Smallest side of what is looked at, in pixels of the video."""
+FINEST = 1024
+"""Longer side from which on surroundings are filtered in a smaller size, and the result is enlarged."""
 SURE = 1e-4
 """Probabilities stay this far from 0 and 1, so that logits are finite."""
 
@@ -42,7 +44,8 @@ def follow_edges(logits: Tensor, frame: Tensor, strength: float = 1.0) -> Tensor
         for mask, own in zip(logits > 0, aligned, strict=True):
             window = _around(mask)
             if window is not None:
-                own[window] = _filter(own[window], frame[window].permute(2, 0, 1).float() / 255, strength)
+                guide = frame[window].float().div_(255).permute(2, 0, 1).contiguous()
+                own[window] = _filter(own[window], guide, strength)
     return aligned
 
 
@@ -61,10 +64,16 @@ def _around(mask: Tensor) -> tuple[slice, slice] | None:
 
 def _filter(logits: Tensor, guide: Tensor, strength: float) -> Tensor:
     """h×w logits that follow the edges of a 3×h×w guide."""
-    probability, square = logits.sigmoid(), (SIDE, SIDE)
+    size, square = (guide.shape[-2], guide.shape[-1]), (SIDE, SIDE)
+    if max(size) > FINEST:
+        height, width = (max(1, round(side * FINEST / max(size))) for side in size)
+        small = _filter(_scaled(logits[None], (height, width))[0], _scaled(guide, (height, width)), strength)
+        return _scaled(small[None], size)[0]
+    probability = logits.sigmoid()
     slopes, offset = _coefficients(_scaled(guide, square), _scaled(probability[None], square)[0])
-    found = _scaled(torch.cat([slopes, offset[None]]), (guide.shape[-2], guide.shape[-1]))
-    filtered = (found[:3] * guide).sum(0) + found[3]
+    *slope, filtered = _scaled(torch.cat([slopes, offset[None]]), size)
+    for along, colour in zip(slope, guide, strict=True):
+        filtered = filtered.addcmul(along, colour)
     return torch.lerp(probability, filtered, strength).clamp(SURE, 1 - SURE).logit()
 
 
