@@ -189,8 +189,9 @@ def test_an_ablation_compares_every_part(evaluate: Run, tracked: Tracked, tmp_pa
     outcome = evaluate(*arguments, "--json", "parts.json")
     assert outcome.code == 0, outcome.err
     document = json.loads((tmp_path / "parts.json").read_text())
-    assert list(document) == ["sam2", "+choose", "+select", "+write", "+keep", "+read", "all"]
-    assert scores_of(tmp_path / "parts.json", "sam2") == scores_of(tracked.scores)
+    assert list(document) == ["sam2", "+choose", "+select", "+write", "+keep", "+read", "+outline", "all"]
+    assert scores_of(tmp_path / "parts.json", "+outline") == scores_of(tracked.scores)  # which is all of uamp for nano
+    assert scores_of(tmp_path / "parts.json", "sam2") != scores_of(tracked.scores)
     assert "frames/s" in outcome.out
     assert all(entry["settings"]["frames_per_second"] > 0 for entry in document.values())
     evaluate(*arguments, "--memory", "uamp", "--memory", "samurai").refused()
