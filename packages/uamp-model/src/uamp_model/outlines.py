@@ -106,11 +106,16 @@ def _coefficients(colours: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _window_means(maps: Tensor) -> Tensor:
-    """Means of K×s×s maps over windows of 2·RADIUS + 1 pixels, or what of them is on the map: two products."""
+    """Means of K×s×s maps over windows of 2·RADIUS + 1 pixels, or what of them is on the map.
+
+    By running sums, not by products: those may be set to round more than differences of means can bear.
+    """
     place = torch.arange(maps.shape[-1], device=maps.device)
-    band = ((place[:, None] - place).abs() <= RADIUS).to(maps.dtype)
-    band = band / band.sum(1, keepdim=True)
-    return band @ maps @ band.t()
+    first, behind = (place - RADIUS).clamp_min(0), (place + RADIUS + 1).clamp_max(maps.shape[-1])
+    for _ in range(2):
+        sums = F.pad(maps.cumsum(-1), (1, 0))
+        maps = ((sums[..., behind] - sums[..., first]) / (behind - first)).transpose(-1, -2)
+    return maps
 
 
 def _scaled(maps: Tensor, size: tuple[int, int]) -> Tensor:
