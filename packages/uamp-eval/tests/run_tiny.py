@@ -37,7 +37,7 @@ def main() -> int:
         write_mask(path, ids)
 
     with join_team() as team:
-        trackers = {"sam2": load_tracker("nano", device="cpu", precision="fp32")}
+        trackers = {"sam2": load_tracker("nano", memory="sam2", device="cpu", precision="fp32")}
         videos = (TinyVideo("long", length=2000), TinyVideo("bear")) if options.spoil else MANY
         try:
             summary = run_benchmark(trackers, videos, options.output / "many", write=write, protocol="tiny", team=team)

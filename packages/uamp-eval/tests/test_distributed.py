@@ -85,7 +85,7 @@ def test_two_processes_write_what_one_writes_also_if_one_has_nothing_to_do(tmp_p
     done = launch(tmp_path, "--one")
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "summary.json").read_text()) == {"sequences": 3, "frames": 15, "processes": 2}
-    tracker = load_tracker("nano", device="cpu", precision="fp32")
+    tracker = load_tracker("nano", memory="sam2", device="cpu", precision="fp32")
     run_benchmark({"sam2": tracker}, MANY, tmp_path / "alone", write=write_mask, protocol="tiny")
     assert contents(tmp_path / "many") == contents(tmp_path / "alone")
     assert {path.name for path in (tmp_path / "one" / "sam2").iterdir()} == {"bear", "run.json"}

@@ -147,7 +147,7 @@ def test_the_objects_and_frames_of_the_rule_are_looked_at(rule: ScoringRule, fra
 
 @pytest.fixture(scope="module")
 def tracker() -> VideoTracker:
-    return load_tracker("nano", device="cpu", precision="fp32")
+    return load_tracker("nano", memory="sam2", device="cpu", precision="fp32")
 
 
 @pytest.mark.usefixtures("one_thread")

@@ -15,7 +15,7 @@ VIDEO = TinyVideo("two", length=5, enters={4: 1, 2: 3})
 
 @pytest.fixture(scope="module")
 def tracker() -> VideoTracker:
-    return load_tracker("nano", device="cpu", precision="fp32")
+    return load_tracker("nano", memory="sam2", device="cpu", precision="fp32")
 
 
 def test_merging_gives_each_pixel_to_the_surest_object_and_ties_to_the_lowest_id() -> None:
@@ -121,7 +121,7 @@ def test_a_prompt_without_an_annotation_is_named(tracker: VideoTracker) -> None:
 
 
 def test_trackers_of_different_networks_are_refused(tracker: VideoTracker) -> None:
-    other = load_tracker("nano", device="cpu", precision="fp32")
+    other = load_tracker("nano", memory="sam2", device="cpu", precision="fp32")
     with pytest.raises(InputError, match="with_memory"):
         list(run_sequence({"a": tracker, "b": other}, VIDEO))
     with pytest.raises(InputError, match="no memory setting"):

@@ -20,7 +20,7 @@ SCRIPT = Path(__file__).with_name("run_tiny.py")
 
 @pytest.fixture(scope="module")
 def tracker() -> VideoTracker:
-    return load_tracker("nano", device="cpu", precision="fp32")
+    return load_tracker("nano", memory="sam2", device="cpu", precision="fp32")
 
 
 class Diary:

@@ -39,7 +39,7 @@ def write_truth(results: Path) -> None:
 
 
 def test_a_run_over_youtube_vos_videos_gives_the_zip_its_server_takes(tmp_path: Path) -> None:
-    tracker = load_tracker("nano", device="cpu", precision="fp32")
+    tracker = load_tracker("nano", memory="sam2", device="cpu", precision="fp32")
     summary = run_benchmark({"sam2": tracker}, VIDEOS, tmp_path, write=write_mask, protocol="YouTube-VOS")
     target = tmp_path / "new" / "submission.zip"
     assert write_submission(summary.folders["sam2"], VIDEOS, target) == list(ENTRIES)

@@ -341,7 +341,8 @@ def test_memory_matters_to_these_weights(nano: Pair, clip: Frames) -> None:
 def test_nano_as_it_is_loaded(tmp_path: Path) -> None:
     weights = lively_weights("nano")
     save_state_dict(tmp_path / "random.safetensors", weights)
-    ours = load_tracker("nano", checkpoint=tmp_path / "random.safetensors", device="cpu", precision="fp32", exact=True)
+    random = tmp_path / "random.safetensors"
+    ours = load_tracker("nano", checkpoint=random, memory="sam2", device="cpu", precision="fp32", exact=True)
     assert ours.image_size == 448
     frames = moving_discs(6, 240, 320)
     story = Story({0: {1: Prompt.box(60, 35, 130, 110)}}, {3: {1: Prompt.points([[110, 60]])}})
@@ -357,7 +358,7 @@ NANO_FILE = Path(uamp_model.__file__).parent / find_model("nano").checkpoint
 @pytest.mark.parametrize("reverse", [False, True])
 def test_nano_as_it_is_trained(reverse: bool, tmp_path: Path) -> None:
     frames = moving_discs(16, 240, 320)
-    ours = load_tracker("nano", device="cpu", precision="fp32", exact=True)
+    ours = load_tracker("nano", memory="sam2", device="cpu", precision="fp32", exact=True)
     pair = Pair(ours, official_predictor("nano", load_state_dict(NANO_FILE)))
     first, last = (15, 0) if reverse else (0, 15)
     shift = 0.02 * first
