@@ -108,13 +108,17 @@ def _coefficients(colours: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
 def _window_means(maps: Tensor) -> Tensor:
     """Means of K×s×s maps over windows of 2·RADIUS + 1 pixels, or what of them is on the map.
 
-    By running sums, not by products: those may be set to round more than differences of means can bear.
+    By sums of shifted maps, not by products: those may be set to round more than differences of means can bear.
     """
-    place = torch.arange(maps.shape[-1], device=maps.device)
-    first, behind = (place - RADIUS).clamp_min(0), (place + RADIUS + 1).clamp_max(maps.shape[-1])
+    side = maps.shape[-1]
+    place = torch.arange(side, device=maps.device)
+    counts = (place + RADIUS).clamp_max(side - 1) - (place - RADIUS).clamp_min(0) + 1
     for _ in range(2):
-        sums = F.pad(maps.cumsum(-1), (1, 0))
-        maps = ((sums[..., behind] - sums[..., first]) / (behind - first)).transpose(-1, -2)
+        wide = F.pad(maps, (RADIUS, RADIUS))
+        total = wide[..., :side].clone()
+        for shift in range(1, 2 * RADIUS + 1):
+            total += wide[..., shift : shift + side]
+        maps = (total / counts).transpose(-1, -2)
     return maps
 
 
