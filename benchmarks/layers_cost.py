@@ -1,4 +1,4 @@
-"""What the learned layers cost: operations of a tracked frame with and without them, and time, in turns.
+"""What outlines and learned layers cost: operations of a tracked frame with and without them, and time, in turns.
 
     uv run python benchmarks/layers_cost.py --model nano
     uv run python benchmarks/layers_cost.py --model sam2.1-hiera-large --frames 3 --operations-only
@@ -20,6 +20,7 @@ from uamp_model.presets import SAM2, MemorySettings
 
 SETTINGS = {
     "sam2": SAM2,
+    "outlines": MemorySettings(outline=1),
     "adapter": MemorySettings(adapt=1),
     "head": MemorySettings(learned=1),
     "refiner": MemorySettings(refine=1),

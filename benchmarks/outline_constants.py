@@ -24,9 +24,9 @@ from torch import Tensor
 from uamp_data.davis import DavisDataset
 from uamp_data.synthetic import FAMILIES
 from uamp_eval.metrics import score_frame
-from uamp_eval.protocols import merge_logits
+from uamp_eval.protocols import merge_logits, run_sequence
 from uamp_eval.sequences import VideoSequence
-from uamp_model import Prompt, VideoTracker, load_tracker, outlines
+from uamp_model import VideoTracker, load_tracker, outlines
 
 VARIANTS = ("64:3:3e-4", "96:3:3e-4", "96:5:1e-4", "96:5:3e-4", "96:5:1e-3", "96:7:3e-4", "128:6:3e-4", "128:7:3e-4")
 Filter = Callable[[Tensor, Tensor], Tensor]
@@ -45,15 +45,12 @@ class Tracked:
 
 def follow(tracker: VideoTracker, sequence: VideoSequence, every: int) -> Iterator[Tracked]:
     """Every n-th frame from the third on, the last left out; objects are those of frame 0."""
-    session, total = tracker.start(num_frames=len(sequence.frame_names)), len(sequence.frame_names)
-    for frame in range(total - 1):
-        picture = sequence.image(frame)
-        first = sequence.annotation(0)
-        prompts = {i: Prompt.mask(first == i) for i in sequence.prompts[0]} if frame == 0 else None
-        result = session.step(picture, prompts)
-        if frame % every == 2 % every and frame:
-            truth = sequence.annotation(frame)
-            yield Tracked(sequence.name, torch.tensor(picture), truth, result.object_ids, result.logits.half())
+    last = len(sequence.frame_names) - 1
+    for frame in run_sequence({"sam2": tracker}, sequence):
+        number, result = frame.number, frame.results["sam2"]
+        if 0 < number < last and number % every == 2 % every:
+            picture = torch.tensor(sequence.image(number))
+            yield Tracked(sequence.name, picture, sequence.annotation(number), result.object_ids, result.logits.half())
 
 
 def score(frames: Sequence[Tracked], change: Filter | None) -> npt.NDArray[np.float64]:

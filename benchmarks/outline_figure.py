@@ -15,7 +15,7 @@ import numpy.typing as npt
 from memory_scores import SEARCH_SEED
 from uamp_data.synthetic import generate_clip
 from uamp_eval.metrics import jaccard
-from uamp_model import Prompt, load_tracker
+from uamp_model import Prompt, VideoTracker, load_tracker
 
 Picture = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
@@ -41,10 +41,9 @@ def panel(image: Picture, truth: Mask, found: Mask) -> Picture:
     return np.asarray(shown, np.uint8)
 
 
-def column(seed: int) -> Picture:
+def column(tracker: VideoTracker, seed: int) -> Picture:
     """One clip's first object under both memory settings."""
     clip = generate_clip(seed, num_frames=FRAME + 1)
-    tracker = load_tracker("nano", device="cpu")
     sessions = [tracker.with_memory(name).start() for name in ("sam2", "uamp")]
     masks: list[Mask] = []
     for number, frame in enumerate(clip.frames):
@@ -60,7 +59,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--clips", type=int, default=4)
     options = parser.parse_args()
-    figure = np.concatenate([column(SEARCH_SEED + number) for number in range(options.clips)], axis=1)
+    tracker = load_tracker("nano", device="cpu")
+    figure = np.concatenate([column(tracker, SEARCH_SEED + number) for number in range(options.clips)], axis=1)
     cv2.imwrite(str(options.out), cv2.cvtColor(figure, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 88])
 
 

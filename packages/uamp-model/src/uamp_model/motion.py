@@ -91,13 +91,19 @@ def update_motion(state: MotionState, boxes: Tensor) -> MotionState:
 
 
 def mask_boxes(masks: Tensor) -> tuple[Tensor, Tensor]:
+    """`mask_corners` as the float64 that the filter computes in."""
+    corners, found = mask_corners(masks)
+    return corners.double(), found
+
+
+def mask_corners(masks: Tensor) -> tuple[Tensor, Tensor]:
     """Tight boxes around masks.
 
     Args:
         masks: …×H×W bool.
 
     Returns:
-        …×4 float64 (x0, y0, x1, y1), x1 and y1 exclusive, zeros where a mask is empty; and … bool, whether it is not.
+        …×4 int64 (x0, y0, x1, y1), x1 and y1 exclusive, zeros where a mask is empty; and … bool, whether it is not.
     """
     columns, rows = masks.any(dim=-2), masks.any(dim=-1)
     found = rows.any(dim=-1)
@@ -106,8 +112,7 @@ def mask_boxes(masks: Tensor) -> tuple[Tensor, Tensor]:
         flags = line.to(torch.uint8)
         ends.append((flags.argmax(dim=-1), line.shape[-1] - flags.flip(-1).argmax(dim=-1)))
     (x0, x1), (y0, y1) = ends
-    corners = torch.stack([x0, y0, x1, y1], dim=-1).double()
-    return corners * found.unsqueeze(-1), found
+    return torch.stack([x0, y0, x1, y1], dim=-1) * found.unsqueeze(-1), found
 
 
 def to_motion_boxes(corners: Tensor) -> Tensor:

@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from uamp_model.motion import mask_corners
+
 SIDE = 96
 """Side of the square that an object's surroundings are scaled to."""
 RADIUS = 5
@@ -40,26 +42,25 @@ def follow_edges(logits: Tensor, frame: Tensor, strength: float = 1.0) -> Tensor
         N×H×W logits, changed around the masks alone; those of an empty mask are as they were.
     """
     aligned = logits.clone()
+    corners, found = mask_corners(logits > 0)
     with torch.autocast(logits.device.type, enabled=False):
-        for mask, own in zip(logits > 0, aligned, strict=True):
-            window = _around(mask)
-            if window is not None:
+        for own, box, here in zip(aligned, corners.tolist(), found.tolist(), strict=True):
+            if here:
+                window = _around(*box)
                 guide = frame[window].float().div_(255).permute(2, 0, 1).contiguous()
                 own[window] = _filter(own[window], guide, strength)
     return aligned
 
 
-def _around(mask: Tensor) -> tuple[slice, slice] | None:
-    """Rows and columns of an H×W mask's surroundings, None if it is empty."""
-    window = []
-    for axis in (1, 0):
-        places = mask.any(dim=axis).nonzero()[:, 0]
-        if len(places) == 0:
-            return None
-        first, last = (int(places[i]) for i in (0, -1))
-        more = round(max(MARGIN * (last + 1 - first), (LEAST - (last + 1 - first)) / 2))
-        window.append(slice(max(0, first - more), last + 1 + more))
-    return window[0], window[1]
+def _around(x0: int, y0: int, x1: int, y1: int) -> tuple[slice, slice]:
+    """Rows and columns of a box's surroundings."""
+    return _widened(y0, y1), _widened(x0, x1)
+
+
+def _widened(first: int, end: int) -> slice:
+    length = end - first
+    more = round(max(MARGIN * length, (LEAST - length) / 2))
+    return slice(max(0, first - more), end + more)
 
 
 def _filter(logits: Tensor, guide: Tensor, strength: float) -> Tensor:
