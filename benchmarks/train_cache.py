@@ -89,7 +89,7 @@ def _time_per_step(config: TrainConfig, clips: ClipSource, steps: int) -> Times:
     )
     learner = Learner(config, stage, frozen, state, make_accelerator(config))
     begun = _now()
-    for place, batch in prefetch(clips, config, stage, map(Place, range(steps + 1)), learner.store):
+    for place, batch in prefetch(clips, config, stage, [Place(step) for step in range(steps + 1)], learner.store):
         learner.learn(batch, place, config.lr)
         if place.step == 0:
             begun = _now()

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from uamp_model.forms import FAST
+from uamp_model.forms import FAST, Forms
 from uamp_model.hiera import trunk_levels
 from uamp_model.sam2 import ImageFeatures, Sam2, build_model, decode_masks, encode_image
 
@@ -27,6 +27,17 @@ def test_image_features(name: str, size: int) -> None:
         plain, fast = (encode_image(model, images, fast=fast_form) for fast_form in (None, FAST))
     for level in ("stride16", "stride8", "stride4", "position"):
         torch.testing.assert_close(getattr(fast, level), getattr(plain, level), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("form", [None, FAST])
+def test_more_images_than_a_kernel_takes(form: Forms | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, images = built("nano", 64), torch.randn(5, 3, 64, 64)
+    with torch.inference_mode():
+        whole = encode_image(model, images, fast=form)
+        monkeypatch.setattr("uamp_model.sam2.MOST_WINDOWS", 8)  # two images of four windows each
+        parted = encode_image(model, images, fast=form)
+    for level in ("stride16", "stride8", "stride4", "position"):
+        torch.testing.assert_close(getattr(parted, level), getattr(whole, level), rtol=1e-4, atol=1e-5)
 
 
 def test_attention_over_the_whole_image_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,9 +17,10 @@ def same(one: Batch, other: Batch) -> bool:
     return all(torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b for a, b in pairs)
 
 
-def test_a_batch_is_a_function_of_its_place_alone(tiny: MakeConfig, blobs: ClipSource) -> None:
-    config = tiny()
-    ahead = dict(prefetch(blobs, tiny(num_workers=4), STAGE, iter([Place(step) for step in range(8)])))
+@pytest.mark.parametrize("processes", [False, True])
+def test_a_batch_is_a_function_of_its_place_alone(tiny: MakeConfig, blobs: ClipSource, processes: bool) -> None:
+    config, several = tiny(), tiny(num_workers=2, worker_processes=processes)
+    ahead = dict(prefetch(blobs, several, STAGE, [Place(step) for step in range(8)]))
     assert list(ahead) == [Place(step) for step in range(8)]
     assert all(same(batch, make_batch(blobs, config, STAGE, place)) for place, batch in ahead.items())
     assert not same(ahead[Place(3)], make_batch(blobs, tiny(seed=1), STAGE, Place(3)))
@@ -75,7 +76,8 @@ def test_void_is_known_to_be_unknown(tiny: MakeConfig, blobs: ClipSource) -> Non
     assert 0 < float((batch.valid == 0).float().mean()) < 0.2
 
 
-def test_clips_without_objects_are_a_clear_error(tiny: MakeConfig, blobs: ClipSource) -> None:
+@pytest.mark.parametrize("processes", [False, True])
+def test_clips_without_objects_are_a_clear_error(tiny: MakeConfig, blobs: ClipSource, processes: bool) -> None:
     class Empty:
         def __len__(self) -> int:
             return 1
@@ -87,5 +89,6 @@ def test_clips_without_objects_are_a_clear_error(tiny: MakeConfig, blobs: ClipSo
             clip.masks[:] = 0
             return clip
 
-    with pytest.raises(ConfigError, match="min_object_area"):
-        next(prefetch(Empty(), tiny(), STAGE, iter([Place(0)])))
+    with pytest.raises(ConfigError, match="min_object_area") as told:
+        next(prefetch(Empty(), tiny(worker_processes=processes), STAGE, [Place(0)]))
+    assert "Traceback" not in str(told.value)

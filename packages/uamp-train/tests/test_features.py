@@ -39,7 +39,7 @@ def begun(config: TrainConfig) -> Learner:
 
 
 def prepared(config: TrainConfig, blobs: ClipSource, learner: Learner) -> Batch:
-    return next(prefetch(blobs, config, config.stages[0], iter([Place(0)]), learner.store))[1]
+    return next(prefetch(blobs, config, config.stages[0], [Place(0)], learner.store))[1]
 
 
 def test_features_are_those_of_the_encoder_and_found_again(cached: MakeConfig, blobs: ClipSource) -> None:

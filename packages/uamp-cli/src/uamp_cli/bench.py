@@ -105,6 +105,13 @@ def tracker(
         float, typer.Option(min=0.2, max=1.0, metavar="SHARE", help="Share of the memory that ours reads.")
     ] = 1.0,
     compiled: Annotated[bool, typer.Option("--compile", help="Compile ours for this machine first.")] = False,
+    sam2_compiled: Annotated[
+        bool,
+        typer.Option(
+            "--sam2-compiled/--no-sam2-compiled",
+            help="On CUDA, measure the package's compiled predictor too, which takes minutes to compile.",
+        ),
+    ] = True,
     threads: Annotated[int | None, typer.Option(min=1, metavar="N", help="CPU threads; by default torch's.")] = None,
     video: Annotated[
         Path | None,
@@ -133,6 +140,7 @@ def tracker(
         device,
         memory_budget,
         compiled,
+        sam2_compiled,
         threads,
         video,
         size,

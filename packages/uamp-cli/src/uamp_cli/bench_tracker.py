@@ -40,6 +40,7 @@ class TrackerBench:
         frames: tracked frames that are timed, after the warm-up.
         memory_frames: lengths of the videos whose memory is measured, in processes of their own.
         threads: of the CPU, or None to leave torch's choice.
+        sam2_compiled: whether the package's compiled predictor takes part, where there is CUDA.
     """
 
     model: str
@@ -55,6 +56,7 @@ class TrackerBench:
     video: Path | None
     size: tuple[int, int]
     threads: int | None = None
+    sam2_compiled: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +208,7 @@ def measure_speed(
     frames, truth = make_clip(bench, 1 + bench.warm_up + bench.frames)
     prompts = make_prompts(frames[0], truth, count)
     tracker = make_tracker(bench, weights)
-    names = [THEIRS, COMPILED] if tracker.device.type == "cuda" else [THEIRS]
+    names = [THEIRS, COMPILED] if tracker.device.type == "cuda" and bench.sam2_compiled else [THEIRS]
     others = {name: make_reference(bench, weights, compiled=name == COMPILED) for name in names}
     seconds: dict[str, list[float]] = defaultdict(list)
     cpu: dict[str, list[float]] = defaultdict(list)

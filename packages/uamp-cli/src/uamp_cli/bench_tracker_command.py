@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from uamp_cli.bench_tracker import MemoryCurve, SpeedMeasurement, TrackerBench
 
 _WARM_UP = 8
-"""Tracked frames before the clock runs: by then, memory has its full size."""
+"""Tracked frames before the clock runs: by then, memory has its full size but for a few pointers."""
+_WARM_UP_ON_GPU = 16
+"""Until pointers are complete too, frames differ in shape, and GPU kernels may be prepared anew for each."""
 _MOST_OBJECTS = 64
 
 
@@ -33,6 +35,7 @@ class TrackerOptions:
     device: str
     memory_budget: float
     compiled: bool
+    sam2_compiled: bool
     threads: int | None
     video: Path | None
     size: str
@@ -70,17 +73,19 @@ def run_tracker_bench(options: TrackerOptions) -> None:
         check_compiler(choose_device(options.device))
     if options.threads is not None:
         torch.set_num_threads(options.threads)
+    on_gpu = choose_device(options.device).type == "cuda"
     bench = TrackerBench(
         model=options.model,
         checkpoint=options.checkpoint,
         objects=objects,
         frames=options.frames,
-        warm_up=_WARM_UP,
+        warm_up=_WARM_UP_ON_GPU if on_gpu else _WARM_UP,
         memory_frames=lengths,
         precision=precision,
         device=options.device,
         memory_budget=options.memory_budget,
         compiled=options.compiled,
+        sam2_compiled=options.sam2_compiled,
         video=options.video,
         size=(height, width),
         threads=options.threads,

@@ -204,6 +204,9 @@ class ClipPool:
         self.generator_version = recipe.generator
         self.num_frames, self.size = recipe.num_frames, recipe.size
 
+    def __reduce__(self) -> tuple[type[ClipPool], tuple[Path]]:
+        return ClipPool, (self.folder,)  # another process opens the files too, instead of being sent what is in them
+
     def __len__(self) -> int:
         return len(self._frames)
 

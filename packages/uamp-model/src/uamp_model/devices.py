@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Literal, get_args
 
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from uamp_model.errors import DeviceError, InputError
 from uamp_model.products import fast_products
@@ -75,7 +76,27 @@ def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager
 
 
 @contextmanager
+def steady_attention(device: torch.device) -> Iterator[None]:
+    """Let a GPU attend by kernels that take any shape as it comes.
+
+    cuDNN's, which torch prefers on recent ones, prepare themselves for each new shape: 35 to 75 ms a frame on an H100
+    for as long as memory grows, which is longer than the frame itself takes.
+    """
+    if device.type != "cuda":
+        yield
+        return
+    with sdpa_kernel([SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]):
+        yield
+
+
+@contextmanager
 def inference(device: torch.device, dtype: torch.dtype, *, plainly: bool) -> Iterator[None]:
     """A context for tracking: no gradients, computing in `dtype`, and unless `plainly` with the fastest products."""
-    with torch.inference_mode(), autocast(device, dtype), nullcontext() if plainly else fast_products(device):
+    with torch.inference_mode(), autocast(device, dtype), nullcontext() if plainly else _fast(device):
+        yield
+
+
+@contextmanager
+def _fast(device: torch.device) -> Iterator[None]:
+    with fast_products(device), steady_attention(device):
         yield

@@ -51,12 +51,19 @@ def prepare_frame(
         image = normalize(torch.tensor(frame).permute(2, 0, 1)).unsqueeze(0)
         return image if device is None else image.to(device)
     # the frame may be read-only, which torch would warn of, and is never written to
-    pixels = torch.from_numpy(frame if frame.flags.writeable else frame.copy()).permute(2, 0, 1).unsqueeze(0)
-    if frame.shape[:2] != (size, size):
-        pixels = F.interpolate(pixels, (size, size), mode="bicubic", align_corners=False, antialias=True)
+    pixels = torch.from_numpy(frame if frame.flags.writeable else frame.copy())
     if device is not None and device.type == "cuda":
         pixels = pixels.pin_memory().to(device, non_blocking=True)  # bytes, a quarter of what floats would take
-    return normalize(pixels if device is None else pixels.to(device))
+    return normalize(_resized(pixels.permute(2, 0, 1).unsqueeze(0), size).to(device or pixels.device))
+
+
+def _resized(pixels: Tensor, size: int) -> Tensor:
+    """1×3×H×W bytes as 1×3×S×S bytes, where they are; GPUs have no kernel for bytes and round floats."""
+    if pixels.shape[-2:] == (size, size):
+        return pixels
+    whole = pixels if pixels.device.type == "cpu" else pixels.float()
+    resized = F.interpolate(whole, (size, size), mode="bicubic", align_corners=False, antialias=True)
+    return resized if resized.dtype == torch.uint8 else resized.round_().clamp_(0, 255)
 
 
 def prepare_points(prompt: Prompt, height: int, width: int, size: int) -> tuple[Tensor, Tensor]:

@@ -139,9 +139,24 @@ def model_config(name: str, *, image_size: int | None = None) -> DictConfig:
     return config
 
 
+MOST_WINDOWS = 2**16 - 1
+"""Of the image encoder's first stage that are computed at once: torch's attention kernels for GPUs refuse more."""
+_WINDOW = 32
+"""Their side in pixels: eight cells of stride 4."""
+
+
 @stage(ENCODE)
 def encode_image(model: Sam2, images: Tensor, *, fast: Forms | None = None) -> ImageFeatures:
     """Encode images, B×3×S×S normalised floats; `fast` as for `attend_memory`."""
+    most = max(1, MOST_WINDOWS // max(1, images.shape[-1] // _WINDOW) ** 2)
+    if len(images) <= most:
+        return _encode(model, images, fast)
+    parts = [_encode(model, part, fast) for part in images.split(most)]
+    levels = (torch.cat([getattr(part, name) for part in parts]) for name in ("stride16", "stride8", "stride4"))
+    return ImageFeatures(*levels, parts[0].position)
+
+
+def _encode(model: Sam2, images: Tensor, fast: Forms | None) -> ImageFeatures:
     if fast is not None and hiera.can_encode(model.image_encoder) and model.use_high_res_features_in_sam:
         return _encode_fast(model, images, fast)
     out = model.forward_image(images)

@@ -1,15 +1,18 @@
 """From clips to the tensors of a step. Shapes: B clips, T frames, N objects, P points, S input side."""
 
+import signal
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
 from typing import Any, Protocol
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
 from uamp_train.config import Stage, TrainConfig
 from uamp_train.errors import ConfigError
@@ -75,10 +78,15 @@ class Batch:
 
     def to(self, device: torch.device) -> "Batch":
         """The batch on another device."""
-        moved: dict[str, Any] = {}
-        for field in fields(self):
-            value = getattr(self, field.name)
-            moved[field.name] = value.to(device, non_blocking=True) if isinstance(value, Tensor) else value
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin_memory(self) -> "Batch":
+        """The batch where a GPU can fetch it while others work; torch's loader calls this."""
+        return self._each(Tensor.pin_memory)
+
+    def _each(self, move: Callable[[Tensor], Tensor]) -> "Batch":
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        moved: dict[str, Any] = {name: move(v) if isinstance(v, Tensor) else v for name, v in values.items()}
         return Batch(**moved)
 
 
@@ -169,16 +177,63 @@ def prefetch(
     source: ClipSource,
     config: TrainConfig,
     stage: Stage,
-    places: Iterator[Place],
+    places: Sequence[Place],
     store: FeatureStore | None = None,
 ) -> Iterator[tuple[Place, Batch]]:
-    """The batches of these places in their order, prepared ahead on `num_workers` threads.
+    """The batches of these places in their order, prepared ahead by `num_workers` threads or processes.
 
-    Since a batch depends on nothing but its place, the number of threads changes nothing but the speed. At most
-    `PREFETCHED_PER_WORKER` batches per thread, and one more, are in memory at a time. With a `store`, the threads also
+    Since a batch depends on nothing but its place, the number of workers changes nothing but the speed. At most
+    `PREFETCHED_PER_WORKER` batches per worker, and one more, are in memory at a time. With a `store`, the threads also
     read what it has of a batch's frames.
     """
+    if config.worker_processes:
+        yield from zip(places, _in_processes(source, config, stage, places), strict=True)
+    else:
+        yield from _in_threads(source, config, stage, places, store)
 
+
+def _in_processes(source: ClipSource, config: TrainConfig, stage: Stage, places: Sequence[Place]) -> Iterator[Batch]:
+    loader = DataLoader(
+        _Batches(source, config, stage, places),
+        batch_size=None,
+        num_workers=config.num_workers,
+        prefetch_factor=PREFETCHED_PER_WORKER,
+        pin_memory=torch.cuda.is_available(),
+        worker_init_fn=_begin_process,
+    )
+    for batch in loader:
+        if isinstance(batch, Exception):
+            raise batch
+        yield batch
+
+
+def _begin_process(_: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # what Ctrl-C ends is decided by the process that trains
+    cv2.setNumThreads(0)  # its threads are not there in a process that was split off
+
+
+@dataclass(frozen=True, slots=True)
+class _Batches(Dataset[Batch | Exception]):
+    """The batches of a stage as torch's loader wants them, or what went wrong, which it would wrap into a traceback."""
+
+    source: ClipSource
+    config: TrainConfig
+    stage: Stage
+    places: Sequence[Place]
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, number: int) -> Batch | Exception:
+        try:
+            return make_batch(self.source, self.config, self.stage, self.places[number])
+        except Exception as error:
+            return error
+
+
+def _in_threads(
+    source: ClipSource, config: TrainConfig, stage: Stage, places: Sequence[Place], store: FeatureStore | None
+) -> Iterator[tuple[Place, Batch]]:
     def prepare(place: Place) -> Batch:
         batch = make_batch(source, config, stage, place)
         return batch if store is None else replace(batch, stored=store.look_up(batch.images))

@@ -166,6 +166,9 @@ class TrainConfig(_Strict):
     )
     threads: int = Field(0, ge=0, description="CPU threads of a process; 0: as torch likes")
     num_workers: int = Field(1, ge=1, description="threads that prepare the next batches")
+    worker_processes: bool = Field(
+        False, description="processes do it instead of threads, which get in each other's way where a GPU wants many"
+    )
 
     # data
     dataset: Literal["synthetic", "davis", "davis2016", "davis2017", "youtube_vos", "folders", "mix"] = Field(
@@ -321,6 +324,8 @@ def _contradictions(config: TrainConfig) -> Iterator[tuple[str, str]]:
         yield "val_sequences", f"{both[0]} is in train_sequences too, so that nothing would be held out"
     if config.cache_features and not config.encoder_is_frozen:
         yield "cache_features", "features of weights that learn change with them, so set freeze_sam2_backbone to true"
+    if config.cache_features and config.worker_processes:
+        yield "cache_features", "features are looked up by threads, so set worker_processes to false"
     if config.cache_features and config.augment.is_endless:
         yield (
             "cache_features",

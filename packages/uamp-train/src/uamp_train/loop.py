@@ -138,10 +138,9 @@ def stage_at(stages: tuple[Stage, ...], step: int) -> tuple[Stage, int]:
     raise ValueError(f"step {step} lies after the last stage, which ends at {end}")
 
 
-def _places(config: TrainConfig, start: int, end: int, rank: int) -> Iterator[Place]:
-    for step in range(start, end):
-        for micro in range(config.gradient_accumulation):
-            yield Place(step, rank, micro)
+def _places(config: TrainConfig, start: int, end: int, rank: int) -> list[Place]:
+    micros = range(config.gradient_accumulation)
+    return [Place(step, rank, micro) for step in range(start, end) for micro in micros]
 
 
 def _keep_best(state: TrainingState, scores: Scores, run_dir: Path, report: Report) -> float:

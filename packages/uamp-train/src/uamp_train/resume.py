@@ -24,6 +24,7 @@ MAY_CHANGE = {
         "device",
         "threads",
         "num_workers",
+        "worker_processes",
         "cache_folder",
         "use_wandb",
         "use_tensorboard",
