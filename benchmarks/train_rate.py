@@ -57,7 +57,7 @@ def main() -> None:
                     learner.learn(kept if kind == "steps alone" else batch, place, 0.0)
                 done += 1
             spent = now(device) - began
-        return spent / options.steps
+        return spent / int(options.steps)
 
     table = Table("", "s", "a second", title=f"{stage}, {config.num_workers} workers, {device}")
     if device.type == "cuda":

@@ -152,8 +152,12 @@ def encode_image(model: Sam2, images: Tensor, *, fast: Forms | None = None) -> I
     if len(images) <= most:
         return _encode(model, images, fast)
     parts = [_encode(model, part, fast) for part in images.split(most)]
-    levels = (torch.cat([getattr(part, name) for part in parts]) for name in ("stride16", "stride8", "stride4"))
-    return ImageFeatures(*levels, parts[0].position)
+    return ImageFeatures(
+        torch.cat([part.stride16 for part in parts]),
+        torch.cat([part.stride8 for part in parts]),
+        torch.cat([part.stride4 for part in parts]),
+        parts[0].position,
+    )
 
 
 def _encode(model: Sam2, images: Tensor, fast: Forms | None) -> ImageFeatures:
