@@ -18,7 +18,7 @@ SIDE = 96
 """Side of the square that an object's surroundings are scaled to."""
 RADIUS = 5
 """Of the filter's windows, in pixels of that square."""
-SMOOTHNESS = 3e-4
+SMOOTHNESS = 1e-4
 """ε: variance of colours, each in [0, 1], below which they say nothing."""
 MARGIN = 0.3
 """What is looked at on each side of the mask's box, as a share of the box."""
