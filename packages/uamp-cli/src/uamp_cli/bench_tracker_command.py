@@ -69,17 +69,17 @@ def run_tracker_bench(options: TrackerOptions) -> None:
     precision = next((p for p in get_args(Precision) if p == options.precision), None)
     if precision is None:
         raise InputError(f"Unknown precision {options.precision!r}: choose {', '.join(get_args(Precision))}.")
+    device = choose_device(options.device)
     if options.compiled:
-        check_compiler(choose_device(options.device))
+        check_compiler(device)
     if options.threads is not None:
         torch.set_num_threads(options.threads)
-    on_gpu = choose_device(options.device).type == "cuda"
     bench = TrackerBench(
         model=options.model,
         checkpoint=options.checkpoint,
         objects=objects,
         frames=options.frames,
-        warm_up=_WARM_UP_ON_GPU if on_gpu else _WARM_UP,
+        warm_up=_WARM_UP_ON_GPU if device.type == "cuda" else _WARM_UP,
         memory_frames=lengths,
         precision=precision,
         device=options.device,
