@@ -31,9 +31,9 @@ SETTINGS = {
 
 def acting_layers(tracker: VideoTracker) -> UampLayers:
     """Layers that say something."""
-    layers = UampLayers(LayerSizes.of(tracker.model))
-    for end in chain.from_iterable(layers.last_layers.values()):
-        torch.nn.init.normal_(end.weight, std=0.01)
+    layers = UampLayers(tracker.base, LayerSizes.of(tracker.base))
+    for end in chain.from_iterable(layers.last_weights.values()):
+        torch.nn.init.normal_(end, std=0.01)
     return layers.requires_grad_(False)
 
 

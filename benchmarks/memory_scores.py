@@ -97,11 +97,11 @@ def make_tracker(base: VideoTracker, text: str) -> VideoTracker:
     """A tracker of the base's network for a setting: see the top of this file."""
     name, _, file = text.partition("@")
     if file:
-        layers = load_layers(Path(file), base.model, base_model=base.name)
+        layers = load_layers(Path(file), base.base, base_model=base.name)
         settings = parse_setting(name, base.name)
-        return VideoTracker(base.model, name=base.name, settings=settings, dtype=base.dtype, layers=layers)
+        return VideoTracker(base.base, name=base.name, settings=settings, dtype=base.dtype, layers=layers)
     if text == "uamp-free":
-        return VideoTracker(base.model, name=base.name, memory="uamp", dtype=base.dtype)
+        return VideoTracker(base.base, name=base.name, memory="uamp", dtype=base.dtype)
     return base.with_memory(text, parse_setting(text, base.name))
 
 

@@ -48,7 +48,7 @@ def test_the_digest_follows_the_weights_and_nothing_else() -> None:
 
 
 def test_trained_layers_belong_to_it_where_they_act(tracker: VideoTracker, taken: Fingerprint) -> None:
-    layers = UampLayers(LayerSizes.of(tracker.model))
+    layers = UampLayers(tracker.base, LayerSizes.of(tracker.base))
     layers.refiner.out.weight.data.fill_(0.1)
     layered = VideoTracker(tracker.model, name="nano", memory="uamp", dtype=tracker.dtype, layers=layers)
     assert take_fingerprint(layered.with_memory("sam2"), MANY, "tiny") == taken

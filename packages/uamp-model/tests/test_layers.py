@@ -44,15 +44,15 @@ def prompts() -> dict[int, Prompt]:
 
 def untrained(model: Sam2) -> UampLayers:
     torch.manual_seed(0)
-    return UampLayers(LayerSizes.of(model))
+    return UampLayers(model, LayerSizes.of(model))
 
 
 def trained(model: Sam2) -> UampLayers:
     """Layers that do something: random where untrained ones are zero."""
     layers = untrained(model)
     with torch.no_grad():
-        for end in chain.from_iterable(layers.last_layers.values()):
-            end.weight.normal_(0, 0.3)
+        for end in chain.from_iterable(layers.last_weights.values()):
+            end.normal_(0, 0.3)
         layers.write.fill_(0.3)
         layers.keep.fill_(0.2)
         layers.read.fill_(0.5)
@@ -109,21 +109,47 @@ def test_the_second_mask_decides_only_where_the_first_is_doubtful(model: Sam2, f
     assert not torch.equal(some.logits, first.logits)
 
 
-def test_features_are_corrected_once_for_all_objects_and_left_as_they_are_for_others(
-    model: Sam2, frames: Frames
-) -> None:
-    layers = trained(model)
-    tracker = tracker_of(model, MemorySettings(adapt=1), layers)
+def test_the_base_and_trackers_without_the_adapter_are_left_as_they_are(model: Sam2, frames: Frames) -> None:
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    tracker = tracker_of(model, MemorySettings(adapt=1), trained(model))
     seen = tracker.encode(frames[0])
-    before = seen.stride4.clone()
-    session = tracker.start()
-    given = session.step(frames[0], prompts(), features=seen)
-    assert torch.equal(seen.stride4, before)
-    assert session.features is not None
-    assert torch.equal(session.features.stride4, tracker.adapt(seen).stride4)
-    assert session.features.stride4.shape[0] == 1
-    assert torch.equal(given.logits, tracker.start().step(frames[0], prompts()).logits)
-    assert torch.equal(tracker.with_memory("sam2").adapt(seen).stride4, before)
+    assert torch.equal(
+        tracker.start().step(frames[0], prompts(), features=seen).logits,
+        track(tracker, frames[:1], prompts())[0].logits,
+    )
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    plain = tracker.with_memory("sam2")
+    assert plain.model is model is tracker.base
+    assert not torch.equal(plain.encode(frames[0]).stride4, seen.stride4)
+    assert tracker.acting_layers is tracker.layers
+    assert plain.acting_layers is None
+
+
+def test_what_is_not_corrected_is_shared_with_the_base(model: Sam2) -> None:
+    layers = trained(model)
+    twin = tracker_of(model, MemorySettings(adapt=1), layers).model
+    corrected = layers.adapter.weights(model)
+    assert corrected.keys() > {
+        "image_encoder.trunk.patch_embed.proj.weight",
+        "memory_attention.layers.0.linear1.weight",
+    }
+    for name, weight in twin.named_parameters():
+        own = model.get_parameter(name)
+        assert torch.equal(weight, corrected.get(name, own))
+        assert (weight.data_ptr() == own.data_ptr()) == (name not in corrected)
+
+
+def test_without_the_encoder_features_stay_those_of_the_base(model: Sam2, frames: Frames) -> None:
+    layers = UampLayers(model, LayerSizes.of(model, encoder=False))
+    with torch.no_grad():
+        for end in layers.adapter.up.values():
+            end.normal_(0, 0.3)
+    tracker = tracker_of(model, MemorySettings(adapt=1), layers.requires_grad_(False))
+    seen, plain = tracker.encode(frames[0]), tracker.with_memory("sam2").encode(frames[0])
+    assert torch.equal(seen.stride16, plain.stride16)
+    assert torch.equal(seen.stride4, plain.stride4)
+    both = [track(one, frames[:2], prompts())[1].logits for one in (tracker, tracker.with_memory("sam2"))]
+    assert not torch.equal(*both)
 
 
 def test_other_memory_settings_leave_trained_layers_alone(model: Sam2, frames: Frames) -> None:
@@ -171,6 +197,7 @@ def test_training_unrolls_what_a_session_does(model: Sam2, frames: Frames) -> No
             torch.zeros(1, dtype=torch.long),
             mask,
             learned=Learned(layers, second_look_above=UAMP.second_look_above),
+            weights=layers.adapter.weights(model),
         )
     assert len(outputs) == len(seen)
     last = torch.nn.functional.interpolate(outputs[-1].logits, (48, 80), mode="bilinear", align_corners=False)[0, 0]
@@ -181,13 +208,17 @@ def test_training_unrolls_what_a_session_does(model: Sam2, frames: Frames) -> No
 def test_gradients_reach_every_layer_and_nothing_else(model: Sam2) -> None:
     layers = untrained(model)
     with torch.no_grad():
-        for end in chain.from_iterable(layers.last_layers.values()):
-            end.weight.normal_(0, 0.1)
+        for end in chain.from_iterable(layers.last_weights.values()):
+            end.normal_(0, 0.1)
     images = torch.randn(1, 4, 3, SIZE, SIZE)
     mask = PromptBatch(masks=(torch.rand(1, 1, SIZE, SIZE) > 0.5).float())
-    outputs = unroll(model, images, torch.zeros(1, dtype=torch.long), mask, learned=Learned(layers))
-    (outputs[-1].logits.mean() + outputs[-1].uncertainty.mean()).backward()
-    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in layers.parameters())
+    weights = layers.adapter.weights(model)
+    outputs = unroll(model, images, torch.zeros(1, dtype=torch.long), mask, learned=Learned(layers), weights=weights)
+    last = outputs[-1]
+    (last.logits.mean() + last.uncertainty.mean() + last.ious.mean() + last.presence.mean()).backward()
+    idle = {name for name, p in layers.named_parameters() if p.grad is None or not p.grad.any()}
+    # the decoder has a mask for unambiguous prompts, which is not asked for while an object is tracked
+    assert all("sam_mask_decoder/output_hypernetworks_mlps" in name for name in idle)
     assert all(p.grad is None for p in model.parameters())
 
 

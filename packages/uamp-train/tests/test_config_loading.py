@@ -151,6 +151,10 @@ FROZEN = "freeze_sam2_backbone: true\n"
         ("dataset: davis\ndataset_root: d\ntrain_sequences: [a, b]\nval_sequences: [b]", "b is in train_sequences too"),
         ("cache_features: true\naugment: false", "set freeze_sam2_backbone to true"),
         (FROZEN + "cache_features: true", "set augment to false"),
+        (
+            FROZEN + "cache_features: true\naugment: false\nlayers: {adapter_encoder: true}",
+            "set layers.adapter_encoder to false",
+        ),
         (FROZEN + "cache_features: true\naugment: {crop: 0, affine: 0, colour: 0}", "set augment to false"),
         ("model: sam2.1-hiera-tiny\nsam2_model_type: sam2.1-hiera-large", "leave one of the two out"),
     ],

@@ -87,13 +87,13 @@ def take_fingerprint(
     """
     from uamp_model.layers_file import weights_digest  # late: scoring PNGs reads fingerprints without torch
 
-    learned = getattr(tracker, "learned", None)
+    layers = getattr(tracker, "acting_layers", None)
     settings = getattr(tracker, "settings", None)  # the numbers behind the memory setting's name
     budget = float(getattr(tracker, "memory_budget", 1.0))
     read = {} if budget == 1.0 else {"memory_budget": budget}
     return Fingerprint(
         model=tracker.name,
-        weights=weights_digest(tracker.model) if weights is None else weights,
+        weights=weights_digest(tracker.base) if weights is None else weights,
         memory=tracker.memory,
         memory_settings=(asdict(settings) if is_dataclass(settings) and not isinstance(settings, type) else {}) | read,
         precision=str(tracker.dtype).removeprefix("torch."),
@@ -101,7 +101,7 @@ def take_fingerprint(
         protocol=protocol,
         sequences=describe_sequences(sequences) if data is None else data,
         versions={name: version(name) for name in ("uamp-eval", "uamp-model")},
-        layers=None if learned is None else weights_digest(learned.layers),
+        layers=None if layers is None else weights_digest(layers),
     )
 
 

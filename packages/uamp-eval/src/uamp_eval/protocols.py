@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 from uamp_model import FrameResult, InputError, Prompt, VideoTracker
+from uamp_model.sam2 import ImageFeatures
 
 from uamp_eval.sequences import Ids, Image, VideoSequence
 
@@ -51,7 +52,7 @@ def run_sequence(trackers: Mapping[str, VideoTracker], sequence: VideoSequence) 
         InputError: if the trackers have different networks, a prompt is missing, empty or of another size than its
             frame, or a frame of another size than the first. What reading the data raises is passed on.
     """
-    first = _shared_tracker(trackers)
+    _check_shared(trackers)
     check_prompts(sequence)
     total = len(sequence.frame_names)
     sessions = {name: tracker.start(num_frames=total) for name, tracker in trackers.items()}
@@ -65,13 +66,12 @@ def run_sequence(trackers: Mapping[str, VideoTracker], sequence: VideoSequence) 
                 "all frames of a video must have one size."
             )
         prompts = _prompts_at(sequence, frame, image)
-        began = time.perf_counter()
-        features = first.encode(image)
-        shared = time.perf_counter() - began
+        encoded = _Encoded(image)
         results: dict[str, FrameResult] = {}
         labels: dict[str, Ids] = {}
         seconds: dict[str, float] = {}
         for name, session in sessions.items():
+            features, shared = encoded.by(trackers[name])
             began = time.perf_counter()
             results[name] = result = session.step(image, prompts, features=features)
             labels[name] = merge_logits(result.logits, result.object_ids).cpu().numpy()  # waits for the device
@@ -118,14 +118,33 @@ def check_prompts(sequence: VideoSequence) -> None:
             raise InputError(f"The object ids of {where} must be from 1 to {LARGEST_ID}.")
 
 
-def _shared_tracker(trackers: Mapping[str, VideoTracker]) -> VideoTracker:
-    """The tracker that encodes the frames for all."""
+class _Encoded:
+    """A frame's image features, computed once for all trackers whose network is the same."""
+
+    def __init__(self, image: Image) -> None:
+        self._image = image
+        self._known: dict[int, tuple[ImageFeatures, float]] = {}
+
+    def by(self, tracker: VideoTracker) -> tuple[ImageFeatures, float]:
+        """The features as a tracker sees them, and how many seconds they took."""
+        key = id(tracker.model)
+        if key not in self._known:
+            began = time.perf_counter()
+            self._known[key] = tracker.encode(self._image), time.perf_counter() - began
+        return self._known[key]
+
+
+def _check_shared(trackers: Mapping[str, VideoTracker]) -> None:
+    """Make sure that all trackers are of one network.
+
+    Raises:
+        InputError: if not.
+    """
     if not trackers:
         raise InputError("There is no memory setting to evaluate: name at least one.")
     first = next(iter(trackers.values()))
-    if any(other.model is not first.model or other.dtype != first.dtype for other in trackers.values()):
+    if any(other.base is not first.base or other.dtype != first.dtype for other in trackers.values()):
         raise InputError("Trackers run side by side must share one network: make them with VideoTracker.with_memory.")
-    return first
 
 
 def _read_ahead(sequence: VideoSequence) -> Iterator[Image]:

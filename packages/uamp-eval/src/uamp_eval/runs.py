@@ -196,11 +196,11 @@ def _check_sequences(sequences: Sequence[VideoSequence]) -> None:
 def _fingerprints(
     trackers: Mapping[str, VideoTracker], sequences: Sequence[VideoSequence], protocol: str
 ) -> dict[str, Fingerprint]:
-    digests = {id(tracker.model): tracker.model for tracker in trackers.values()}
+    digests = {id(tracker.base): tracker.base for tracker in trackers.values()}
     weights = {key: weights_digest(model) for key, model in digests.items()}
     data = describe_sequences(sequences)
     return {
-        memory: take_fingerprint(tracker, sequences, protocol, weights=weights[id(tracker.model)], data=data)
+        memory: take_fingerprint(tracker, sequences, protocol, weights=weights[id(tracker.base)], data=data)
         for memory, tracker in trackers.items()
     }
 

@@ -86,10 +86,9 @@ class FrameOutput:
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """Trained layers, and how much of each acts. See `MemorySettings`."""
+    """Trained layers, and how much of each acts beside the network. See `MemorySettings`."""
 
     layers: UampLayers
-    adapt: float = 1.0
     doubt: float = 1.0
     refine: float = 1.0
     second_look: float = 1.0
@@ -98,11 +97,7 @@ class Learned:
     @property
     def acts(self) -> bool:
         """Whether any of them does anything."""
-        return any((self.adapt, self.doubt, self.refine, self.second_look))
-
-    def adapted(self, features: ImageFeatures) -> ImageFeatures:
-        """An image's features as the other parts get to see them."""
-        return self.layers.adapter.correct(features, self.adapt) if self.adapt > 0 else features
+        return any((self.doubt, self.refine, self.second_look))
 
 
 Choose = Callable[[sam2.Decoded, slice], Tensor]

@@ -2,7 +2,7 @@
 
 All of them end in a layer of zeros, so that untrained layers change nothing, bit for bit. Formulas: docs/method.md. The
 head follows MatAnyone's idea (Yang et al., 2025) of predicting what changes from what is seen now and was seen before;
-the correction of conditioned features is ControlNet's zero convolution (Zhang et al., 2023).
+the correction of conditioned features is ControlNet's zero convolution (Zhang et al., 2023). The adapter: `adapter.py`.
 """
 
 from dataclasses import asdict, dataclass, replace
@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from uamp_model.adapter import Adapter
 from uamp_model.presets import LEARNED_PARTS, MemorySettings
 from uamp_model.propagation import to_cells
 from uamp_model.sam2 import ImageFeatures, Sam2
@@ -30,8 +31,10 @@ class LayerSizes:
         channels: C of the base model's stride-16 features.
         memory: D of its memory features.
         fine: channels of its stride-4 features.
-        hidden: channels inside the refiner, the second look and the adapter at stride 16.
+        hidden: channels inside the refiner and the second look.
         doubt_input: whether refiner and second look are shown the uncertainty; false for an ablation.
+        rank: of the adapter's matrices.
+        encoder: whether the adapter corrects the image encoder too.
     """
 
     channels: int
@@ -39,12 +42,16 @@ class LayerSizes:
     fine: int
     hidden: int = 96
     doubt_input: bool = True
+    rank: int = 8
+    encoder: bool = True
 
     @staticmethod
-    def of(model: Sam2, *, hidden: int = 96, doubt_input: bool = True) -> "LayerSizes":
+    def of(
+        model: Sam2, *, hidden: int = 96, doubt_input: bool = True, rank: int = 8, encoder: bool = True
+    ) -> "LayerSizes":
         """Those that fit a base model."""
         fine = model.sam_mask_decoder.conv_s0.out_channels
-        return LayerSizes(int(model.hidden_dim), int(model.mem_dim), int(fine), hidden, doubt_input)
+        return LayerSizes(int(model.hidden_dim), int(model.mem_dim), int(fine), hidden, doubt_input, rank, encoder)
 
     def as_dict(self) -> dict[str, int | bool]:
         """For a file's header."""
@@ -132,25 +139,6 @@ class Correction(nn.Module):
         return change
 
 
-class Adapter(nn.Module):
-    """Corrects what the image encoder says of an image, before anything else sees it: once for all its objects."""
-
-    def __init__(self, sizes: LayerSizes, width: int = 32) -> None:
-        super().__init__()
-        self.stride16 = Correction(sizes.channels, sizes.hidden, sizes.channels)
-        self.stride8 = Correction(sizes.channels // 4, width, sizes.channels // 4)
-        self.stride4 = Correction(sizes.fine, width, sizes.fine)
-
-    def correct(self, features: ImageFeatures, strength: float) -> ImageFeatures:
-        """The features with their corrections, which are weighed by `strength`."""
-        return ImageFeatures(
-            features.stride16 + strength * self.stride16([features.stride16]),
-            features.stride8 + strength * self.stride8([features.stride8]),
-            features.stride4 + strength * self.stride4([features.stride4]),
-            features.position,
-        )
-
-
 class Refiner(Correction):
     """Corrects the conditioned features before the mask is decoded, by what was last remembered and doubted."""
 
@@ -184,14 +172,16 @@ class UampLayers(nn.Module):
     """Everything that UAMP learns.
 
     Attributes:
-        adapter, head, refiner, second_look: the networks.
+        adapter: corrections of the base model's weights.
+        head, refiner, second_look: networks beside it.
         write, keep, read: learned strengths λ, μ and β, added to those of the memory settings.
     """
 
-    def __init__(self, sizes: LayerSizes) -> None:
+    def __init__(self, model: Sam2, sizes: LayerSizes) -> None:
+        """Untrained layers for a base model, of which nothing is kept."""
         super().__init__()
         self.sizes = sizes
-        self.adapter = Adapter(sizes)
+        self.adapter = Adapter(model, rank=sizes.rank, encoder=sizes.encoder)
         self.head = UncertaintyHead(sizes)
         self.refiner = Refiner(sizes)
         self.second_look = SecondLook(sizes)
@@ -200,14 +190,13 @@ class UampLayers(nn.Module):
     @property
     def trained_parts(self) -> tuple[str, ...]:
         """Those of `presets.LEARNED_PARTS` that were trained and therefore do something."""
-        return tuple(name for name, ends in self.last_layers.items() if any(end.weight.any() for end in ends))
+        return tuple(name for name, ends in self.last_weights.items() if any(end.any() for end in ends))
 
     @property
-    def last_layers(self) -> dict[str, tuple[nn.Conv2d, ...]]:
+    def last_weights(self) -> dict[str, tuple[Tensor, ...]]:
         """What each of `presets.LEARNED_PARTS` ends in: zeros until it is trained."""
-        adapter = (self.adapter.stride16.out, self.adapter.stride8.out, self.adapter.stride4.out)
-        ends = (adapter, (self.head.out,), (self.refiner.out,), (self.second_look.out,))
-        return dict(zip(LEARNED_PARTS, ends, strict=True))
+        ends = (self.head.out.weight,), (self.refiner.out.weight,), (self.second_look.out.weight,)
+        return dict(zip(LEARNED_PARTS, (tuple(self.adapter.up.values()), *ends), strict=True))
 
 
 def with_learned_strengths(settings: MemorySettings, layers: UampLayers | None) -> MemorySettings:

@@ -8,12 +8,14 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from uamp_model.adapter import ENCODER
 from uamp_model.checkpoint import load_into, load_state_dict, read_metadata, save_state_dict
 from uamp_model.errors import CheckpointError
 from uamp_model.layers import LayerSizes, UampLayers
 from uamp_model.sam2 import Sam2
 
 _BASE, _DIGEST, _SIZES = "base_model", "base_digest", "sizes"
+_DOWN = "adapter.down."
 
 
 def weights_digest(model: nn.Module | Mapping[str, Tensor]) -> str:
@@ -63,7 +65,7 @@ def load_layers(path: Path, model: Sam2, *, base_model: str) -> UampLayers:
             f"{path} holds UAMP layers trained on other weights of {base_model} (digest {header[_DIGEST][:12]}): "
             "pass the checkpoint they were trained on."
         )
-    layers = UampLayers(_sizes(path, header, state, model))
+    layers = UampLayers(model, _sizes(path, header, state, model))
     try:
         load_into(layers, state, source=str(path))
     except CheckpointError as error:
@@ -75,6 +77,9 @@ def _sizes(path: Path, header: Mapping[str, str], state: Mapping[str, Tensor], m
     try:
         if _SIZES in header:
             return LayerSizes(**json.loads(header[_SIZES]))
-        return LayerSizes.of(model, hidden=len(state["refiner.mix.bias"]))
-    except (KeyError, TypeError, ValueError) as error:
+        ranks = {name: len(value) for name, value in state.items() if name.startswith(_DOWN)}
+        encoder = any(name.startswith(f"{_DOWN}{ENCODER[0]}") for name in ranks)
+        rank = next(iter(ranks.values()))
+        return LayerSizes.of(model, hidden=len(state["refiner.mix.bias"]), rank=rank, encoder=encoder)
+    except (KeyError, TypeError, ValueError, StopIteration) as error:
         raise CheckpointError(f"{path} holds no UAMP layers: pass a file that `uamp train` wrote.") from error

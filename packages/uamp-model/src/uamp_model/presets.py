@@ -27,7 +27,7 @@ class MemorySettings:
         presence_above: presence logit above which an object is taken to be in view.
         outline: strength of the filter that puts a shown mask's outline where the picture's colours change, in [0, 1].
             What is remembered does not depend on it.
-        adapt: strength of the learned correction of an image's features.
+        adapt: strength of the learned corrections of the network's own weights.
         learned: weight of the learned correction of the uncertainty map, and of the learned strengths beside λ, μ, β.
         refine: strength of the learned correction of what the decoder is given.
         second_look: strength of the learned second decoding. These four need trained layers (`layers.UampLayers`)

@@ -92,8 +92,8 @@ class TrackingSession:
         Args:
             frame: H×W×3 uint8 RGB.
             prompts: by object id. A new id adds an object; a known one makes this a further conditioning frame of it.
-            features: what `encode` of this tracker, or of another one of the same network, says about this very frame,
-                if it was asked already: trackers that differ in memory alone then share the image encoder's work.
+            features: what `encode` of this tracker, or of another one with the same `model`, says about this very
+                frame, if it was asked already: trackers that differ in memory alone then share the encoder's work.
 
         Raises:
             InputError: if the frame, its features or a prompt is wrong; the session is then as it was before the call.
@@ -102,7 +102,7 @@ class TrackingSession:
         if features is not None:
             _check_features(features, self.tracker)
         batches = self._prepare(prompts or {}, frame.shape[0], frame.shape[1])
-        now = self.tracker.adapt(self.tracker.encode(frame) if features is None else features)
+        now = self.tracker.encode(frame) if features is None else features
         self.features, self.before = now, self.features
         self.picture = torch.tensor(frame, device=self.tracker.device) if self.tracker.settings.outline > 0 else None
         self.size = (frame.shape[0], frame.shape[1])

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import torch
 
+from uamp_model.adapter import corrected
 from uamp_model.budget import check_budget
 from uamp_model.core import Learned
 from uamp_model.devices import inference
@@ -24,7 +25,8 @@ class VideoTracker:
         name: the model's name in the catalog.
         memory: the memory setting's name.
         settings: its numbers; with layers, the strengths they have learned are part of them.
-        model: the network, in evaluation mode.
+        base: the network as it was loaded, in evaluation mode.
+        model: what computes: the base, or a copy of it with the weights that layers have learned to correct.
         dtype: what the network computes in.
         layers: trained UAMP layers, or None.
         learned: what of the layers acts under these settings, if anything.
@@ -51,7 +53,7 @@ class VideoTracker:
     ) -> None:
         if exact and compiled:
             raise InputError("What is compiled is rounded otherwise and so is not exact: choose one of the two.")
-        self.model = model.eval()
+        self.base = model.eval()
         self.compiled = compiled
         self.forms = None if exact else compiled_forms() if compiled else FAST
         self.memory_budget = check_budget(memory_budget)
@@ -62,12 +64,18 @@ class VideoTracker:
             memory_settings(memory, name) if settings is None else settings, self.layers
         )
         self.dtype = dtype
+        self.model = _corrected(self.base, self.layers, self.settings)
         self.learned = _acting_layers(self.layers, self.settings)
 
     @property
     def exact(self) -> bool:
         """Whether it computes as the sam2 package does."""
         return self.forms is None
+
+    @property
+    def acting_layers(self) -> UampLayers | None:
+        """The layers, if these settings let any of them act."""
+        return None if self.learned is None and self.model is self.base else self.layers
 
     @property
     def device(self) -> torch.device:
@@ -97,7 +105,7 @@ class VideoTracker:
         )
 
     def with_memory(self, memory: str, settings: MemorySettings | None = None) -> "VideoTracker":
-        """The same network with another memory setting; the two share a frame's image features.
+        """The same network with another memory setting; the two share a frame's image features if their `model` is one.
 
         Args:
             memory: "sam2", "samurai" or "uamp", or a name of your choice for settings of your own.
@@ -107,7 +115,7 @@ class VideoTracker:
             InputError: if there is no such memory setting.
         """
         return VideoTracker(
-            self.model,
+            self.base,
             name=self.name,
             memory=memory,
             settings=settings,
@@ -139,13 +147,6 @@ class VideoTracker:
             features = encode_image(self.model, torch.cat(images), fast=self.forms)
             return [features.pick(slice(i, i + 1)) for i in range(len(frames))]
 
-    def adapt(self, features: ImageFeatures) -> ImageFeatures:
-        """One image's features as `encode` gives them, with what layers have learned to correct in them."""
-        if self.learned is None:
-            return features
-        with inference(self.device, self.dtype, plainly=self.exact):
-            return self.learned.adapted(features)
-
     def suggest_prompts(self, frame: Frame, *, max_objects: int = 1) -> list[Suggestion]:
         """Objects that stand out on a frame, the most prominent first; perhaps none."""
         from uamp_model.suggest import suggest_prompts  # imported late: suggest.py itself needs this module
@@ -153,11 +154,18 @@ class VideoTracker:
         return suggest_prompts(self, frame, max_objects=max_objects)
 
 
+def _corrected(base: Sam2, layers: UampLayers | None, settings: MemorySettings) -> Sam2:
+    """The network with the corrections that settings ask for."""
+    if layers is None or settings.adapt <= 0 or "adapt" not in layers.trained_parts:
+        return base
+    return corrected(base, layers.adapter, settings.adapt)
+
+
 def _acting_layers(layers: UampLayers | None, settings: MemorySettings) -> Learned | None:
-    """The layers that settings ask for; what was never trained adds nothing and need not be computed."""
+    """The layers beside the network that settings ask for; what was never trained adds nothing and is not computed."""
     if layers is None:
         return None
     trained = layers.trained_parts
-    adapt, doubt, refine, look = (getattr(settings, part) * (part in trained) for part in LEARNED_PARTS)
-    learned = Learned(layers, adapt, doubt, refine, look, settings.second_look_above)
+    doubt, refine, look = (getattr(settings, part) * (part in trained) for part in LEARNED_PARTS if part != "adapt")
+    learned = Learned(layers, doubt, refine, look, settings.second_look_above)
     return learned if learned.acts else None

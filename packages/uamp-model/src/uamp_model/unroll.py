@@ -1,9 +1,11 @@
 """Training's view of the tracker: the core, frame after frame over a batch of clips, with gradients."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.func import functional_call
 
 from uamp_model.core import Doubt, FrameOutput, Learned, PromptBatch, track_frame, write_memory
 from uamp_model.layers import Past
@@ -19,6 +21,7 @@ def unroll(
     *,
     present: Tensor | None = None,
     learned: Learned | None = None,
+    weights: Mapping[str, Tensor] | None = None,
     features: ImageFeatures | None = None,
     free: int = 0,
 ) -> list[FrameOutput]:
@@ -31,6 +34,8 @@ def unroll(
         prompts: of the N objects on their first frames.
         present: N×T booleans that overrule the predicted presence, or None to trust the prediction.
         learned: UAMP layers, and which of them act.
+        weights: what the network computes with in the place of its own weights, by their names, such as those that an
+            adapter corrects; gradients flow to them.
         features: of the B·T images, clip after clip, if they are known already.
         free: below T − 1; where positive, gradients begin after frame `free`: what comes before is only tracked, which
             costs little and makes the memories that are learned from those of an object that was followed for a while.
@@ -38,8 +43,38 @@ def unroll(
     Returns:
         T outputs for all N objects; the first is that of the prompted frame.
     """
+    given: dict[str, Any] = {"present": present, "learned": learned, "features": features, "free": free}
+    if not weights:
+        return _unroll(model, images, clip_of_object, prompts, **given)
+    named = {f"model.{name}": weight for name, weight in weights.items()}
+    outputs: list[FrameOutput] = functional_call(_Unrolling(model), named, (images, clip_of_object, prompts), given)
+    return outputs
+
+
+class _Unrolling(nn.Module):
+    """`_unroll` as a module, so that the network in it can be called with other weights."""
+
+    def __init__(self, model: Sam2) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, *args: Any, **given: Any) -> list[FrameOutput]:
+        return _unroll(self.model, *args, **given)
+
+
+def _unroll(
+    model: Sam2,
+    images: Tensor,
+    clip_of_object: Tensor,
+    prompts: PromptBatch,
+    *,
+    present: Tensor | None,
+    learned: Learned | None,
+    features: ImageFeatures | None,
+    free: int,
+) -> list[FrameOutput]:
     frames = images.shape[1]
-    features_at = _features(model, images, clip_of_object, features, learned, free)
+    features_at = _features(model, images, clip_of_object, features, free)
     past: Past | None = None
     bank, learning = MemoryBank(), torch.is_grad_enabled()
     outputs = []
@@ -73,18 +108,16 @@ def _features(
     images: Tensor,
     clip_of_object: Tensor,
     known: ImageFeatures | None,
-    learned: Learned | None,
     free: int,
 ) -> Callable[[int], ImageFeatures]:
     """Gives the N objects' image features on frame t; frames that are only tracked are encoded without gradients."""
     if known is None and free > 0:
         split = free + 1
         with torch.no_grad():
-            early = _features(model, images[:, :split], clip_of_object, None, learned, 0)
-        late = _features(model, images[:, split:], clip_of_object, None, learned, 0)
+            early = _features(model, images[:, :split], clip_of_object, None, 0)
+        late = _features(model, images[:, split:], clip_of_object, None, 0)
         return lambda t: early(t) if t < split else late(t - split)
     found = encode_image(model, images.flatten(0, 1)) if known is None else known
-    found = found if learned is None else learned.adapted(found)
     return lambda t: found.pick(clip_of_object * images.shape[1] + t)
 
 

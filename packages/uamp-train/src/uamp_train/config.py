@@ -77,8 +77,10 @@ class LossWeights(_Strict):
 class LayerOptions(_Strict):
     """The UAMP layers that are trained while SAM 2 is frozen, and how."""
 
-    adapter: bool = Field(
-        True, description="learn to correct what the image encoder says, for pictures it was not made for"
+    adapter: bool = Field(True, description="learn low-rank corrections of SAM 2's own weights, which stay as they are")
+    adapter_rank: int = Field(8, gt=0, description="of these corrections")
+    adapter_encoder: bool = Field(
+        False, description="correct the image encoder too, for pictures it was not made for; costs time and memory"
     )
     head: bool = Field(True, description="learn the uncertainty map, and how far it acts on memory")
     refiner: bool = Field(True, description="learn to correct what the mask decoder is given")
@@ -86,9 +88,7 @@ class LayerOptions(_Strict):
     second_look_above: float = Field(
         0.4, ge=0, lt=1, description="doubt of the first mask from which the second decides; 0: everywhere"
     )
-    hidden: int = Field(
-        96, gt=0, multiple_of=8, description="channels inside the refiner, the second look and the adapter at stride 16"
-    )
+    hidden: int = Field(96, gt=0, multiple_of=8, description="channels inside the refiner and the second look")
     doubt_input: bool = Field(True, description="show the uncertainty to both; false measures what it is worth to them")
     drop_path: float = Field(
         0.1, ge=0, lt=1, description="share of objects that train without the refiner's correction"
@@ -324,6 +324,11 @@ def _contradictions(config: TrainConfig) -> Iterator[tuple[str, str]]:
         yield "val_sequences", f"{both[0]} is in train_sequences too, so that nothing would be held out"
     if config.cache_features and not config.encoder_is_frozen:
         yield "cache_features", "features of weights that learn change with them, so set freeze_sam2_backbone to true"
+    if config.cache_features and config.layers.adapter and config.layers.adapter_encoder:
+        yield (
+            "cache_features",
+            "an image encoder that is corrected has no lasting features, so set layers.adapter_encoder to false",
+        )
     if config.cache_features and config.worker_processes:
         yield "cache_features", "features are looked up by threads, so set worker_processes to false"
     if config.cache_features and config.augment.is_endless:

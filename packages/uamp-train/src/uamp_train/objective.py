@@ -94,9 +94,16 @@ class TrainingModule(nn.Module):
             prompts,
             present=present,
             learned=self._learned(),
+            weights=self._weights_with_corrections(),
             features=features,
             free=self._free_in(batch),
         )
+
+    def _weights_with_corrections(self) -> dict[str, Tensor]:
+        """The weights that the adapter corrects, if there is one."""
+        if self.layers is None or not self._options.adapter:
+            return {}
+        return self.layers.adapter.weights(self.model)
 
     def _free_in(self, batch: Batch) -> int:
         """The last frame of the batch's clips that is only tracked, 0 for none: something is left to learn from."""
@@ -118,7 +125,6 @@ class TrainingModule(nn.Module):
             return None
         return Learned(
             self.layers,
-            adapt=float(options.adapter),
             doubt=float(options.head),
             refine=float(options.refiner),
             second_look=float(options.second_look),
@@ -164,7 +170,14 @@ class TrainingModule(nn.Module):
 def make_layers(model: Sam2, config: TrainConfig) -> UampLayers:
     """Untrained layers that fit a base model; those that the configuration leaves out stay untrained."""
     options = config.layers
-    layers = UampLayers(LayerSizes.of(model, hidden=options.hidden, doubt_input=options.doubt_input))
+    sizes = LayerSizes.of(
+        model,
+        hidden=options.hidden,
+        doubt_input=options.doubt_input,
+        rank=options.adapter_rank,
+        encoder=options.adapter_encoder,
+    )
+    layers = UampLayers(model, sizes)
     layers.refiner.drop_path = layers.second_look.drop_path = options.drop_path
     for name in ("adapter", "head", "refiner", "second_look"):
         layers.get_submodule(name).requires_grad_(getattr(options, name))
