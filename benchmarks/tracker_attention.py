@@ -85,10 +85,12 @@ def operations(model: Sam2, memory: MemoryTokens) -> int:
     if memory.kept is not None:
         spatial = sum(queries if part is None else part.shape[1] for part in memory.kept)
     tokens = spatial + 16 * width // narrow
-    own = queries * (4 * width * width + 2 * queries * width)
+    last = None if memory.kept is None else memory.kept[-1]
+    asked = [queries] + (len(model.memory_attention.layers) - 1) * [queries if last is None else last.shape[1]]
+    own = sum(2 * queries * width * width + 2 * count * width * width + 2 * queries * count * width for count in asked)
     read = queries * (tokens * (width + narrow) + 2 * width * width + narrow * width) + tokens * narrow * width
     forward = 2 * queries * width * layer.linear1.out_features
-    return 2 * len(model.memory_attention.layers) * int(own + read + forward)
+    return 2 * int(own + len(model.memory_attention.layers) * (read + forward))
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ Frame = npt.NDArray[np.uint8]
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--davis", type=Path)
+    options.add_argument("--split", default="train")
     options.add_argument("--sequences", default="")
     options.add_argument("--frames", type=int, default=60)
     options.add_argument("--clips", type=int, default=4)
@@ -72,7 +73,7 @@ def changes(by_budget: dict[float, list[float]], budgets: list[float]) -> Iterat
 def videos(given: argparse.Namespace) -> Iterator[tuple[str, str, list[Frame], npt.NDArray[np.generic]]]:
     if given.davis is not None:
         wanted = [name for name in given.sequences.split(",") if name]
-        dataset = DavisDataset(given.davis, year=2016, split="train")
+        dataset = DavisDataset(given.davis, year=2016, split=given.split)
         for sequence in dataset:
             if not wanted or sequence.name in wanted:
                 count = min(len(sequence.frame_names), given.frames)
