@@ -11,7 +11,7 @@ import time
 
 import torch
 from uamp_model import build_model
-from uamp_model.budget import cells_to_keep
+from uamp_model.budget import share_of
 from uamp_model.devices import inference
 from uamp_model.forms import FAST
 from uamp_model.sam2 import ImageFeatures, MemoryTokens, Sam2, attend_memory
@@ -63,17 +63,17 @@ def product_rate(dtype: torch.dtype, repeat: int) -> float:
 def remembered(model: Sam2, budget: float) -> MemoryTokens:
     """A full memory: a conditioning frame, the last frames and 16 pointers."""
     side, count = model.image_size // 16, model.num_maskmem
-    kept = None
-    if budget < 1:
-        last, older = cells_to_keep(budget, side * side, count)
-        some = [torch.randperm(side * side)[: last if n == count - 1 else older].unsqueeze(0) for n in range(1, count)]
-        kept = (None, *some)
+    share, kept, own = share_of(budget, side * side, count), None, None
+    if share is not None:
+        some = [torch.randperm(side * side)[:cells].unsqueeze(0) for cells in reversed(share.tracked)]
+        kept, own, count = (None, *some), some[-1][:, : share.own], 1 + len(some)
     return MemoryTokens(
         torch.randn(1, count, model.mem_dim, side, side),
         torch.arange(count).unsqueeze(0),
         torch.randn(1, 16, model.hidden_dim),
         torch.rand(1, 16),
         kept=kept,
+        own=own,
     )
 
 
@@ -85,8 +85,8 @@ def operations(model: Sam2, memory: MemoryTokens) -> int:
     if memory.kept is not None:
         spatial = sum(queries if part is None else part.shape[1] for part in memory.kept)
     tokens = spatial + 16 * width // narrow
-    last = None if memory.kept is None else memory.kept[-1]
-    asked = [queries] + (len(model.memory_attention.layers) - 1) * [queries if last is None else last.shape[1]]
+    later = queries if memory.own is None else memory.own.shape[1]
+    asked = [queries] + (len(model.memory_attention.layers) - 1) * [later]
     own = sum(2 * queries * width * width + 2 * count * width * width + 2 * queries * count * width for count in asked)
     read = queries * (tokens * (width + narrow) + 2 * width * width + narrow * width) + tokens * narrow * width
     forward = 2 * queries * width * layer.linear1.out_features

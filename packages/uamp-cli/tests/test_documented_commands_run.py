@@ -40,9 +40,9 @@ NOT_RUN = {
     "uamp data download davis": "downloads: test_data_download.py does it from the loopback",
     "uamp data download davis data": "downloads: test_data_download.py does it from the loopback",
     "uv run python benchmarks/memory_scores.py --davis DAVIS --split val --doubt "
-    "--settings sam2 samurai uamp-free uamp@b.safetensors": _MEASURES,
+    "--settings sam2 samurai uamp-free uamp@a.safetensors uamp@b.safetensors": _MEASURES,
     "uv run python benchmarks/memory_scores.py --clips 4 --frames 48 --seed 9500000 --doubt "
-    "--settings sam2 samurai uamp-free uamp@b.safetensors": _MEASURES,
+    "--settings sam2 samurai uamp-free uamp@b.safetensors uamp@a.safetensors": _MEASURES,
     "uamp train --config configs/pretrain_nano_gpu.yaml": "a step of 40 clips takes minutes of a CPU",
 }
 _LAUNCHERS = re.compile(r"(OMP_NUM_THREADS=1 )?(torchrun|accelerate launch) ")

@@ -1,10 +1,14 @@
 """Reading a share of the memory: which cells, and what it does to masks."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
-from uamp_model.attention import Tokens, attend
-from uamp_model.budget import cells_to_keep, check_budget, informative_cells
+from torch import Tensor
+from uamp_model import attention
+from uamp_model.attention import Part, Tokens, attend
+from uamp_model.budget import Share, check_budget, informative_cells, share_of
 from uamp_model.errors import InputError
 from uamp_model.sam2 import Sam2, build_model
 from uamp_model.tracker import VideoTracker
@@ -28,10 +32,14 @@ def clip(count: int) -> list[np.ndarray]:
 
 
 def test_a_budget_counts_all_memories() -> None:
-    for budget in (0.2, 0.25, 0.5, 0.75, 1.0):
-        last, older = cells_to_keep(budget, 4096, 7)
-        assert 1 <= older <= last <= 4096
-        assert (4096 + last + 5 * older) / (7 * 4096) == pytest.approx(budget, abs=1e-3)
+    for budget in (0.2, 0.25, 0.5, 0.75):
+        share = share_of(budget, 4096, 7)
+        assert share is not None
+        assert (4096 + sum(share.tracked)) / (7 * 4096) == pytest.approx(budget, abs=1e-3)
+        assert share.own == round(budget * 4096)
+    assert share_of(1.0, 4096, 7) is None
+    assert share_of(0.5, 100, 7) == Share((100, 100, 50), 50), "the newest frames whole"
+    assert share_of(2 / 7, 100, 7) == Share((100,), 29)
 
 
 @pytest.mark.parametrize("budget", [0.0, 0.1, 1.5, float("nan")])
@@ -72,6 +80,30 @@ def test_reading_the_kept_cells_is_reading_with_the_others_hidden(model: Sam2) -
         whole = attend(model.memory_attention, now, position, Tokens(values, keys, cells, bias=hidden))
         part = Tokens(values.gather(1, rows), keys.gather(1, rows), 20, kept)
         torch.testing.assert_close(attend(model.memory_attention, now, position, part), whole, rtol=1e-4, atol=1e-5)
+
+
+def test_own_cells_are_read_as_if_the_others_were_hidden(model: Sam2, monkeypatch: pytest.MonkeyPatch) -> None:
+    cells = (SIZE // 16) ** 2
+    now, values, keys = torch.randn(1, cells, 128), torch.randn(2, cells + 4, 64), torch.randn(2, cells + 4, 64)
+    position = torch.randn(1, cells, 128)
+    some, all_of_them = (torch.stack([torch.randperm(cells)[:count] for _ in range(2)]) for count in (20, cells))
+
+    def with_hidden(own: Part, asked: Tensor, values: Tensor, scratch: Any, cells: Tensor | None) -> Tensor:
+        rotation = attention._rotation(own, asked)
+        q, k = (attention._rotate(project(asked), rotation) for project in (own.q_proj, own.k_proj))
+        hidden = None if cells is None else torch.full((2, k.shape[1]), -torch.inf).scatter(1, cells, 0.0)
+        out: Tensor = own.out_proj(scratch.average(q, k, own.v_proj(values), hidden))
+        return out
+
+    def attended(own: Tensor | None) -> Tensor:
+        return attend(model.memory_attention, now, position, Tokens(values, keys, cells, own=own))
+
+    with torch.inference_mode():
+        whole, in_other_order, part = (attended(own) for own in (None, all_of_them, some))
+        torch.testing.assert_close(in_other_order, whole, rtol=1e-4, atol=1e-5)
+        assert not torch.allclose(part, whole, atol=1e-3)
+        monkeypatch.setattr(attention, "_attend_self", with_hidden)
+        torch.testing.assert_close(part, attended(some), rtol=1e-4, atol=1e-5)
 
 
 def test_the_whole_budget_changes_nothing_and_less_does(model: Sam2) -> None:

@@ -43,6 +43,8 @@ class Tokens:
         placed: how many are spatial and so are rotated.
         cells: N×placed integers, where on the grid each spatial token is; None for whole grids, one after the other.
         bias: N×L added to the scores, or None.
+        own: N×k cells of the frame itself that its queries read in self-attention from the second layer on, or None
+            for all of them.
     """
 
     values: Tensor
@@ -50,6 +52,7 @@ class Tokens:
     placed: int
     cells: Tensor | None = None
     bias: Tensor | None = None
+    own: Tensor | None = None
 
     def each(self) -> "Iterator[Tokens]":
         """What each object reads alone."""
@@ -73,10 +76,11 @@ def attend(attention: Part, now: Tensor, position: Tensor, tokens: Tokens) -> Te
     """
     scratch = _Scratch(tokens.values)
     out = now + 0.1 * position if attention.pos_enc_at_input else now
-    for layer in attention.layers:
+    for number, layer in enumerate(attention.layers):
         normed = layer.norm1(out)
         asked = normed + position if layer.pos_enc_at_attn else normed
-        out = out + _attend_self(layer.self_attn, asked, normed, scratch)
+        own = tokens.own if number > 0 else None  # the first layer's is the same for all objects
+        out = out + _attend_self(layer.self_attn, asked, normed, scratch, own)
         normed = layer.norm2(out)
         asked = normed + position if layer.pos_enc_at_cross_attn_queries else normed
         out = out + _attend_memory(
@@ -105,9 +109,13 @@ def can_attend(attention: Part) -> bool:
     )
 
 
-def _attend_self(own: Part, asked: Tensor, values: Tensor, scratch: "_Scratch") -> Tensor:
+def _attend_self(own: Part, asked: Tensor, values: Tensor, scratch: "_Scratch", cells: Tensor | None) -> Tensor:
     rotation = _rotation(own, asked)
-    q, k = (_rotate(project(asked), rotation) for project in (own.q_proj, own.k_proj))
+    q = _rotate(own.q_proj(asked), rotation)
+    if cells is not None:
+        wide = cells.unsqueeze(-1).expand(-1, -1, asked.shape[-1])
+        asked, values, rotation = asked.gather(1, wide), values.gather(1, wide), rotation[cells]
+    k = _rotate(own.k_proj(asked), rotation)
     out: Tensor = own.out_proj(scratch.average(q, k, own.v_proj(values), None))
     return out
 
@@ -158,7 +166,7 @@ def _rotation(module: Part, asked: Tensor) -> Tensor:
 
 
 def _rotate(x: Tensor, rotation: Tensor) -> Tensor:
-    """Rotate …×hw×C by place, in place where the dtype allows."""
+    """Rotate …×L×C by place, with L×C/2 or N×L×C/2 of the table; in place where the dtype allows."""
     if torch.compiler.is_compiling():
         return _turn(x, rotation)
     wide = x.float()

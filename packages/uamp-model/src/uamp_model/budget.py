@@ -1,10 +1,14 @@
 """Which cells of a tracked frame's memory are worth reading, where not all of them are. Shapes: see `types.py`.
 
-Conditioning frames are read whole: they are what was given. Of every other frame the cells in and around the object
-are read, the sure ones first, and a coarse grid of the rest, so that queries beside the object still find what they
-look like. The last frame, which looks most like the one at hand, gets more than half of what may be read; sharing it
-out evenly instead costs two points of J&F on generated clips at a budget of 0.25.
+Conditioning frames are read whole: they are what was given. What else may be read is spent on the newest frames, one
+after the other: a network that was trained to read whole frames loses less by reading fewer of them than by reading
+parts of many (docs/performance.md). Of the frame that is read in part, the cells in and around the object come first,
+the sure ones before others, then a coarse grid of the rest, so that queries beside the object still find what they
+look like. The same cells of the frame at hand, as many as the budget's share, are what its own cells read in
+self-attention from the second layer on.
 """
+
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -18,11 +22,22 @@ SMALLEST_BUDGET = 0.2
 """Below, hardly more than the conditioning frame would be left."""
 GRID = 4
 """Cells between those that are kept everywhere."""
-_LAST_FRAME = 7 / 12
-"""The last frame's share of the cells that may be read of tracked frames."""
 _REACH = 3
 """Cells around the object that count as near, and are kept from the nearest outwards."""
 _GRID_WORTH, _SURE_WORTH = 0.6, 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """How many cells are read where not all are.
+
+    Attributes:
+        tracked: of tracked frames' memories, the newest first; frames beyond are not read.
+        own: of the frame itself, in self-attention.
+    """
+
+    tracked: tuple[int, ...]
+    own: int
 
 
 def check_budget(budget: float) -> float:
@@ -36,20 +51,19 @@ def check_budget(budget: float) -> float:
     return budget
 
 
-def cells_to_keep(budget: float, cells: int, memories: int) -> tuple[int, int]:
-    """How many cells of tracked frames may be read, so that a full memory costs the share `budget`.
+def share_of(budget: float, cells: int, memories: int) -> Share | None:
+    """What may be read so that a full memory costs the share `budget`; None if that is all of it.
 
     Args:
         budget: share of the cells of all `memories`.
         cells: hw of one of them.
         memories: num_maskmem, one of which is the conditioning frame and stays whole.
-
-    Returns:
-        Those of the last frame, and those of each frame before it.
     """
-    room = (budget * memories - 1) * cells
-    last = min(round(_LAST_FRAME * room), cells)
-    return max(last, 1), max(round((room - last) / max(memories - 2, 1)), 1)
+    if budget == FULL:
+        return None
+    room = max(round((budget * memories - 1) * cells), 1)
+    whole, part = divmod(room, cells)
+    return Share((*whole * (cells,), *(part,) * (part > 0)), max(round(budget * cells), 1))
 
 
 def informative_cells(logits: Tensor, uncertainty: Tensor, cells: tuple[int, int], count: int) -> Tensor:

@@ -59,8 +59,10 @@ def compiled_forms(backend: str = "inductor") -> Forms:
         spatial, pointers = slice(None, tokens.placed), slice(tokens.placed, None)
         cells = _changing(tokens.values[:, spatial], 0, 1), _changing(tokens.keys[:, spatial], 0, 1)
         others = _changing(tokens.values[:, pointers], 0, 1), _changing(tokens.keys[:, pointers], 0, 1)
-        places, bias = (None if part is None else _changing(part, 0, 1) for part in (tokens.cells, tokens.bias))
-        return read(module, now, position, cells, others, places, bias)
+        places, bias, own = (
+            None if part is None else _changing(part, 0, 1) for part in (tokens.cells, tokens.bias, tokens.own)
+        )
+        return read(module, now, position, cells, others, places, bias, own)
 
     def decode_objects(
         module: Part, image: Tensor, position: Tensor, sparse: Tensor, fine: tuple[Tensor, Tensor]
@@ -100,10 +102,11 @@ def _attend_parts(
     pointers: tuple[Tensor, Tensor],
     cells: Tensor | None,
     bias: Tensor | None,
+    own: Tensor | None,
 ) -> Tensor:
     """`attention.attend` with numbers of tokens that are told by shapes alone; values and keys of each kind."""
     values, keys = (torch.cat(both, dim=1) for both in zip(spatial, pointers, strict=True))
-    return attention.attend(module, now, position, Tokens(values, keys, spatial[0].shape[1], cells, bias))
+    return attention.attend(module, now, position, Tokens(values, keys, spatial[0].shape[1], cells, bias, own))
 
 
 def _changing(x: Tensor, *dimensions: int) -> Tensor:

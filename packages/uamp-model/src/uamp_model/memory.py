@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from uamp_model.budget import Share
 from uamp_model.propagation import acts, read_bias
 from uamp_model.sam2 import MemoryTokens, Sam2
 
@@ -118,6 +119,12 @@ class Selection:
         kept = (0 if entry.cells is None else entry.cells.shape[1] for _, entry in self.spatial)
         return len(self.spatial), len(self.pointers), *kept
 
+    def newest(self, count: int) -> "Selection":
+        """Of tracked frames' memories the newest alone; conditioning frames and pointers stay."""
+        given = [(recency, entry) for recency, entry in self.spatial if recency == 0]
+        tracked = [(recency, entry) for recency, entry in self.spatial if recency > 0]
+        return replace(self, spatial=(*given, *tracked[-count:]))
+
 
 def select_recent(model: Sam2, bank: MemoryBank, frame: int, direction: int) -> Selection:
     """SAM 2's selection for the given frame when tracking forward (`direction` 1) or in reverse (−1)."""
@@ -160,7 +167,7 @@ def _select_pointers(model: Sam2, bank: MemoryBank, frame: int, direction: int) 
 
 
 def gather(
-    selections: Sequence[Selection], *, age_span: int, read: float | Tensor = 0.0, cells_of_older: int | None = None
+    selections: Sequence[Selection], *, age_span: int, read: float | Tensor = 0.0, share: Share | None = None
 ) -> MemoryTokens:
     """Stack selections of one layout into the tokens that attention reads.
 
@@ -168,7 +175,7 @@ def gather(
         selections: one per bank; their objects follow one another on the first axis of the result.
         age_span: the age in frames that counts as 1 in the pointers' temporal encoding.
         read: β, how much less doubtful cells are read; 0 is SAM 2's attention.
-        cells_of_older: where not all cells are read, how many of each frame but the newest.
+        share: how many cells are read, where not all are.
     """
     spatial, recency, pointers, ages = [], [], [], []
     for selection in selections:
@@ -181,24 +188,30 @@ def gather(
         recency.append(torch.tensor([r for r, _ in selection.spatial], device=device).expand(n, -1))
         ages.append(torch.tensor([float(a) for a, _ in selection.pointers], device=device))
     stacked = torch.cat(pointers)
+    kept = None if share is None else _kept(selections, share)
+    newest = None if kept is None else kept[-1]
     return MemoryTokens(
         torch.cat(spatial).to(stacked.dtype),
         torch.cat(recency),
         stacked,
         torch.stack(ages) / max(age_span, 1),
         torch.cat([_bias(selection, read) for selection in selections]) if acts(read) else None,
-        _kept(selections, cells_of_older),
+        kept,
+        None if share is None or newest is None else newest[:, : share.own],
     )
 
 
-def _kept(selections: Sequence[Selection], of_older: int | None) -> tuple[Tensor | None, ...] | None:
+def _kept(selections: Sequence[Selection], share: Share) -> tuple[Tensor | None, ...] | None:
     """For each memory the cells that are read, N×k, or None for all; None if all of all are read."""
     if all(entry.cells is None for _, entry in selections[0].spatial):
         return None
     columns = zip(*([entry.cells for _, entry in selection.spatial] for selection in selections), strict=True)
     whole = [None if column[0] is None else torch.cat([c for c in column if c is not None]) for column in columns]
-    older = [None if part is None else part[:, :of_older] for part in whole[:-1]]
-    return *older, whole[-1]
+    given = len(whole) - len(share.tracked)
+    counts = [None] * given + list(reversed(share.tracked))
+    return tuple(
+        None if part is None else part[:, :count] for part, count in zip(whole, counts[-len(whole) :], strict=True)
+    )
 
 
 def _bias(selection: Selection, strength: float | Tensor) -> Tensor:

@@ -72,6 +72,7 @@ class MemoryTokens:
         bias: N×M×h×w, added to the attention logits of the spatial cells (≤ 0: read less), or None for SAM 2's
             attention.
         kept: for each of the M memories the N×k cells that are read, or None for all of them; None to read all of all.
+        own: N×k cells of the frame itself that are read in self-attention from the second layer on, or None for all.
     """
 
     spatial: Tensor
@@ -80,6 +81,7 @@ class MemoryTokens:
     pointer_age: Tensor
     bias: Tensor | None = None
     kept: tuple[Tensor | None, ...] | None = None
+    own: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +236,7 @@ def _attend_fast(model: Sam2, features: ImageFeatures, memory: MemoryTokens, fas
     values = torch.cat([spatial, pointers], dim=1)
     keys = torch.cat([spatial + spatial_position, pointers + pointer_position], dim=1)
     bias = None if bias is None else F.pad(bias, (0, pointers.shape[1]))  # pointers are read as ever
-    tokens = Tokens(values, keys, spatial.shape[1], cells, bias)
+    tokens = Tokens(values, keys, spatial.shape[1], cells, bias, memory.own)
     out = fast.attend(model.memory_attention, now, features.position.flatten(2).transpose(1, 2), tokens)
     return out.transpose(1, 2).reshape(n, c, h, w)
 

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from uamp_model.budget import FULL, cells_to_keep, informative_cells
+from uamp_model.budget import Share, informative_cells, share_of
 from uamp_model.core import Doubt, FrameOutput, PromptBatch, track_frame, write_memory
 from uamp_model.devices import inference
 from uamp_model.errors import InputError
@@ -254,21 +254,23 @@ class TrackingSession:
     def _select(self, object_id: int, index: int) -> Selection:
         model, bank, kept = self.tracker.model, self.objects[object_id].bank, self._retention()
         if kept.quality > 0:
-            return select_best(model, bank, index, self.direction, kept)
-        return select_recent(model, bank, index, self.direction)
+            selection = select_best(model, bank, index, self.direction, kept)
+        else:
+            selection = select_recent(model, bank, index, self.direction)
+        share = self._readable_share()
+        return selection if share is None else selection.newest(len(share.tracked))
 
     def _retention(self) -> Retention:
         model, settings = self.tracker.model, self.tracker.settings
         return Retention(model.num_maskmem, model.max_obj_ptrs_in_encoder, settings.select, settings.pool)
 
     def _gather(self, selections: Sequence[Selection]) -> MemoryTokens:
-        of_older = None if self.tracker.memory_budget == FULL else self._cells_to_keep()[1]
-        return gather(selections, age_span=self.age_span, read=self.tracker.settings.read, cells_of_older=of_older)
+        return gather(selections, age_span=self.age_span, read=self.tracker.settings.read, share=self._readable_share())
 
-    def _cells_to_keep(self) -> tuple[int, int]:
-        """How many of a memory's cells are read where not all are: of the last frame, of each older one."""
+    def _readable_share(self) -> Share | None:
+        """How many cells are read where not all are."""
         cells = (self.tracker.image_size // int(self.tracker.model.backbone_stride)) ** 2
-        return cells_to_keep(self.tracker.memory_budget, cells, self.tracker.model.num_maskmem)
+        return share_of(self.tracker.memory_budget, cells, self.tracker.model.num_maskmem)
 
     def _past(self, ids: Sequence[int], index: int) -> Past | None:
         """The last frame as the objects saw it, if learned layers ask."""
@@ -350,12 +352,11 @@ class TrackingSession:
 
     def _within_budget(self, entry: MemoryEntry, output: FrameOutput) -> MemoryEntry:
         """The entry with the cells that may be read, if not all of them may."""
-        budget, features = self.tracker.memory_budget, entry.features
-        if budget == FULL or features is None:
+        share, features = self._readable_share(), entry.features
+        if share is None or features is None:
             return entry
         h, w = features.shape[-2:]
-        count, _ = self._cells_to_keep()
-        return replace(entry, cells=informative_cells(output.logits, output.uncertainty, (h, w), count))
+        return replace(entry, cells=informative_cells(output.logits, output.uncertainty, (h, w), share.tracked[0]))
 
     def _doubt(self, ids: Sequence[int], output: FrameOutput, index: int) -> Doubt | None:
         """What is doubtful about a tracked frame, if anything asks."""
