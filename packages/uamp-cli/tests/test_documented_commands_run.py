@@ -43,6 +43,9 @@ NOT_RUN = {
     "--settings sam2 samurai uamp-free uamp@a.safetensors uamp@b.safetensors": _MEASURES,
     "uv run python benchmarks/memory_scores.py --clips 4 --frames 48 --seed 9500000 --doubt "
     "--settings sam2 samurai uamp-free uamp@b.safetensors uamp@a.safetensors": _MEASURES,
+    "uamp train --config configs/finetune_nano.yaml --set experiment_name=nano_layers_a --set lr=7e-4 "
+    "--set warmup_steps=30 --set free_frames=5 "
+    "--set 'stages=[{steps: 300, image_size: 448, num_frames: 10, batch_size: 2, max_stride: 3}]'": _MEASURES,
     "uamp train --config configs/pretrain_nano_gpu.yaml": "a step of 40 clips takes minutes of a CPU",
 }
 _LAUNCHERS = re.compile(r"(OMP_NUM_THREADS=1 )?(torchrun|accelerate launch) ")
