@@ -1,7 +1,8 @@
 """Semi-supervised tracking of a benchmark's video: objects are given by a mask on one frame and followed from there.
 
 Objects may enter at any frame. Every frame is processed; a frame's image features are computed once for all memory
-settings. What several objects say about a pixel is merged in the outputs alone, never in memory.
+settings whose network is the same: learned layers may correct it. What several objects say about a pixel is merged in
+the outputs alone, never in memory.
 """
 
 import time
