@@ -55,14 +55,15 @@ class Visit:
         button.click()
 
     def tool(self, text: str) -> None:
+        """Choose what a click means, without waiting for the page's hint: a click says itself what it is."""
         self.find("tools").get_by_text(text).click()
-        self.says("Click")
 
     def open(self, video: Path) -> None:
         self.find("upload").locator("input[type=file]").set_input_files(video)
 
     def place(self, x: float, y: float, size: tuple[int, int]) -> tuple[float, float]:
         """Where in the window a pixel of the video is shown, whose height and width are `size`."""
+        self.page.wait_for_function("document.querySelector('#uamp-picture img')?.naturalWidth > 0")
         box = self.find("picture").locator("img").bounding_box()
         assert box is not None
         return box["x"] + (x + 0.5) / size[1] * box["width"], box["y"] + (y + 0.5) / size[0] * box["height"]

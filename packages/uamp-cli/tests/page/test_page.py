@@ -3,12 +3,16 @@
 import io
 import zipfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from PIL import Image
 from uamp_cli.page.clips import GeneratedClip
 from visits import SMALL, Mask, Visit, corners, middle, overlap, small_truth
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Route
 
 # Gradio asks pandas for what newer pandas does by itself.
 pytestmark = [
@@ -51,6 +55,24 @@ def test_a_click_on_an_object_of_the_generated_clip_gives_its_mask(visit: Visit,
     visit.press("cancel")
     tracked = int(visit.says("Cancelled with").split()[2])
     assert 0 < tracked < 72
+
+
+def test_a_click_is_of_the_tool_that_was_chosen_although_the_page_hears_of_the_click_first(
+    visit: Visit, clip: GeneratedClip, small_video: Path
+) -> None:
+    visit.open(small_video)
+    visit.says("Click on it")
+    start, end = corners(small_truth(clip, 0, 1))
+    held: list[Route] = []
+    visit.page.route("**/queue/join**", lambda route: held.append(route), times=1)
+    visit.tool("box")
+    visit.click(*start, SMALL)
+    visit.says("Now click the opposite corner")
+    assert len(held) == 1
+    with visit.page.expect_response("**/queue/join**"):
+        held[0].continue_()
+    visit.click(*end, SMALL)
+    visit.says("Press Track")
 
 
 def test_a_dropped_video_is_tracked_corrected_and_taken_away(

@@ -74,7 +74,9 @@ def go_to(state: PageState, frame: int) -> None:
 
 
 def choose_tool(state: PageState, tool: Tool) -> None:
-    """Say what the next click means."""
+    """Say what the next click means; nothing if a click with this tool was quicker and has said so."""
+    if state.tool is tool:
+        return
     state.tool = tool
     hints = {
         Tool.ON: "Click on the object.",

@@ -274,17 +274,17 @@ class _Wires:
         )
 
     def on_click(self) -> None:
-        """A click on the picture."""
+        """A click on the picture. It brings its tool along, whose own event may still be on its way."""
 
-        def handle(request: gr.Request, tab: str, event: gr.SelectData) -> list[Any]:
+        def handle(request: gr.Request, tab: str, tool: str, event: gr.SelectData) -> list[Any]:
             state = self._tabs.of(tab, request.session_hash)
             with state.lock:
-                _attempt(state, lambda: _click(state, event.index))
+                _attempt(state, lambda: _click(state, Tool(tool), event.index))
                 return self._updates(state)
 
         self._parts.picture.select(
             handle,
-            [self._parts.tab],
+            [self._parts.tab, self._parts.tools],
             self._parts.shown(),
             show_progress="hidden",
             concurrency_limit=None,
@@ -433,8 +433,9 @@ def _open_upload(state: PageState, upload: str | None) -> None:
         actions.open_upload(state, Path(upload))
 
 
-def _click(state: PageState, index: Any) -> None:
+def _click(state: PageState, tool: Tool, index: Any) -> None:
     scale = _scale(state)
+    state.tool = tool
     # the middle of the shown pixel
     actions.click(state, (index[0] + 0.5) / scale, (index[1] + 0.5) / scale)
 
