@@ -45,6 +45,7 @@ class Augmentation:
         affine: Turned, sheared, scaled and moved a little.
         colour: Brightness, contrast, saturation and hue.
         grey: Without colour.
+        paste: An object of another sequence in front of what the clip shows, as one more to follow.
     """
 
     flip: float = 0.5
@@ -52,6 +53,7 @@ class Augmentation:
     affine: float = 0.5
     colour: float = 0.8
     grey: float = 0.05
+    paste: float = 0.0
 
 
 NO_AUGMENTATION = Augmentation(flip=0, crop=0, affine=0, colour=0, grey=0)
@@ -83,8 +85,8 @@ def augment(
     if flip < augmentation.flip:
         video, ids = video.flip(-1), ids.flip(-1)
     pictures = np.ascontiguousarray(video.permute(0, 2, 3, 1).numpy())
-    recoloured = (_jitter(rng) if colour < augmentation.colour else None, grey < augmentation.grey)
-    return _recolour(pictures, *recoloured), np.ascontiguousarray(ids.numpy())
+    recoloured = (jitter(rng) if colour < augmentation.colour else None, grey < augmentation.grey)
+    return recolour(pictures, *recoloured), np.ascontiguousarray(ids.numpy())
 
 
 def visible_ids(mask: Array, smallest: float = SMALLEST_SHARE) -> NDArray[np.intp]:
@@ -141,7 +143,7 @@ def _move(video: Tensor, ids: Tensor, rng: np.random.Generator, size: int) -> tu
     return transforms.affine(video, interpolation=mode.BILINEAR, fill=list(_BEYOND), **how), moved
 
 
-def _jitter(rng: np.random.Generator) -> Matrix:
+def jitter(rng: np.random.Generator) -> Matrix:
     """A 3×4 matrix of RGB: saturation, hue, contrast around middle grey, and brightness."""
     saturation, turn = rng.uniform(0.6, 1.4), rng.uniform(-0.05, 0.05) * 2 * np.pi
     cosine, sine = saturation * np.cos(turn), saturation * np.sin(turn)
@@ -151,14 +153,15 @@ def _jitter(rng: np.random.Generator) -> Matrix:
     return np.hstack([gain * contrast * mix, np.full((3, 1), gain * (1 - contrast) * _MIDDLE_GREY)])
 
 
-def _recolour(frames: Array, jitter: Matrix | None, grey: bool) -> Array:
-    if jitter is None and not grey:
+def recolour(frames: Array, colours: Matrix | None, grey: bool) -> Array:
+    """Change the colours of T×H×W×3 frames by a 3×4 matrix, if there is one, and take them away if `grey`."""
+    if colours is None and not grey:
         return frames
-    matrix = np.eye(3, 4) if jitter is None else jitter
+    matrix = np.eye(3, 4) if colours is None else colours
     if grey:
         matrix = np.tile(_LUMA, (3, 1)) @ matrix
-    count, size = frames.shape[:2]
-    tall = cv2.transform(frames.reshape(count * size, size, 3), matrix)
+    count, height, width = frames.shape[:3]
+    tall = cv2.transform(frames.reshape(count * height, width, 3), matrix)
     return np.asarray(tall, np.uint8).reshape(frames.shape)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from uamp_data.augmentation import Array, Augmentation, augment, visible_ids
 from uamp_data.errors import DataError
+from uamp_data.paste import paste, whole_ids
 from uamp_data.picture_cache import PictureCache
 
 _log = logging.getLogger(__name__)
@@ -22,6 +23,8 @@ CACHE_BYTES = 1 << 30
 _LARGEST_SIDE = 480
 """Larger pictures are kept with this shorter side, unless larger clips are asked for."""
 _TRIES = 8
+_PASTE_TRIES = 4
+"""Sequences that are looked at for an object to paste."""
 _LEAVING_SHARE, _LEAVING_TRIES = 0.25, 3
 """How often a clip is looked for in which an object leaves the picture, and how long."""
 
@@ -162,8 +165,29 @@ class TrainingClips:
         frames, masks = _stack(sequence, [reader.image(number) for number in numbers]), reader.masks(numbers)
         if frames.shape[:3] != masks.shape:
             raise DataError(f"The masks of {sequence.name} are not of the size of its frames: mend it or leave it out.")
+        if self._augmentation.paste and rng.random() < self._augmentation.paste:
+            frames, masks = self._paste(reader, frames, masks, rng, max_stride)
         frames, masks = augment(frames, masks, self._augmentation, rng, size)
         return SequenceClip(frames, masks, f"{sequence.name} frames {' '.join(map(str, numbers))}")
+
+    def _paste(
+        self, own: _Reader, frames: Array, masks: Array, rng: np.random.Generator, max_stride: int
+    ) -> tuple[Array, Array]:
+        """The clip with an object of another sequence in front, or as it is if none is found that is whole."""
+        rest = [other for other in self._sequences if other is not own.sequence]
+        for place in rng.permutation(len(rest))[:_PASTE_TRIES]:
+            other = rest[place]
+            try:
+                reader = _Reader(other, self._cache, own.side)
+                numbers = _draw_frames(reader, rng, len(frames), max_stride)
+                other_masks = reader.masks(numbers)
+                whole = whole_ids(other_masks)
+                if whole:
+                    others = _stack(other, [reader.image(number) for number in numbers])
+                    return paste(frames, masks, others, other_masks, int(rng.choice(whole)), rng)
+            except DataError as error:
+                self._count_bad(other, error)
+        return frames, masks
 
     def _count_bad(self, sequence: MaskedSequence, error: DataError) -> None:
         with self._lock:
@@ -224,7 +248,7 @@ class _Reader:
     """The pictures of one sequence, by way of the cache, none with a shorter side above `side`."""
 
     def __init__(self, sequence: MaskedSequence, cache: PictureCache, side: int) -> None:
-        self.sequence, self._cache, self._side = sequence, cache, side
+        self.sequence, self.side, self._cache = sequence, side, cache
 
     def image(self, frame: int) -> Array:
         return self._get("image", frame)
@@ -239,13 +263,13 @@ class _Reader:
         return len(visible_ids(self.mask(frame))) > 0
 
     def _get(self, kind: str, frame: int) -> Array:
-        return self._cache.get((kind, id(self.sequence), frame, self._side), lambda: self._read(kind, frame))
+        return self._cache.get((kind, id(self.sequence), frame, self.side), lambda: self._read(kind, frame))
 
     def _read(self, kind: str, frame: int) -> Array:
         image = kind == "image"
         picture = self.sequence.image(frame) if image else self.sequence.annotation(frame)
         height, width = picture.shape[:2]
-        scale = self._side / min(height, width)
+        scale = self.side / min(height, width)
         if scale >= 1:
             return picture
         size = (round(width * scale), round(height * scale))

@@ -115,7 +115,7 @@ class Augment(_Strict):
     """How often a clip of a data set on disk is changed in each way, alike on all its frames; 0 is never.
 
     In YAML, `augment: false` switches all of them off. Generated clips have changes of their own instead, unless crop,
-    affine, colour and grey are all 0.
+    affine, colour, grey and paste are all 0.
     """
 
     flip: float = Field(0.5, ge=0, le=1, description="left and right exchanged")
@@ -123,14 +123,15 @@ class Augment(_Strict):
     affine: float = Field(0.5, ge=0, le=1, description="turned, sheared, scaled and moved a little")
     colour: float = Field(0.8, ge=0, le=1, description="brightness, contrast, saturation and hue")
     grey: float = Field(0.05, ge=0, le=1, description="without colour")
+    paste: float = Field(0.0, ge=0, le=1, description="an object of another sequence in front, as one more to follow")
 
     @property
     def is_endless(self) -> bool:
         """Whether a frame may look different each time it is drawn; a flip gives it but one other look."""
-        return any((self.crop, self.affine, self.colour, self.grey))
+        return any((self.crop, self.affine, self.colour, self.grey, self.paste))
 
 
-NO_AUGMENT = Augment(flip=0, crop=0, affine=0, colour=0, grey=0)
+NO_AUGMENT = Augment(flip=0, crop=0, affine=0, colour=0, grey=0, paste=0)
 
 
 class DataPart(_Strict):
