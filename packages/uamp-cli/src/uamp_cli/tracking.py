@@ -202,9 +202,10 @@ def track_forwards(
 def frames_together(tracker: "VideoTracker", *, live: bool) -> int:
     """How many frames the image encoder should take at once: several keep a GPU busy, but a live picture must not wait.
 
-    On a CPU a batch takes as long as its frames one by one.
+    On a CPU a batch takes as long as its frames one by one; a tracker with a focus cannot know what it will look at.
     """
-    return _TOGETHER_ON_GPU if tracker.device.type == "cuda" and not live and not tracker.exact else 1
+    waits = live or tracker.exact or tracker.focus > 0
+    return _TOGETHER_ON_GPU if tracker.device.type == "cuda" and not waits else 1
 
 
 def _encoded(

@@ -72,7 +72,7 @@ def run_sequence(trackers: Mapping[str, VideoTracker], sequence: VideoSequence) 
         labels: dict[str, Ids] = {}
         seconds: dict[str, float] = {}
         for name, session in sessions.items():
-            features, shared = encoded.by(trackers[name])
+            features, shared = encoded.by(trackers[name]) if trackers[name].focus == 0 else (None, 0.0)
             began = time.perf_counter()
             results[name] = result = session.step(image, prompts, features=features)
             labels[name] = merge_logits(result.logits, result.object_ids).cpu().numpy()  # waits for the device

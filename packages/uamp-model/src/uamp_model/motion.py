@@ -39,6 +39,15 @@ class MotionState:
         """The filters of some objects."""
         return MotionState(self.mean[rows], self.covariance[rows])
 
+    def moved(self, scale: tuple[float, float], shift: tuple[float, float]) -> "MotionState":
+        """The filters on a grid on which (x, y) is at (x · scale[0] + shift[0], y · scale[1] + shift[1])."""
+        sx, sy = scale
+        by = self.mean.new_tensor([sx, sy, sx / sy, sy] * 2)
+        mean = self.mean * by
+        mean[:, 0] += shift[0]
+        mean[:, 1] += shift[1]
+        return MotionState(mean, self.covariance * by[:, None] * by)
+
     @staticmethod
     def join(states: Sequence["MotionState"]) -> "MotionState":
         """Filters of several objects as one batch."""

@@ -27,6 +27,7 @@ class MemorySettings:
         presence_above: presence logit above which an object is taken to be in view.
         outline: strength of the filter that puts a shown mask's outline where the picture's colours change, in [0, 1].
             What is remembered does not depend on it.
+        focus: side of the window that is looked at around the objects, in sides of their box; 0 looks at whole frames.
         adapt: strength of the learned corrections of the network's own weights.
         learned: weight of the learned correction of the uncertainty map, and of the learned strengths beside λ, μ, β.
         refine: strength of the learned correction of what the decoder is given.
@@ -48,6 +49,7 @@ class MemorySettings:
     read: float = 0.0
     presence_above: float = 0.0
     outline: float = 0.0
+    focus: float = 0.0
     adapt: float = 0.0
     learned: float = 0.0
     refine: float = 0.0
@@ -75,13 +77,15 @@ SAMURAI_LARGE_CHOOSE = 0.15
 
 UAMP = MemorySettings(adapt=1.0, learned=1.0, refine=1.0, second_look=1.0, second_look_above=0.4)
 """UAMP's defaults."""
-OUTLINED = ("nano",)
-"""Models whose outlines UAMP lets follow the picture: those for which it was found to help (docs/results.md)."""
+CLOSE = ("nano",)
+"""Models whose outlines UAMP lets follow the picture, and that it lets look at the objects' surroundings alone: those
+for which both were found to help (docs/results.md)."""
+CLOSE_OUTLINE, CLOSE_FOCUS = 1.0, 2.5
 
-UAMP_TRIAL = MemorySettings(choose=0.15, settled=5, select=0.2, write=0.5, keep=0.3, read=0.5, outline=1.0)
+UAMP_TRIAL = MemorySettings(choose=0.15, settled=5, select=0.2, write=0.5, keep=0.3, read=0.5, outline=1.0, focus=2.5)
 """Strengths that an ablation tries for parts whose default is 0."""
 
-PARTS = ("choose", "select", "write", "keep", "read", "outline")
+PARTS = ("choose", "select", "write", "keep", "read", "outline", "focus")
 """The training-free strengths that can be told apart in an ablation."""
 
 LEARNED_PARTS = ("adapt", "learned", "refine", "second_look")
@@ -98,8 +102,8 @@ def memory_settings(memory: str, model: str = "nano") -> MemorySettings:
     """
     if memory == "samurai" and model.endswith("-large"):
         return replace(SAMURAI, choose=SAMURAI_LARGE_CHOOSE)
-    if memory == "uamp" and model in OUTLINED:
-        return replace(UAMP, outline=1.0)
+    if memory == "uamp" and model in CLOSE:
+        return replace(UAMP, outline=CLOSE_OUTLINE, focus=CLOSE_FOCUS)
     found = {"sam2": SAM2, "samurai": SAMURAI, "uamp": UAMP}.get(memory)
     if found is not None:
         return found

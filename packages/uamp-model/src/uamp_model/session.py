@@ -17,6 +17,7 @@ from uamp_model.budget import Share, informative_cells, share_of
 from uamp_model.core import Doubt, FrameOutput, PromptBatch, track_frame, write_memory
 from uamp_model.devices import inference
 from uamp_model.errors import InputError
+from uamp_model.focus import UNSEEN, Focus, Window
 from uamp_model.layers import Past
 from uamp_model.memory import MemoryBank, MemoryEntry, Retention, Selection, gather, select_best, select_recent
 from uamp_model.outlines import follow_edges
@@ -41,7 +42,7 @@ class TrackedObject:
 
     Attributes:
         bank: what it remembers.
-        logits: 1×1×4h×4w mask logits on the last frame.
+        logits: 1×1×4h×4w mask logits on what was seen of the last frame, as are the following maps.
         agreed: 1×1×4h×4w logits, what the hypotheses said together.
         correction: 1×1×4h×4w, what the learned head added to the uncertainty there; None without one.
         uncertainty: 1×1×4h×4w in [0, 1], kept only for learned layers.
@@ -78,6 +79,7 @@ class TrackingSession:
     before: ImageFeatures | None = None
     picture: Tensor | None = None
     size: tuple[int, int] = (0, 0)
+    focus: Focus = field(default_factory=Focus)
 
     @property
     def frame_index(self) -> int:
@@ -94,6 +96,7 @@ class TrackingSession:
             prompts: by object id. A new id adds an object; a known one makes this a further conditioning frame of it.
             features: what `encode` of this tracker, or of another one with the same `model`, says about this very
                 frame, if it was asked already: trackers that differ in memory alone then share the encoder's work.
+                They are not used where the session looks at a part of the frame alone, see `focus.py`.
 
         Raises:
             InputError: if the frame, its features or a prompt is wrong; the session is then as it was before the call.
@@ -102,10 +105,13 @@ class TrackingSession:
         if features is not None:
             _check_features(features, self.tracker)
         batches = self._prepare(prompts or {}, frame.shape[0], frame.shape[1])
-        now = self.tracker.encode(frame) if features is None else features
-        self.features, self.before = now, self.features
-        self.picture = torch.tensor(frame, device=self.tracker.device) if self.tracker.settings.outline > 0 else None
         self.size = (frame.shape[0], frame.shape[1])
+        window = self._look(prompted=bool(prompts))
+        now = features if features is not None and window.is_whole else self.tracker.encode(window.cut(frame))
+        self.features, self.before = now, self.features
+        settings = self.tracker.settings
+        keeps = settings.outline > 0 or self.focus.margin > 0
+        self.picture = torch.tensor(frame, device=self.tracker.device) if keeps else None
         index = self.next_frame
         self.next_frame += self.direction
         with self._computing():
@@ -130,6 +136,7 @@ class TrackingSession:
         batches = self._prepare(prompts, *self.size)
         index = self.frame_index
         tracked = {i for i, known in self.objects.items() if index not in known.bank.conditioning}
+        self._see_all_of_it()
         self._enrol(prompts)
         with self._computing():
             for ids, batch in batches:
@@ -177,6 +184,36 @@ class TrackingSession:
                     yield index, result
             if start == 0:
                 return
+
+    def _look(self, *, prompted: bool) -> Window:
+        """Which part of the next frame to look at; what motion filters know is carried over to it."""
+        before = self.focus.window
+        if prompted:
+            window = self.focus.see_whole(self.size)
+        else:
+            window = self.focus.follow([o.logits for o in self.objects.values() if o.logits is not None], self.size)
+        if before is not None and before != window:
+            self._carry_motion(before, window)
+        return window
+
+    def _see_all_of_it(self) -> None:
+        """Look at the last frame whole, if it was not: what is prompted may be anywhere."""
+        before = self.focus.window
+        if before is None or before.is_whole or self.picture is None:
+            return
+        self.features = self.tracker.encode(self.picture.cpu().numpy())
+        self._carry_motion(before, self.focus.see_whole(self.size))
+        for known in self.objects.values():
+            known.logits = None if known.logits is None else before.seen_whole(known.logits, UNSEEN)
+            known.agreed = None if known.agreed is None else before.seen_whole(known.agreed, UNSEEN)
+
+    def _carry_motion(self, before: Window, window: Window) -> None:
+        """Motion filters count in cells of what is seen: tell them that another part of the frame is."""
+        side = self.tracker.image_size // 4
+        scale, shift = before.to_cells_of(window, side)
+        for known in self.objects.values():
+            if known.motion.filter is not None:
+                known.motion = replace(known.motion, filter=known.motion.filter.moved(scale, shift))
 
     def _computing(self) -> AbstractContextManager[None]:
         return inference(self.tracker.device, self.tracker.dtype, plainly=self.tracker.exact)
@@ -403,15 +440,18 @@ class TrackingSession:
         if not logits:
             empty = torch.zeros(0, height, width, device=device)
             return FrameResult(index, (), empty > 0, empty, empty.clone(), torch.zeros(0, device=device))
-        full = enlarge(torch.cat(logits)[:, 0].float(), (height, width), plainly=self.tracker.exact)
-        if self.picture is not None:
+        window = self.focus.window or Window.whole(self.size)
+        seen = enlarge(torch.cat(logits)[:, 0].float(), window.size, plainly=self.tracker.exact)
+        if self.picture is not None and self.tracker.settings.outline > 0:
             found = [row for row, o in enumerate(known) if not o.given]
-            full[found] = follow_edges(full[found], self.picture, self.tracker.settings.outline)
+            seen[found] = follow_edges(seen[found], window.cut(self.picture), self.tracker.settings.outline)
+        full = window.place(seen, UNSEEN)
         doubt = _Doubts(
             torch.cat([o.agreed for o in known if o.agreed is not None]),
             torch.stack([o.presence for o in known if o.presence is not None]).float(),
             tuple(o.correction for o in known),
             torch.tensor([o.given for o in known], device=device),
+            window,
         )
         return FrameResult(
             frame_index=index,
@@ -432,23 +472,26 @@ class _Doubts:
         presence: N.
         corrections: N of 1×1×4h×4w or None.
         given: N booleans.
+        window: what of the frame was seen; there is no doubt outside.
     """
 
     agreed: Tensor
     presence: Tensor
     corrections: tuple[Tensor | None, ...]
     given: Tensor
+    window: Window
 
     @torch.inference_mode()
     def at(self, logits: Tensor) -> Tensor:
         """N×H×W in [0, 1] beside logits N×H×W."""
+        logits = self.window.cut_maps(logits)
         size = (logits.shape[-2], logits.shape[-1])
         together = F.interpolate(self.agreed.float(), size, mode="bilinear", align_corners=False)[:, 0]
         uncertainty = prior_uncertainty(logits, together, self.presence[:, None, None])
         for row, correction in enumerate(self.corrections):
             if correction is not None:
                 uncertainty[row] = (uncertainty[row] + upsample(correction, size)[0, 0]).clamp(0, 1)
-        return uncertainty * ~self.given[:, None, None]
+        return self.window.place(uncertainty * ~self.given[:, None, None], 0.0)
 
 
 def _check_features(features: ImageFeatures, tracker: "VideoTracker") -> None:

@@ -9,6 +9,7 @@ from uamp_model.budget import check_budget
 from uamp_model.core import Learned
 from uamp_model.devices import inference
 from uamp_model.errors import InputError
+from uamp_model.focus import Focus
 from uamp_model.forms import FAST, compiled_forms
 from uamp_model.layers import UampLayers, with_learned_strengths
 from uamp_model.preprocess import check_frame, prepare_frame
@@ -73,6 +74,14 @@ class VideoTracker:
         return self.forms is None
 
     @property
+    def focus(self) -> float:
+        """Side of what is looked at of a frame, in sides of the objects' box, see `focus.py`; 0 for whole frames.
+
+        Learned layers that compare a frame with the one before want both whole.
+        """
+        return self.settings.focus if self.learned is None else 0.0
+
+    @property
     def acting_layers(self) -> UampLayers | None:
         """The layers, if these settings let any of them act."""
         return None if self.learned is None and self.model is self.base else self.layers
@@ -102,6 +111,7 @@ class VideoTracker:
             direction=-1 if reverse else 1,
             next_frame=first_frame,
             age_span=min(span, self.model.max_obj_ptrs_in_encoder) - 1,
+            focus=Focus(self.focus),
         )
 
     def with_memory(self, memory: str, settings: MemorySettings | None = None) -> "VideoTracker":

@@ -1,0 +1,167 @@
+"""Which part of a frame is looked at: a window of the frame's own shape that follows the objects.
+
+The network sees S×S pixels whatever it is given, so that a small object has few of them. Once objects are known, only
+their surroundings are shown to it: the object is larger there, its motion smaller, and what looks like it elsewhere is
+out of sight. The window follows the objects' boxes, grows quickly and shrinks slowly, widens frame by frame while an
+object is not found, and is the whole frame where something is prompted. Shapes: H×W pixels of a frame.
+"""
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from uamp_model.motion import mask_corners
+
+SMALLEST = 0.3
+"""Smallest side of the window, as a share of the frame's."""
+SHRINKING, GROWING = 0.2, 0.5
+"""How far the window's side goes towards the wanted one in a frame."""
+WIDENING = 1.3
+"""How much larger a window gets with each frame on which an object is not found."""
+UNSEEN = -10.0
+"""Logit of what is outside the window."""
+
+Pixels = TypeVar("Pixels", npt.NDArray[np.uint8], Tensor)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A part of a frame, in whole pixels.
+
+    Attributes:
+        top, left, height, width: of it.
+        frame: H and W.
+    """
+
+    top: int
+    left: int
+    height: int
+    width: int
+    frame: tuple[int, int]
+
+    @staticmethod
+    def whole(frame: tuple[int, int]) -> "Window":
+        """All of a frame."""
+        return Window(0, 0, *frame, frame)
+
+    @staticmethod
+    def around(y: float, x: float, share: float, frame: tuple[int, int]) -> "Window":
+        """A window with this share of the frame's sides, its middle as near to (y, x) as the frame lets it be."""
+        if share >= 1:
+            return Window.whole(frame)
+        height, width = (max(round(share * side), 1) for side in frame)
+        top = min(max(round(y - height / 2), 0), frame[0] - height)
+        left = min(max(round(x - width / 2), 0), frame[1] - width)
+        return Window(top, left, height, width, frame)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is all of the frame."""
+        return (self.height, self.width) == self.frame
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Its height and width."""
+        return self.height, self.width
+
+    def cut(self, pixels: Pixels) -> Pixels:
+        """This part of H×W×… pixels."""
+        return pixels[self.top : self.top + self.height, self.left : self.left + self.width]
+
+    def cut_maps(self, maps: Tensor) -> Tensor:
+        """This part of N×H×W maps."""
+        return maps[:, self.top : self.top + self.height, self.left : self.left + self.width]
+
+    def place(self, maps: Tensor, outside: float) -> Tensor:
+        """N×h×w maps of the window in their place in the frame, N×H×W."""
+        if self.is_whole:
+            return maps
+        placed = maps.new_full((len(maps), *self.frame), outside)
+        self.cut_maps(placed).copy_(maps)
+        return placed
+
+    def boxes(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """Where masks are in the frame.
+
+        Args:
+            logits: N×4h×4w mask logits over the window.
+
+        Returns:
+            N×4 float boxes (x0, y0, x1, y1) in pixels of the frame, and N bool, whether there is any mask.
+        """
+        corners, found = mask_corners(logits > 0)
+        rows, columns = logits.shape[-2:]
+        scale = corners.new_tensor([self.width / columns, self.height / rows] * 2, dtype=torch.float64)
+        shift = corners.new_tensor([self.left, self.top] * 2, dtype=torch.float64)
+        return corners * scale + shift, found
+
+    def to_cells_of(self, other: "Window", side: int) -> tuple[tuple[float, float], tuple[float, float]]:
+        """Where a point of this window's grid of side × side cells is on the other's: scale and shift, each (x, y)."""
+        scale = self.width / other.width, self.height / other.height
+        shift = (self.left - other.left) * side / other.width, (self.top - other.top) * side / other.height
+        return scale, shift
+
+    def seen_whole(self, maps: Tensor, outside: float) -> Tensor:
+        """…×4h×4w maps over the window as maps of the same size over the whole frame."""
+        rows, columns = maps.shape[-2:]
+        ys, xs = (
+            ((torch.arange(count, device=maps.device) + 0.5) / count * side - start) / length * 2 - 1
+            for count, side, start, length in (
+                (rows, self.frame[0], self.top, self.height),
+                (columns, self.frame[1], self.left, self.width),
+            )
+        )
+        grid = torch.stack(torch.broadcast_tensors(xs[None, :], ys[:, None]), dim=-1)[None]
+        flat = maps.reshape(1, -1, rows, columns).float() - outside
+        moved = F.grid_sample(flat, grid, mode="bilinear", padding_mode="zeros", align_corners=False) + outside
+        return moved.view_as(maps).to(maps.dtype)
+
+
+@dataclass(slots=True)
+class Focus:
+    """The window of a session and how it moves.
+
+    Attributes:
+        margin: side of the window, in sides of the box around all objects; 0 for whole frames.
+        window: of the last frame; None before the first.
+        share: its sides as a share of the frame's, before rounding.
+    """
+
+    margin: float = 0.0
+    window: Window | None = None
+    share: float = 1.0
+
+    def see_whole(self, frame: tuple[int, int]) -> Window:
+        """Look at a whole frame."""
+        self.window, self.share = Window.whole(frame), 1.0
+        return self.window
+
+    def follow(self, logits: list[Tensor], frame: tuple[int, int]) -> Window:
+        """Look at the surroundings of objects on a frame that nothing is prompted on.
+
+        Args:
+            logits: of each object on the last frame, 1×1×4h×4w over its window.
+            frame: H and W.
+        """
+        if self.margin <= 0 or self.window is None or self.window.frame != frame or not logits:
+            return self.see_whole(frame)
+        boxes, found = self.window.boxes(torch.cat(logits)[:, 0])
+        if not found.any():
+            y, x = self.window.top + self.window.height / 2, self.window.left + self.window.width / 2
+            self.share = min(self.share * WIDENING, 1.0)
+        else:
+            known = boxes[found]
+            (x0, y0), (x1, y1) = known[:, :2].amin(0).tolist(), known[:, 2:].amax(0).tolist()
+            y, x = (y0 + y1) / 2, (x0 + x1) / 2
+            wanted = max(self.margin * max((y1 - y0) / frame[0], (x1 - x0) / frame[1]), SMALLEST)
+            if not found.all():
+                wanted = max(wanted, self.share * WIDENING)
+            wanted = min(wanted, 1.0)
+            self.share += (wanted - self.share) * (SHRINKING if wanted < self.share else GROWING)
+        self.window = Window.around(y, x, self.share if self.share < 0.999 else 1.0, frame)
+        return self.window
