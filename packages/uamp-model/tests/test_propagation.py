@@ -130,7 +130,7 @@ def test_memory_stays_bounded_with_selection(model: Sam2, frames: Frames) -> Non
 
 def test_memory_settings_by_name() -> None:
     assert memory_settings("sam2") == SAM2
-    assert memory_settings("uamp", "nano") == replace(UAMP, outline=1.0)
+    assert memory_settings("uamp", "nano") == replace(UAMP, outline=1.0, focus=2.5)
     assert memory_settings("uamp", "sam2.1-hiera-tiny") == UAMP
     assert memory_settings("samurai", "sam2.1-hiera-tiny").choose == 0.25
     assert memory_settings("samurai", "sam2.1-hiera-large").choose == 0.15
@@ -296,7 +296,7 @@ def test_a_given_mask_is_beyond_doubt_and_a_tracked_one_is_not(model: Sam2, fram
 
 def test_an_ablation_switches_one_part_at_a_time() -> None:
     settings = ablation()
-    assert list(settings) == ["sam2", "+choose", "+select", "+write", "+keep", "+read", "+outline", "all"]
+    assert list(settings) == ["sam2", "+choose", "+select", "+write", "+keep", "+read", "+outline", "+focus", "all"]
     for part in PARTS_OF_UAMP:
         on = {name for name, numbers in settings.items() if getattr(numbers, part) > 0}
         assert on == {f"+{part}", "all"}
