@@ -1,4 +1,4 @@
-"""The focus: a window that follows the objects, results in pixels of the frame, whole frames where one is prompted."""
+"""The focus: a window that follows the objects, results in pixels of the frame, at once where something is prompted."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -8,7 +8,7 @@ import numpy.typing as npt
 import pytest
 import torch
 from torch import Tensor
-from uamp_model import Prompt, VideoTracker, load_tracker
+from uamp_model import InputError, Prompt, VideoTracker, load_tracker
 from uamp_model.focus import GROWING, SMALLEST, UNSEEN, WIDENING, Focus, Window
 from uamp_model.motion import predict_motion, start_motion, to_corners, to_motion_boxes, update_motion
 from uamp_model.presets import SAM2, SAMURAI
@@ -58,7 +58,9 @@ def test_what_is_cut_out_and_put_back_is_where_it_was() -> None:
     boxes, found = window.boxes(torch.cat([grid(window, mask), torch.full((1, 1, 112, 112), -5.0)])[:, 0])
     assert found.tolist() == [True, False]
     np.testing.assert_allclose(boxes[0].numpy(), (136.5, 86.5, 164.5, 114.5), atol=1.5)
-    whole = window.seen_whole(grid(window, mask), UNSEEN)
+    whole = window.seen_through(Window.whole(FRAME), grid(window, mask), UNSEEN)
+    assert window.holds(boxes[:1])
+    assert not window.holds(boxes[:1] + 40)
     assert whole.shape == (1, 1, 112, 112)
     assert overlap(whole[0, 0] > 0, grid(Window.whole(FRAME), mask)[0, 0] > 0) > 0.85
     assert (whole[0, 0, :20] == UNSEEN).all()
@@ -154,27 +156,53 @@ def test_features_of_whole_frames_are_used_for_whole_frames_alone(nano: VideoTra
         assert torch.equal(given.logits, own.logits)
 
 
-def test_a_frame_with_a_prompt_is_seen_whole_wherever_it_is(nano: VideoTracker) -> None:
+def test_what_is_prompted_is_seen_closely_at_once_with_what_is_known(nano: VideoTracker) -> None:
     session = nano.start()
-    for t in range(6):
-        session.step(scene((60, 80)), {1: Prompt.mask(disc(60, 80))} if t == 0 else None)
-    assert session.focus.window is not None
-    assert not session.focus.window.is_whole
+    for prompt in (Prompt.mask(disc(60, 80)), Prompt.box(66, 46, 94, 74), Prompt.points([[80, 60]])):
+        session = nano.start()
+        result = session.step(scene((60, 80)), {1: prompt})
+        window = session.focus.window
+        assert window is not None
+        assert 90 < window.height < 130
+        assert abs(window.top + window.height / 2 - 60) < 8
+        assert overlap(result.masks[0], torch.tensor(disc(60, 80))) > 0.85
+    # another object joins, far away: both are seen
     both = scene((60, 80), (200, 280))
-    result = session.step(both, {2: Prompt.mask(disc(200, 280))})
-    assert session.focus.window.is_whole
+    result = session.step(both, {2: Prompt.box(264, 184, 296, 216)})
+    assert session.focus.window == Window.whole(FRAME)
     for row, middle in enumerate(((60, 80), (200, 280))):
         assert overlap(result.masks[row], torch.tensor(disc(*middle))) > 0.85
-    session.remove(2)
-    for _ in range(6):
-        session.step(both)
-    assert not session.focus.window.is_whole
-    # a correction far outside of what was seen; object 1 stays where it is
-    kept = session.step(both).masks[0]
+
+
+def test_a_correction_is_read_where_it_is(nano: VideoTracker) -> None:
+    session, picture = nano.start(), scene((60, 80), (200, 280))
+    session.step(picture, {1: Prompt.mask(disc(60, 80))})
+    session.step(picture)
+    kept = session.step(picture).masks[0]
+    window = session.focus.window
+    assert window is not None
+    assert not window.is_whole
+    # inside of what was seen
+    corrected = session.correct({1: Prompt.points([[80, 60]])})
+    assert session.focus.window == window
+    assert overlap(corrected.masks[0], torch.tensor(disc(60, 80))) > 0.9
+    # far outside: the frame is seen whole, and object 1 stays where it is
     corrected = session.correct({3: Prompt.box(264, 184, 296, 216)})
-    assert session.focus.window.is_whole
+    assert session.focus.window == Window.whole(FRAME)
     assert overlap(corrected.masks[1], torch.tensor(disc(200, 280))) > 0.8
     assert overlap(corrected.masks[0], kept) > 0.85
+
+
+def test_a_wrong_prompt_leaves_the_session_as_it_was(nano: VideoTracker) -> None:
+    session = nano.start()
+    session.step(scene((60, 80)), {1: Prompt.mask(disc(60, 80))})
+    before = session.focus.window, session.focus.share
+    with pytest.raises(InputError, match="outside the picture"):
+        session.step(scene((60, 80)), {2: Prompt.points([[400, 60]])})
+    assert (session.focus.window, session.focus.share) == before
+    assert session.frame_index == 0
+    with pytest.raises(InputError, match="outside the picture"):
+        session.correct({1: Prompt.points([[400, 60]])})
 
 
 @pytest.mark.parametrize("settings", [SAM2, SAMURAI])

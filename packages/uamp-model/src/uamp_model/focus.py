@@ -3,7 +3,7 @@
 The network sees S×S pixels whatever it is given, so that a small object has few of them. Once objects are known, only
 their surroundings are shown to it: the object is larger there, its motion smaller, and what looks like it elsewhere is
 out of sight. The window follows the objects' boxes, grows quickly and shrinks slowly, widens frame by frame while an
-object is not found, and is the whole frame where something is prompted. Shapes: H×W pixels of a frame.
+object is not found, and goes at once to what is prompted. Shapes: H×W pixels of a frame.
 """
 
 from dataclasses import dataclass
@@ -23,6 +23,8 @@ SHRINKING, GROWING = 0.2, 0.5
 """How far the window's side goes towards the wanted one in a frame."""
 WIDENING = 1.3
 """How much larger a window gets with each frame on which an object is not found."""
+NEARLY_WHOLE = 0.999
+"""Share from which on a window is the whole frame, to which growing comes ever nearer."""
 UNSEEN = -10.0
 """Logit of what is outside the window."""
 
@@ -52,12 +54,18 @@ class Window:
     @staticmethod
     def around(y: float, x: float, share: float, frame: tuple[int, int]) -> "Window":
         """A window with this share of the frame's sides, its middle as near to (y, x) as the frame lets it be."""
-        if share >= 1:
+        if share >= NEARLY_WHOLE:
             return Window.whole(frame)
         height, width = (max(round(share * side), 1) for side in frame)
         top = min(max(round(y - height / 2), 0), frame[0] - height)
         left = min(max(round(x - width / 2), 0), frame[1] - width)
         return Window(top, left, height, width, frame)
+
+    def holds(self, boxes: Tensor) -> bool:
+        """Whether K×4 boxes (x0, y0, x1, y1) lie in it."""
+        low = boxes.new_tensor([self.left, self.top])
+        corners = boxes.unflatten(1, (2, 2)) - low
+        return bool(((corners >= 0) & (corners <= boxes.new_tensor([self.width, self.height]))).all())
 
     @property
     def is_whole(self) -> bool:
@@ -106,14 +114,14 @@ class Window:
         shift = (self.left - other.left) * side / other.width, (self.top - other.top) * side / other.height
         return scale, shift
 
-    def seen_whole(self, maps: Tensor, outside: float) -> Tensor:
-        """…×4h×4w maps over the window as maps of the same size over the whole frame."""
+    def seen_through(self, other: "Window", maps: Tensor, outside: float) -> Tensor:
+        """…×4h×4w maps over this window as maps of the same size over another one of the same frame."""
         rows, columns = maps.shape[-2:]
         ys, xs = (
-            ((torch.arange(count, device=maps.device) + 0.5) / count * side - start) / length * 2 - 1
-            for count, side, start, length in (
-                (rows, self.frame[0], self.top, self.height),
-                (columns, self.frame[1], self.left, self.width),
+            ((torch.arange(count, device=maps.device) + 0.5) / count * side + shift) / length * 2 - 1
+            for count, side, shift, length in (
+                (rows, other.height, other.top - self.top, self.height),
+                (columns, other.width, other.left - self.left, self.width),
             )
         )
         grid = torch.stack(torch.broadcast_tensors(xs[None, :], ys[:, None]), dim=-1)[None]
@@ -141,6 +149,19 @@ class Focus:
         self.window, self.share = Window.whole(frame), 1.0
         return self.window
 
+    def meet(self, boxes: Tensor, frame: tuple[int, int]) -> Window:
+        """Look at what is prompted, and at the objects that are known, at once.
+
+        Args:
+            boxes: K×4 (x0, y0, x1, y1) in pixels of the frame.
+            frame: H and W.
+        """
+        if self.margin <= 0 or not len(boxes):
+            return self.see_whole(frame)
+        middle, self.share = self._wanted(boxes, frame)
+        self.window = Window.around(*middle, self.share, frame)
+        return self.window
+
     def follow(self, logits: list[Tensor], frame: tuple[int, int]) -> Window:
         """Look at the surroundings of objects on a frame that nothing is prompted on.
 
@@ -155,13 +176,15 @@ class Focus:
             y, x = self.window.top + self.window.height / 2, self.window.left + self.window.width / 2
             self.share = min(self.share * WIDENING, 1.0)
         else:
-            known = boxes[found]
-            (x0, y0), (x1, y1) = known[:, :2].amin(0).tolist(), known[:, 2:].amax(0).tolist()
-            y, x = (y0 + y1) / 2, (x0 + x1) / 2
-            wanted = max(self.margin * max((y1 - y0) / frame[0], (x1 - x0) / frame[1]), SMALLEST)
+            (y, x), wanted = self._wanted(boxes[found], frame)
             if not found.all():
-                wanted = max(wanted, self.share * WIDENING)
-            wanted = min(wanted, 1.0)
+                wanted = min(max(wanted, self.share * WIDENING), 1.0)
             self.share += (wanted - self.share) * (SHRINKING if wanted < self.share else GROWING)
-        self.window = Window.around(y, x, self.share if self.share < 0.999 else 1.0, frame)
+        self.window = Window.around(y, x, self.share, frame)
         return self.window
+
+    def _wanted(self, boxes: Tensor, frame: tuple[int, int]) -> tuple[tuple[float, float], float]:
+        """Middle (y, x) and share of a window around boxes."""
+        (x0, y0), (x1, y1) = boxes[:, :2].amin(0).tolist(), boxes[:, 2:].amax(0).tolist()
+        share = self.margin * max((y1 - y0) / frame[0], (x1 - x0) / frame[1])
+        return ((y0 + y1) / 2, (x0 + x1) / 2), min(max(share, SMALLEST), 1.0)

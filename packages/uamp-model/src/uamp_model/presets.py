@@ -80,9 +80,9 @@ UAMP = MemorySettings(adapt=1.0, learned=1.0, refine=1.0, second_look=1.0, secon
 CLOSE = ("nano",)
 """Models whose outlines UAMP lets follow the picture, and that it lets look at the objects' surroundings alone: those
 for which both were found to help (docs/results.md)."""
-CLOSE_OUTLINE, CLOSE_FOCUS = 1.0, 2.5
+CLOSE_OUTLINE, CLOSE_FOCUS = 1.0, 3.5
 
-UAMP_TRIAL = MemorySettings(choose=0.15, settled=5, select=0.2, write=0.5, keep=0.3, read=0.5, outline=1.0, focus=2.5)
+UAMP_TRIAL = MemorySettings(choose=0.15, settled=5, select=0.2, write=0.5, keep=0.3, read=0.5, outline=1.0, focus=3.5)
 """Strengths that an ablation tries for parts whose default is 0."""
 
 PARTS = ("choose", "select", "write", "keep", "read", "outline", "focus")

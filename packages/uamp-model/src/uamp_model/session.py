@@ -104,9 +104,13 @@ class TrackingSession:
         check_frame(frame)
         if features is not None:
             _check_features(features, self.tracker)
-        batches = self._prepare(prompts or {}, frame.shape[0], frame.shape[1])
-        self.size = (frame.shape[0], frame.shape[1])
-        window = self._look(prompted=bool(prompts))
+        size = (frame.shape[0], frame.shape[1])
+        batches = self._prepare(prompts or {}, Window.whole(size))
+        boxes = self._boxes_to_meet(frame, prompts, features) if prompts and self.focus.margin > 0 else None
+        self.size = size
+        window = self._look(boxes)
+        if not window.is_whole:
+            batches = self._prepare(prompts or {}, window)
         now = features if features is not None and window.is_whole else self.tracker.encode(window.cut(frame))
         self.features, self.before = now, self.features
         settings = self.tracker.settings
@@ -133,10 +137,10 @@ class TrackingSession:
         """
         if self.features is None:
             raise InputError("There is no frame to correct yet: call step with a frame first.")
-        batches = self._prepare(prompts, *self.size)
+        self._prepare(prompts, Window.whole(self.size))
+        batches = self._prepare(prompts, self._look_again(prompts))
         index = self.frame_index
         tracked = {i for i, known in self.objects.items() if index not in known.bank.conditioning}
-        self._see_all_of_it()
         self._enrol(prompts)
         with self._computing():
             for ids, batch in batches:
@@ -185,30 +189,61 @@ class TrackingSession:
             if start == 0:
                 return
 
-    def _look(self, *, prompted: bool) -> Window:
-        """Which part of the next frame to look at; what motion filters know is carried over to it."""
+    def _look(self, boxes: Tensor | None) -> Window:
+        """Choose what to look at of the next frame; what motion filters know is carried over to it.
+
+        Args:
+            boxes: K×4, of what is prompted there and what is known, in pixels of the frame; None without prompts.
+        """
         before = self.focus.window
-        if prompted:
-            window = self.focus.see_whole(self.size)
-        else:
+        if boxes is None:
             window = self.focus.follow([o.logits for o in self.objects.values() if o.logits is not None], self.size)
-        if before is not None and before != window:
+        else:
+            window = self.focus.meet(boxes, self.size)
+        if before is not None:
             self._carry_motion(before, window)
         return window
 
-    def _see_all_of_it(self) -> None:
-        """Look at the last frame whole, if it was not: what is prompted may be anywhere."""
+    def _boxes_to_meet(self, frame: Frame, prompts: Mapping[int, Prompt], features: ImageFeatures | None) -> Tensor:
+        """Where what is known was, and where what is prompted is: K×4 boxes in pixels of the frame."""
+        boxes = [prompt.extent() for prompt in prompts.values()]
+        window, known = self.focus.window, [o.logits for o in self.objects.values() if o.logits is not None]
+        if window is not None and known:
+            found, there = window.boxes(torch.cat(known)[:, 0])
+            boxes.append(found[there].cpu())
+        clicked = {i: p for i, p in prompts.items() if p.is_clicks and i not in self.objects}
+        if clicked:  # how large it is what one clicks on, only the network can say
+            seen = self.tracker.encode(frame) if features is None else features
+            whole = Window.whole((frame.shape[0], frame.shape[1]))
+            with self._computing():
+                for ids, batch in self._prepare(clicked, whole):
+                    output = track_frame(
+                        self.tracker.model, seen.expand(len(ids)), None, batch, fast=self.tracker.forms
+                    )
+                    found, there = whole.boxes(output.logits[:, 0])
+                    boxes.append(found[there].cpu())
+        return torch.cat(boxes)
+
+    def _look_again(self, prompts: Mapping[int, Prompt]) -> Window:
+        """The window of the last frame if it holds what is to be corrected there; if not, see the frame whole."""
         before = self.focus.window
-        if before is None or before.is_whole or self.picture is None:
-            return
+        if before is None or self.picture is None:
+            return Window.whole(self.size)
+        if before.holds(torch.cat([prompt.extent() for prompt in prompts.values()])):
+            return before
+        window = self.focus.see_whole(self.size)
         self.features = self.tracker.encode(self.picture.cpu().numpy())
-        self._carry_motion(before, self.focus.see_whole(self.size))
+        self._carry_motion(before, window)
         for known in self.objects.values():
-            known.logits = None if known.logits is None else before.seen_whole(known.logits, UNSEEN)
-            known.agreed = None if known.agreed is None else before.seen_whole(known.agreed, UNSEEN)
+            for name, outside in (("logits", UNSEEN), ("agreed", UNSEEN)):
+                maps = getattr(known, name)
+                setattr(known, name, None if maps is None else before.seen_through(window, maps, outside))
+        return window
 
     def _carry_motion(self, before: Window, window: Window) -> None:
-        """Motion filters count in cells of what is seen: tell them that another part of the frame is."""
+        """Motion filters count in cells of what is seen: tell them if another part of the frame is."""
+        if window == before:
+            return
         side = self.tracker.image_size // 4
         scale, shift = before.to_cells_of(window, side)
         for known in self.objects.values():
@@ -218,12 +253,13 @@ class TrackingSession:
     def _computing(self) -> AbstractContextManager[None]:
         return inference(self.tracker.device, self.tracker.dtype, plainly=self.tracker.exact)
 
-    def _prepare(self, prompts: Mapping[int, Prompt], height: int, width: int) -> list[tuple[list[int], PromptBatch]]:
-        """Check prompts and batch those of one kind and number of points."""
-        size, device = self.tracker.image_size, self.tracker.device
+    def _prepare(self, prompts: Mapping[int, Prompt], window: Window) -> list[tuple[list[int], PromptBatch]]:
+        """Check prompts on what is seen of a frame, and batch those of one kind and number of points."""
+        (height, width), size, device = window.size, self.tracker.image_size, self.tracker.device
         masks: list[tuple[int, Tensor]] = []
         points: dict[int, list[tuple[int, tuple[Tensor, Tensor]]]] = defaultdict(list)
-        for object_id, prompt in prompts.items():
+        for object_id, given in prompts.items():
+            prompt = given if window.is_whole else given.within(window.top, window.left, height, width)
             if prompt.region is not None:
                 masks.append((object_id, prepare_mask(prompt.region, height, width, size)))
             else:
