@@ -6,7 +6,7 @@ out of sight. The window follows the objects' boxes, grows quickly and shrinks s
 object is not found, and goes at once to what is prompted. Shapes: H×W pixels of a frame.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from uamp_model.motion import mask_corners
+from uamp_model.types import BOX_CORNER_0, Prompt
 
 SMALLEST = 0.3
 """Smallest side of the window, as a share of the frame's."""
@@ -84,6 +85,15 @@ class Window:
     def cut_maps(self, maps: Tensor) -> Tensor:
         """This part of N×H×W maps."""
         return maps[:, self.top : self.top + self.height, self.left : self.left + self.width]
+
+    def prompt(self, prompt: Prompt) -> Prompt:
+        """A prompt on the frame in pixels of this part of it."""
+        if self.is_whole:
+            return prompt
+        if prompt.region is None:
+            return replace(prompt, xy=prompt.xy - np.array([self.left, self.top], np.float32))
+        part = np.s_[self.top : self.top + self.height, self.left : self.left + self.width]
+        return replace(prompt, region=prompt.region[part])
 
     def place(self, maps: Tensor, outside: float) -> Tensor:
         """N×h×w maps of the window in their place in the frame, N×H×W."""
@@ -188,3 +198,18 @@ class Focus:
         (x0, y0), (x1, y1) = boxes[:, :2].amin(0).tolist(), boxes[:, 2:].amax(0).tolist()
         share = self.margin * max((y1 - y0) / frame[0], (x1 - x0) / frame[1])
         return ((y0 + y1) / 2, (x0 + x1) / 2), min(max(share, SMALLEST), 1.0)
+
+
+def extent(prompt: Prompt) -> Tensor:
+    """The box around all that a prompt says, 1×4 float64 (x0, y0, x1, y1) in pixels of the frame."""
+    if prompt.region is None:
+        low, high = prompt.xy.min(axis=0), prompt.xy.max(axis=0)
+    else:
+        rows, columns = (np.flatnonzero(prompt.region.any(axis=axis)) for axis in (1, 0))
+        low, high = np.array([columns[0], rows[0]]), np.array([columns[-1] + 1, rows[-1] + 1])
+    return torch.from_numpy(np.concatenate([low, high]).astype(np.float64))[None]
+
+
+def is_clicks(prompt: Prompt) -> bool:
+    """Whether a prompt says where an object is but not how large."""
+    return prompt.region is None and bool(prompt.labels[0] != BOX_CORNER_0)

@@ -17,7 +17,7 @@ from uamp_model.budget import Share, informative_cells, share_of
 from uamp_model.core import Doubt, FrameOutput, PromptBatch, track_frame, write_memory
 from uamp_model.devices import inference
 from uamp_model.errors import InputError
-from uamp_model.focus import UNSEEN, Focus, Window
+from uamp_model.focus import UNSEEN, Focus, Window, extent, is_clicks
 from uamp_model.layers import Past
 from uamp_model.memory import MemoryBank, MemoryEntry, Retention, Selection, gather, select_best, select_recent
 from uamp_model.outlines import follow_edges
@@ -206,12 +206,12 @@ class TrackingSession:
 
     def _boxes_to_meet(self, frame: Frame, prompts: Mapping[int, Prompt], features: ImageFeatures | None) -> Tensor:
         """Where what is known was, and where what is prompted is: K×4 boxes in pixels of the frame."""
-        boxes = [prompt.extent() for prompt in prompts.values()]
+        boxes = [extent(prompt) for prompt in prompts.values()]
         window, known = self.focus.window, [o.logits for o in self.objects.values() if o.logits is not None]
         if window is not None and known:
             found, there = window.boxes(torch.cat(known)[:, 0])
             boxes.append(found[there].cpu())
-        clicked = {i: p for i, p in prompts.items() if p.is_clicks and i not in self.objects}
+        clicked = {i: p for i, p in prompts.items() if is_clicks(p) and i not in self.objects}
         if clicked:  # how large it is what one clicks on, only the network can say
             seen = self.tracker.encode(frame) if features is None else features
             whole = Window.whole((frame.shape[0], frame.shape[1]))
@@ -229,7 +229,7 @@ class TrackingSession:
         before = self.focus.window
         if before is None or self.picture is None:
             return Window.whole(self.size)
-        if before.holds(torch.cat([prompt.extent() for prompt in prompts.values()])):
+        if before.holds(torch.cat([extent(prompt) for prompt in prompts.values()])):
             return before
         window = self.focus.see_whole(self.size)
         self.features = self.tracker.encode(self.picture.cpu().numpy())
@@ -259,7 +259,7 @@ class TrackingSession:
         masks: list[tuple[int, Tensor]] = []
         points: dict[int, list[tuple[int, tuple[Tensor, Tensor]]]] = defaultdict(list)
         for object_id, given in prompts.items():
-            prompt = given if window.is_whole else given.within(window.top, window.left, height, width)
+            prompt = window.prompt(given)
             if prompt.region is not None:
                 masks.append((object_id, prepare_mask(prompt.region, height, width, size)))
             else:

@@ -77,26 +77,6 @@ class Prompt:
         more = Prompt.points(xy, labels)
         return replace(self, xy=np.concatenate([self.xy, more.xy]), labels=np.concatenate([self.labels, more.labels]))
 
-    @property
-    def is_clicks(self) -> bool:
-        """Whether it says where an object is but not how large."""
-        return self.region is None and self.labels[0] != BOX_CORNER_0
-
-    def extent(self) -> torch.Tensor:
-        """The box around all that it says, 1×4 float64 (x0, y0, x1, y1) in pixels of the frame."""
-        if self.region is None:
-            low, high = self.xy.min(axis=0), self.xy.max(axis=0)
-        else:
-            rows, columns = (np.flatnonzero(self.region.any(axis=axis)) for axis in (1, 0))
-            low, high = np.array([columns[0], rows[0]]), np.array([columns[-1] + 1, rows[-1] + 1])
-        return torch.from_numpy(np.concatenate([low, high]).astype(np.float64))[None]
-
-    def within(self, top: int, left: int, height: int, width: int) -> "Prompt":
-        """The same in pixels of a part of the frame."""
-        if self.region is None:
-            return replace(self, xy=self.xy - np.array([left, top], np.float32))
-        return replace(self, region=self.region[top : top + height, left : left + width])
-
 
 def _finite(values: npt.NDArray[np.float32], what: str) -> npt.NDArray[np.float32]:
     if not np.isfinite(values).all():
