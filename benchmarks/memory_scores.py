@@ -18,7 +18,9 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from typing import cast
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 from rich.console import Console
@@ -75,6 +77,30 @@ class GeneratedSequence:
     def annotation(self, frame: int) -> npt.NDArray[np.uint8]:
         """Its ids."""
         return np.asarray(self.masks[frame])
+
+
+@dataclass(frozen=True)
+class SmallSequence:
+    """A video in the middle of frames `times` as large, whose rim repeats its edge: what it shows is small there."""
+
+    inner: VideoSequence
+    times: float
+
+    def __getattr__(self, name: str) -> object:
+        """All else is the video's own."""
+        return getattr(self.inner, name)
+
+    def image(self, frame: int) -> npt.NDArray[np.uint8]:
+        """One picture."""
+        return self._surround(self.inner.image(frame), cv2.BORDER_REPLICATE)
+
+    def annotation(self, frame: int) -> npt.NDArray[np.uint8]:
+        """Its ids; the rim is background."""
+        return self._surround(self.inner.annotation(frame), cv2.BORDER_CONSTANT)
+
+    def _surround(self, picture: npt.NDArray[np.uint8], border: int) -> npt.NDArray[np.uint8]:
+        down, right = (round((self.times - 1) / 2 * side) for side in picture.shape[:2])
+        return np.asarray(cv2.copyMakeBorder(picture, down, down, right, right, border), np.uint8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +272,7 @@ def main() -> None:
     parser.add_argument("--split", default="train")
     parser.add_argument("--every", type=int, default=1, help="take every n-th real sequence")
     parser.add_argument("--first", type=int, default=0, help="number of the first real sequence, from 0")
+    parser.add_argument("--surround", type=float, default=1, help="real sequences in frames so many times as large")
     parser.add_argument("--clips", type=int, default=0, help="generated clips of each family")
     parser.add_argument("--frames", type=int, default=48)
     parser.add_argument("--families", nargs="+", default=list(STORIES))
@@ -261,7 +288,10 @@ def main() -> None:
     scores: list[ObjectScore] = []
     if options.davis:
         real = DavisDataset(options.davis, year=2016, split=options.split)
-        videos = [real[i] for i in range(options.first, len(real), options.every)]
+        videos = [
+            real[i] if options.surround == 1 else cast(VideoSequence, SmallSequence(real[i], options.surround))
+            for i in range(options.first, len(real), options.every)
+        ]
         scores += measure(trackers, ((f"DAVIS-2016 {options.split}", v) for v in videos), len(videos), doubts)
     if options.clips:
         clips = generated(options.clips, options.frames, options.seed, options.families)

@@ -1,0 +1,60 @@
+"""UAMP layers that do what several runs have learned, on average: weights averaged as in Wortsman et al. (2022).
+
+    uv run python benchmarks/average_layers.py runs/one/uamp_finetuned.safetensors runs/two/uamp_finetuned.safetensors \
+        --out both.safetensors
+
+The adapter's corrections B·A are averaged exactly, by putting the thin matrices side by side: two files of rank 8 give
+one of rank 16. All other weights are averaged as they are.
+"""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from uamp_model import load_tracker
+from uamp_model.layers import UampLayers
+from uamp_model.layers_file import load_layers, save_layers, weights_digest
+from uamp_model.sam2 import Sam2
+
+
+def average(model: Sam2, layers: Sequence[UampLayers]) -> UampLayers:
+    """Layers whose corrections are the means of those of several.
+
+    Args:
+        model: the network that all of them are for.
+        layers: at least one; they may differ in rank alone.
+    """
+    sizes = [replace(each.sizes, rank=0) for each in layers]
+    if any(size != sizes[0] for size in sizes):
+        raise SystemExit("The files hold layers of different sizes: average those of one configuration.")
+    together = UampLayers(model, replace(layers[0].sizes, rank=sum(each.sizes.rank for each in layers)))
+    states = [each.state_dict() for each in layers]
+    together.load_state_dict({name: _mean(name, [state[name] for state in states]) for name in states[0]})
+    return together
+
+
+def _mean(name: str, weights: Sequence[Tensor]) -> Tensor:
+    if name.startswith("adapter.down."):
+        return torch.cat(list(weights))
+    if name.startswith("adapter.up."):
+        return torch.cat(list(weights), dim=1) / len(weights)
+    return torch.stack(list(weights)).mean(0)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("files", nargs="+", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--model", default="nano")
+    options = parser.parse_args()
+    model = load_tracker(options.model, device="cpu").base
+    layers = average(model, [load_layers(path, model, base_model=options.model) for path in options.files])
+    save_layers(options.out, layers, base_model=options.model, base_digest=weights_digest(model))
+    print(f"{options.out}: {len(options.files)} files, corrections of rank {layers.sizes.rank}")
+
+
+if __name__ == "__main__":
+    main()
