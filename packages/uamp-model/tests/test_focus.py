@@ -182,6 +182,7 @@ def test_a_correction_is_read_where_it_is(nano: VideoTracker) -> None:
     window = session.focus.window
     assert window is not None
     assert not window.is_whole
+    assert torch.equal(session.correct({}).masks[0], kept)
     # inside of what was seen
     corrected = session.correct({1: Prompt.points([[80, 60]])})
     assert session.focus.window == window
@@ -203,6 +204,14 @@ def test_a_wrong_prompt_leaves_the_session_as_it_was(nano: VideoTracker) -> None
     assert session.frame_index == 0
     with pytest.raises(InputError, match="outside the picture"):
         session.correct({1: Prompt.points([[400, 60]])})
+
+
+def test_frames_of_another_size_are_seen_whole_and_leave_motion_filters_alone(nano: VideoTracker) -> None:
+    session = nano.with_memory("moving", replace(SAMURAI, focus=2.5)).start()
+    session.step(scene((60, 80)), {1: Prompt.mask(disc(60, 80))})
+    session.step(np.ascontiguousarray(scene((60, 80))[:200]))
+    assert session.focus.window == Window.whole((200, 320))
+    assert session.objects[1].motion.settled > 0
 
 
 @pytest.mark.parametrize("settings", [SAM2, SAMURAI])

@@ -111,7 +111,11 @@ class TrackingSession:
         window = self._look(boxes)
         if not window.is_whole:
             batches = self._prepare(prompts or {}, window)
-        now = features if features is not None and window.is_whole else self.tracker.encode(window.cut(frame))
+        now = (
+            features
+            if features is not None and window.is_whole
+            else self.tracker.encode(np.ascontiguousarray(window.cut(frame)))
+        )
         self.features, self.before = now, self.features
         settings = self.tracker.settings
         keeps = settings.outline > 0 or self.focus.margin > 0
@@ -227,8 +231,8 @@ class TrackingSession:
     def _look_again(self, prompts: Mapping[int, Prompt]) -> Window:
         """The window of the last frame if it holds what is to be corrected there; if not, see the frame whole."""
         before = self.focus.window
-        if before is None or self.picture is None:
-            return Window.whole(self.size)
+        if before is None or self.picture is None or not prompts:
+            return before or Window.whole(self.size)
         if before.holds(torch.cat([extent(prompt) for prompt in prompts.values()])):
             return before
         window = self.focus.see_whole(self.size)
@@ -242,7 +246,7 @@ class TrackingSession:
 
     def _carry_motion(self, before: Window, window: Window) -> None:
         """Motion filters count in cells of what is seen: tell them if another part of the frame is."""
-        if window == before:
+        if window == before or window.frame != before.frame:
             return
         side = self.tracker.image_size // 4
         scale, shift = before.to_cells_of(window, side)
