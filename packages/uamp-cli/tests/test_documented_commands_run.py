@@ -40,12 +40,17 @@ NOT_RUN = {
     "uamp data download davis": "downloads: test_data_download.py does it from the loopback",
     "uamp data download davis data": "downloads: test_data_download.py does it from the loopback",
     "uv run python benchmarks/memory_scores.py --davis DAVIS --split val --doubt "
-    "--settings sam2 samurai uamp-free uamp@a.safetensors uamp@b.safetensors": _MEASURES,
+    "--settings sam2 samurai outline=1 uamp-free uamp@a.safetensors uamp@b.safetensors": _MEASURES,
     "uv run python benchmarks/memory_scores.py --clips 4 --frames 48 --seed 9500000 --doubt "
-    "--settings sam2 samurai uamp-free uamp@b.safetensors uamp@a.safetensors": _MEASURES,
+    "--settings sam2 samurai outline=1 uamp-free uamp@b.safetensors uamp@a.safetensors": _MEASURES,
     "uamp train --config configs/finetune_nano.yaml --set experiment_name=nano_layers_a --set lr=7e-4 "
     "--set warmup_steps=30 --set free_frames=5 "
     "--set 'stages=[{steps: 300, image_size: 448, num_frames: 10, batch_size: 2, max_stride: 3}]'": _MEASURES,
+    "uamp train --config configs/finetune_nano.yaml --set experiment_name=nano_layers_b2 --set dataset=mix "
+    "--set 'mix={davis: 0.8, synthetic: 0.2}' --set dataset_root=DAVIS --set val_interval=0 --set augment.paste=0.5 "
+    "--set 'stages=[{steps: 200, image_size: 448, num_frames: 9, batch_size: 2, max_stride: 3}]'": _MEASURES,
+    "uv run python benchmarks/average_layers.py runs/nano_layers_b/uamp_finetuned.safetensors "
+    "runs/nano_layers_b2/uamp_finetuned.safetensors --out b.safetensors": "averages what two long runs leave",
     "uamp train --config configs/pretrain_nano_gpu.yaml": "a step of 40 clips takes minutes of a CPU",
 }
 _LAUNCHERS = re.compile(r"(OMP_NUM_THREADS=1 )?(torchrun|accelerate launch) ")
