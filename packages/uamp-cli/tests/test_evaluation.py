@@ -190,7 +190,8 @@ def test_an_ablation_compares_every_part(evaluate: Run, tracked: Tracked, tmp_pa
     assert outcome.code == 0, outcome.err
     document = json.loads((tmp_path / "parts.json").read_text())
     assert list(document) == ["sam2", "+choose", "+select", "+write", "+keep", "+read", "+outline", "+focus", "all"]
-    plain = evaluate("davis", "--dataset-root", tracked.root, "--output", "o", "--memory", "sam2", "--json", "sam2.json")
+    alone = (*arguments[:3], "--output", "plain", "--memory", "sam2")
+    plain = evaluate(*alone, "--json", "sam2.json")
     assert plain.code == 0, plain.err
     assert scores_of(tmp_path / "parts.json", "sam2") == scores_of(tmp_path / "sam2.json", "sam2")
     assert scores_of(tmp_path / "parts.json", "sam2") != scores_of(tracked.scores)
