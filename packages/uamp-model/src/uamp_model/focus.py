@@ -110,9 +110,9 @@ class Window:
             logits: N×4h×4w mask logits over the window.
 
         Returns:
-            N×4 float boxes (x0, y0, x1, y1) in pixels of the frame, and N bool, whether there is any mask.
+            N×4 float64 boxes (x0, y0, x1, y1) in pixels of the frame, and N bool, whether there is any mask; on the CPU.
         """
-        corners, found = mask_corners(logits > 0)
+        corners, found = (tensor.cpu() for tensor in mask_corners(logits > 0))
         rows, columns = logits.shape[-2:]
         scale = corners.new_tensor([self.width / columns, self.height / rows] * 2, dtype=torch.float64)
         shift = corners.new_tensor([self.left, self.top] * 2, dtype=torch.float64)

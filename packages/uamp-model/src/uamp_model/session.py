@@ -214,7 +214,7 @@ class TrackingSession:
         window, known = self.focus.window, [o.logits for o in self.objects.values() if o.logits is not None]
         if window is not None and known:
             found, there = window.boxes(torch.cat(known)[:, 0])
-            boxes.append(found[there].cpu())
+            boxes.append(found[there])
         clicked = {i: p for i, p in prompts.items() if is_clicks(p) and i not in self.objects}
         if clicked:  # how large it is what one clicks on, only the network can say
             seen = self.tracker.encode(frame) if features is None else features
@@ -225,7 +225,7 @@ class TrackingSession:
                         self.tracker.model, seen.expand(len(ids)), None, batch, fast=self.tracker.forms
                     )
                     found, there = whole.boxes(output.logits[:, 0])
-                    boxes.append(found[there].cpu())
+                    boxes.append(found[there])
         return torch.cat(boxes)
 
     def _look_again(self, prompts: Mapping[int, Prompt]) -> Window:
