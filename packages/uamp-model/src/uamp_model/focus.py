@@ -110,7 +110,8 @@ class Window:
             logits: N×4h×4w mask logits over the window.
 
         Returns:
-            N×4 float64 boxes (x0, y0, x1, y1) in pixels of the frame, and N bool, whether there is any mask; on the CPU.
+            N×4 float64 boxes (x0, y0, x1, y1) in pixels of the frame, and N bool, whether there is any mask, on the
+            CPU, since not every device has float64.
         """
         corners, found = (tensor.cpu() for tensor in mask_corners(logits > 0))
         rows, columns = logits.shape[-2:]
