@@ -40,9 +40,11 @@ NOT_RUN = {
     "uamp data download davis": "downloads: test_data_download.py does it from the loopback",
     "uamp data download davis data": "downloads: test_data_download.py does it from the loopback",
     "uv run python benchmarks/memory_scores.py --davis DAVIS --split val --doubt "
-    "--settings sam2 samurai outline=1 uamp-free uamp@a.safetensors uamp@b.safetensors": _MEASURES,
+    "--settings sam2 samurai uamp-free outline=1,focus=3.5 adapt=1,outline=1,focus=3.5@a.safetensors "
+    "adapt=1,outline=1,focus=3.5@b.safetensors": _MEASURES,
     "uv run python benchmarks/memory_scores.py --clips 4 --frames 48 --seed 9500000 --doubt "
-    "--settings sam2 samurai outline=1 uamp-free uamp@b.safetensors uamp@a.safetensors": _MEASURES,
+    "--settings sam2 samurai uamp-free outline=1,focus=3.5 adapt=1,outline=1,focus=3.5@b.safetensors "
+    "adapt=1,outline=1,focus=3.5@a.safetensors": _MEASURES,
     "uamp train --config configs/finetune_nano.yaml --set experiment_name=nano_layers_a --set lr=7e-4 "
     "--set warmup_steps=30 --set free_frames=5 "
     "--set 'stages=[{steps: 300, image_size: 448, num_frames: 10, batch_size: 2, max_stride: 3}]'": _MEASURES,

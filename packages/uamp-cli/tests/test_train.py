@@ -170,7 +170,7 @@ def test_objects_that_enter_later_are_validated_by_the_rules_of_youtube_vos(tmp_
     weights = weights_of(initial_module(given))
     scores = validation(weights, 1)
     assert list(scores) == ["J&F uamp", "J&F sam2", "J&F samurai"]
-    assert scores["J&F uamp"] > scores["J&F sam2"] > 0.2  # untrained layers change nothing, outlines and focus do
+    assert scores["J&F uamp"] > scores["J&F sam2"] > 0.2  # untrained layers change nothing, outlines do
     assert validation(weights, 2) == scores
 
 

@@ -123,7 +123,8 @@ def test_motion_filters_go_on_where_the_window_has_gone() -> None:
 
 @pytest.fixture(scope="module")
 def nano() -> VideoTracker:
-    return load_tracker("nano", memory="uamp", device="cpu", precision="fp32")
+    plain = load_tracker("nano", memory="uamp", device="cpu", precision="fp32")
+    return plain.with_memory("close", replace(plain.settings, focus=3.5))
 
 
 def test_a_small_object_is_seen_closely_and_shown_where_it_is(nano: VideoTracker) -> None:

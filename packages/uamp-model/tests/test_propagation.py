@@ -130,7 +130,7 @@ def test_memory_stays_bounded_with_selection(model: Sam2, frames: Frames) -> Non
 
 def test_memory_settings_by_name() -> None:
     assert memory_settings("sam2") == SAM2
-    assert memory_settings("uamp", "nano") == replace(UAMP, outline=1.0, focus=3.5)
+    assert memory_settings("uamp", "nano") == replace(UAMP, outline=1.0)
     assert memory_settings("uamp", "sam2.1-hiera-tiny") == UAMP
     assert memory_settings("samurai", "sam2.1-hiera-tiny").choose == 0.25
     assert memory_settings("samurai", "sam2.1-hiera-large").choose == 0.15

@@ -77,10 +77,8 @@ SAMURAI_LARGE_CHOOSE = 0.15
 
 UAMP = MemorySettings(adapt=1.0, learned=1.0, refine=1.0, second_look=1.0, second_look_above=0.4)
 """UAMP's defaults."""
-CLOSE = ("nano",)
-"""Models whose outlines UAMP lets follow the picture, and that it lets look at the objects' surroundings alone: those
-for which both were found to help (docs/results.md)."""
-CLOSE_OUTLINE, CLOSE_FOCUS = 1.0, 3.5
+OUTLINED = ("nano",)
+"""Models whose outlines UAMP lets follow the picture: those for which it was found to help (docs/results.md)."""
 
 UAMP_TRIAL = MemorySettings(choose=0.15, settled=5, select=0.2, write=0.5, keep=0.3, read=0.5, outline=1.0, focus=3.5)
 """Strengths that an ablation tries for parts whose default is 0."""
@@ -102,8 +100,8 @@ def memory_settings(memory: str, model: str = "nano") -> MemorySettings:
     """
     if memory == "samurai" and model.endswith("-large"):
         return replace(SAMURAI, choose=SAMURAI_LARGE_CHOOSE)
-    if memory == "uamp" and model in CLOSE:
-        return replace(UAMP, outline=CLOSE_OUTLINE, focus=CLOSE_FOCUS)
+    if memory == "uamp" and model in OUTLINED:
+        return replace(UAMP, outline=1.0)
     found = {"sam2": SAM2, "samurai": SAMURAI, "uamp": UAMP}.get(memory)
     if found is not None:
         return found
