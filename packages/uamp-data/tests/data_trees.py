@@ -38,6 +38,12 @@ def save_mask(path: Path, ids: Iterable[int], size: tuple[int, int] = (HEIGHT, W
     picture.save(path)
 
 
+def damage_frames(tree: Path, sequence: str, frames: int = 4) -> None:
+    """Leave no picture in the files of a DAVIS sequence's frames."""
+    for number in range(frames):
+        (tree / "JPEGImages" / "480p" / sequence / f"{number:05d}.jpg").write_bytes(b"no picture")
+
+
 def make_davis(
     root: Path,
     sequences: Mapping[str, Mapping[int, Iterable[int]]],

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
-from data_trees import every_frame, make_davis
+from data_trees import damage_frames, every_frame, make_davis
 from uamp_data.augmentation import Augmentation
 from uamp_data.paste import paste, whole_ids
 from uamp_data.training_clips import TrainingClips
@@ -105,8 +105,7 @@ def test_a_sequence_alone_and_one_that_cannot_be_read_leave_the_clip_as_it_is(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     tree = make_davis(tmp_path, {"good": every_frame(2), "bad": every_frame(2)}, split="train")
-    for number in range(4):
-        (tree / "JPEGImages" / "480p" / "bad" / f"{number:05d}.jpg").write_bytes(b"no picture")
+    damage_frames(tree, "bad")
     sequences = open_training_set("davis", tree)
     for source in (TrainingClips(sequences[:1], PASTE_ALONE), TrainingClips(sequences, PASTE_ALONE)):
         with caplog.at_level(logging.WARNING):

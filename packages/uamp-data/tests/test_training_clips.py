@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
-from data_trees import HEIGHT, WIDTH, every_frame, make_davis, make_youtube, save_frame, save_mask
+from data_trees import HEIGHT, WIDTH, damage_frames, every_frame, make_davis, make_youtube, save_frame, save_mask
 from uamp_data.augmentation import NO_AUGMENTATION
 from uamp_data.errors import DataError
 from uamp_data.training_clips import MixedClips, SequenceClip, TrainingClips
@@ -141,8 +141,7 @@ def test_damaged_files_are_named_and_replaced_until_there_are_too_many(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     tree = make_davis(tmp_path, {"good": every_frame(1), "bad": every_frame(1)}, split="train")
-    for number in range(4):
-        (tree / "JPEGImages" / "480p" / "bad" / f"{number:05d}.jpg").write_bytes(b"no picture")
+    damage_frames(tree, "bad")
     source = TrainingClips(open_training_set("davis", tree), max_bad_samples=2)
     assert source.names == ("good", "bad")
     with caplog.at_level(logging.WARNING):

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from uamp_model.motion import mask_corners
+from uamp_model.motion import mask_boxes, mask_corners
 from uamp_model.types import BOX_CORNER_0, Prompt
 
 SMALLEST = 0.3
@@ -203,12 +203,10 @@ class Focus:
 
 def extent(prompt: Prompt) -> Tensor:
     """The box around all that a prompt says, 1×4 float64 (x0, y0, x1, y1) in pixels of the frame."""
-    if prompt.region is None:
-        low, high = prompt.xy.min(axis=0), prompt.xy.max(axis=0)
-    else:
-        rows, columns = (np.flatnonzero(prompt.region.any(axis=axis)) for axis in (1, 0))
-        low, high = np.array([columns[0], rows[0]]), np.array([columns[-1] + 1, rows[-1] + 1])
-    return torch.from_numpy(np.concatenate([low, high]).astype(np.float64))[None]
+    if prompt.region is not None:
+        return mask_boxes(torch.tensor(prompt.region)[None])[0]
+    corners = np.concatenate([prompt.xy.min(axis=0), prompt.xy.max(axis=0)])
+    return torch.from_numpy(corners.astype(np.float64))[None]
 
 
 def is_clicks(prompt: Prompt) -> bool:

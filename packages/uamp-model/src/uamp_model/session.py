@@ -141,8 +141,10 @@ class TrackingSession:
         """
         if self.features is None:
             raise InputError("There is no frame to correct yet: call step with a frame first.")
-        self._prepare(prompts, Window.whole(self.size))
-        batches = self._prepare(prompts, self._look_again(prompts))
+        batches = self._prepare(prompts, Window.whole(self.size))
+        window = self._look_again(prompts)
+        if not window.is_whole:
+            batches = self._prepare(prompts, window)
         index = self.frame_index
         tracked = {i for i, known in self.objects.items() if index not in known.bank.conditioning}
         self._enrol(prompts)
@@ -201,7 +203,7 @@ class TrackingSession:
         """
         before = self.focus.window
         if boxes is None:
-            window = self.focus.follow([o.logits for o in self.objects.values() if o.logits is not None], self.size)
+            window = self.focus.follow(self._known_logits(), self.size)
         else:
             window = self.focus.meet(boxes, self.size)
         if before is not None:
@@ -211,7 +213,7 @@ class TrackingSession:
     def _boxes_to_meet(self, frame: Frame, prompts: Mapping[int, Prompt], features: ImageFeatures | None) -> Tensor:
         """Where what is known was, and where what is prompted is: K×4 boxes in pixels of the frame."""
         boxes = [extent(prompt) for prompt in prompts.values()]
-        window, known = self.focus.window, [o.logits for o in self.objects.values() if o.logits is not None]
+        window, known = self.focus.window, self._known_logits()
         if window is not None and known:
             found, there = window.boxes(torch.cat(known)[:, 0])
             boxes.append(found[there])
@@ -239,10 +241,14 @@ class TrackingSession:
         self.features = self.tracker.encode(self.picture.cpu().numpy())
         self._carry_motion(before, window)
         for known in self.objects.values():
-            for name, outside in (("logits", UNSEEN), ("agreed", UNSEEN)):
-                maps = getattr(known, name)
-                setattr(known, name, None if maps is None else before.seen_through(window, maps, outside))
+            if known.logits is not None and known.agreed is not None:
+                known.logits = before.seen_through(window, known.logits, UNSEEN)
+                known.agreed = before.seen_through(window, known.agreed, UNSEEN)
         return window
+
+    def _known_logits(self) -> list[Tensor]:
+        """1×1×4h×4w of each object that has been seen."""
+        return [o.logits for o in self.objects.values() if o.logits is not None]
 
     def _carry_motion(self, before: Window, window: Window) -> None:
         """Motion filters count in cells of what is seen: tell them if another part of the frame is."""
@@ -474,7 +480,7 @@ class TrackingSession:
     def _result(self, index: int) -> FrameResult:
         height, width = self.size
         known = list(self.objects.values())
-        logits = [o.logits for o in known if o.logits is not None]
+        logits = self._known_logits()
         scores = [o.score for o in known if o.score is not None]
         device = self.tracker.device
         if not logits:
