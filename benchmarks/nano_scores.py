@@ -32,7 +32,6 @@ from uamp_data.pictures import find_pictures, read_picture
 from uamp_data.synthetic import generate_clip
 from uamp_eval.metrics import clip_scores, jaccard
 from uamp_model import Prompt, VideoTracker, load_tracker
-from uamp_model.sam2 import build_model
 
 Frames = npt.NDArray[np.uint8]
 Ids = npt.NDArray[np.uint8]
@@ -53,13 +52,7 @@ class Which:
 
     def load(self) -> VideoTracker:
         """The tracker."""
-        tracker = load_tracker(self.model, checkpoint=self.checkpoint, memory=self.memory)
-        if self.image_size is None:
-            return tracker
-        model = build_model(self.model, image_size=self.image_size)
-        model.load_state_dict(tracker.model.state_dict())
-        model.requires_grad_(False).to(tracker.device)
-        return VideoTracker(model, name=tracker.name, memory=tracker.memory, dtype=tracker.dtype)
+        return load_tracker(self.model, checkpoint=self.checkpoint, memory=self.memory, image_size=self.image_size)
 
 
 def prompt_of(mask: npt.NDArray[np.bool_], kind: str) -> Prompt:

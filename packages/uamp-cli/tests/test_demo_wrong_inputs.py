@@ -38,6 +38,11 @@ def test_text_renamed_to_video(demo: Run, tmp_path: Path) -> None:
     assert not (tmp_path / "notes_uamp.mp4").exists()
 
 
+@pytest.mark.parametrize("spelling", ["--image-size", "--image_size"])
+def test_no_such_image_size(demo: Run, make_video: Make, spelling: str) -> None:
+    assert "100 must be a multiple of 32" in demo("--input", make_video("a.mp4"), *BOX, spelling, 100).refused()
+
+
 def test_no_frames(demo: Run, tmp_path: Path) -> None:
     (tmp_path / "empty.mp4").write_bytes(b"")
     assert "empty.mp4" in demo("--input", "empty.mp4").refused()

@@ -300,6 +300,7 @@ def test_results_of_other_settings_are_refused_and_replaced(
     assert "the data (2 sequences then, 1 now)" in fewer
     assert "--overwrite" in fewer
     assert "the weights" in evaluate(*arguments, "--checkpoint", checkpoint).refused()
+    assert "the model's input size" in evaluate(*arguments, "--image-size", 256).refused()
     usual = str(choose_dtype("auto", torch.device("cpu"), image_size=find_model("nano").image_size)).removeprefix(
         "torch."
     )

@@ -43,6 +43,25 @@ def test_a_missing_checkpoint_is_named(tmp_path: Path) -> None:
         load_tracker("nano", checkpoint=tmp_path / "absent.pt")
 
 
+def test_the_input_can_be_larger_and_smaller() -> None:
+    """The same weights read frames of another side, in a session as well."""
+    own, small = load_tracker("nano", device="cpu"), load_tracker("nano", device="cpu", image_size=256)
+    assert (own.image_size, small.image_size) == (448, 256)
+    assert all(torch.equal(w, small.model.state_dict()[name]) for name, w in own.model.state_dict().items())
+    mask = np.zeros((60, 80), bool)
+    mask[20:40, 30:60] = True
+    session = small.start()
+    frame = np.where(mask[..., None], 255, np.uint8(30)).astype(np.uint8).repeat(3, axis=2)
+    assert session.step(frame, {1: Prompt.mask(mask)}).masks.shape == (1, 60, 80)
+    assert (session.step(frame).masks[0].numpy() & mask).sum() > 0.8 * mask.sum()
+
+
+@pytest.mark.parametrize("side", [0, -32, 100, 4096])
+def test_sides_that_no_model_reads_are_named(side: int) -> None:
+    with pytest.raises(InputError, match=f"{side} must be a multiple of 32, 2048 at most"):
+        load_tracker("nano", image_size=side)
+
+
 def test_devices_that_are_not_there_are_named() -> None:
     assert choose_device("cpu").type == "cpu"
     with pytest.raises(InputError, match="Unknown device"):

@@ -29,6 +29,7 @@ def demo(
     model: options.Model = "nano",
     memory: options.Memory = "uamp",
     memory_budget: options.MemoryBudget = 1.0,
+    image_size: options.ImageSize = None,
     compiled: options.Compile = False,
     device: options.Device = "auto",
     checkpoint: options.Checkpoint = None,
@@ -74,6 +75,7 @@ def demo(
         csv=csv,
         max_frames=max_frames,
         memory_budget=memory_budget,
+        image_size=image_size,
         compiled=compiled,
     )
     if ui:

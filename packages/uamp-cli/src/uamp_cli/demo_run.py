@@ -83,6 +83,7 @@ def _load_tracker(settings: DemoSettings) -> "VideoTracker":
         memory=settings.memory,
         device=settings.device,
         memory_budget=settings.memory_budget,
+        image_size=settings.image_size,
         compiled=settings.compiled,
     )
     if settings.compiled:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from uamp_model.catalog import find_model
+from uamp_model.catalog import check_image_size, find_model
 from uamp_model.download import find_checkpoint
 from uamp_model.errors import InputError
 
@@ -45,6 +45,7 @@ class DemoSettings:
     csv: Path | None
     max_frames: int | None
     memory_budget: float = 1.0
+    image_size: int | None = None
     compiled: bool = False
 
     @property
@@ -139,6 +140,7 @@ def _check_endings(settings: DemoSettings) -> None:
 
 def _check_model(settings: DemoSettings) -> None:
     spec = find_model(settings.model)
+    check_image_size(settings.image_size)
     if settings.checkpoint is not None:
         find_checkpoint(spec, settings.checkpoint)
     if settings.uamp_checkpoint is not None and not settings.uamp_checkpoint.exists():

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from uamp_model.errors import InputError
 
-from uamp_cli.model_options import Checkpoint, Compile, MemoryBudget, UampCheckpoint
+from uamp_cli.model_options import Checkpoint, Compile, ImageSize, MemoryBudget, UampCheckpoint
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -101,6 +101,7 @@ def davis(
     model: Model = "nano",
     memory: Memory = None,
     memory_budget: MemoryBudget = 1.0,
+    image_size: ImageSize = None,
     compiled: Compile = False,
     ablate: Ablate = False,
     checkpoint: Checkpoint = None,
@@ -150,6 +151,7 @@ def davis(
             precision,
             ablate,
             memory_budget,
+            image_size,
             compiled,
         ),
     )
@@ -164,6 +166,7 @@ def youtube_vos(
     model: Model = "nano",
     memory: Memory = None,
     memory_budget: MemoryBudget = 1.0,
+    image_size: ImageSize = None,
     compiled: Compile = False,
     ablate: Ablate = False,
     checkpoint: Checkpoint = None,
@@ -215,6 +218,7 @@ def youtube_vos(
             precision,
             ablate,
             memory_budget,
+            image_size,
             compiled,
         ),
     )
@@ -236,6 +240,7 @@ def folder(
     model: Model = "nano",
     memory: Memory = None,
     memory_budget: MemoryBudget = 1.0,
+    image_size: ImageSize = None,
     compiled: Compile = False,
     ablate: Ablate = False,
     checkpoint: Checkpoint = None,
@@ -283,6 +288,7 @@ def folder(
             precision,
             ablate,
             memory_budget,
+            image_size,
             compiled,
         ),
     )

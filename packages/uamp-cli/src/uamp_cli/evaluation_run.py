@@ -45,6 +45,7 @@ class TrackerOptions:
     precision: str
     ablate: bool = False
     memory_budget: float = 1.0
+    image_size: int | None = None
     compiled: bool = False
 
 
@@ -173,6 +174,7 @@ def _load(options: TrackerOptions) -> dict[str, VideoTracker]:
         device=device_of_process(options.device),
         precision=options.precision,  # type: ignore[arg-type] # checked there
         memory_budget=options.memory_budget,
+        image_size=options.image_size,
         compiled=options.compiled,
     )
     if options.ablate:

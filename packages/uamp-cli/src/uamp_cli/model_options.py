@@ -35,6 +35,15 @@ MemoryBudget = Annotated[
         rich_help_panel=_MODEL,
     ),
 ]
+ImageSize = Annotated[
+    int | None,
+    typer.Option(
+        metavar="PIXELS",
+        help="Side of the square that frames are resized to, a multiple of 32: larger is finer and slower.",
+        show_default="the model's own",
+        rich_help_panel=_MODEL,
+    ),
+]
 UampCheckpoint = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Fine-tuned UAMP layers.", rich_help_panel=_MODEL)
 ]

@@ -45,11 +45,12 @@ def test_options_that_the_page_asks_for_itself_are_refused(run: Run) -> None:
 def test_options_about_the_network_hold_for_the_page_too(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[PageSettings] = []
     monkeypatch.setattr("uamp_cli.page.server.serve", opened.append)
-    run("demo", "--ui", "--memory-budget", 0.5, "--compile")
-    assert (opened[0].memory_budget, opened[0].compiled) == (0.5, True)
+    run("demo", "--ui", "--memory-budget", 0.5, "--image-size", 256, "--compile")
+    assert (opened[0].memory_budget, opened[0].image_size, opened[0].compiled) == (0.5, 256, True)
 
 
-def test_the_page_loads_trackers_with_its_budget(checkpoint: Path) -> None:
-    trackers = Trackers("cpu", {"nano": checkpoint}, memory_budget=0.5)
+def test_the_page_loads_trackers_as_it_was_asked(checkpoint: Path) -> None:
+    trackers = Trackers("cpu", {"nano": checkpoint}, memory_budget=0.5, image_size=256)
+    assert trackers.get("nano", "sam2").image_size == 256
     assert trackers.get("nano", "sam2").memory_budget == 0.5
     assert trackers.get("nano", "samurai").memory_budget == 0.5

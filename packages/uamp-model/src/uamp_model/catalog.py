@@ -46,6 +46,10 @@ class ModelSpec:
     note: str
 
 
+SIDE_STEP: Final = 32
+"""Pixels: an input's side is a multiple, since the image encoder's coarsest cells are so large."""
+LARGEST_SIDE: Final = 2048
+
 _DOWNLOADS: Final = "https://dl.fbaipublicfiles.com/segment_anything_2"
 
 # the file of each size is published under its long name, its configuration under the letter
@@ -204,3 +208,13 @@ def find_model(name: str) -> ModelSpec:
     near = dict.fromkeys(aliases[match] for match in get_close_matches(key, aliases, n=4, cutoff=0.5))
     known = ", ".join(near or MODELS)
     raise InputError(f"There is no model called {name!r}: choose one of {known}.")
+
+
+def check_image_size(side: int | None) -> None:
+    """Whether a model can read squares of this side, in pixels; None is its own.
+
+    Raises:
+        InputError: if it cannot.
+    """
+    if side is not None and (side % SIDE_STEP or not SIDE_STEP <= side <= LARGEST_SIDE):
+        raise InputError(f"The image size {side} must be a multiple of {SIDE_STEP}, {LARGEST_SIDE} at most.")

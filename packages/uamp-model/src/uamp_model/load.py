@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from uamp_model.budget import check_budget
-from uamp_model.catalog import find_model
+from uamp_model.catalog import check_image_size, find_model
 from uamp_model.checkpoint import find_checkpoint, load_into, load_state_dict
 from uamp_model.devices import Precision, choose_device, choose_dtype
 from uamp_model.forms import check_compiler
@@ -26,6 +26,7 @@ def load_tracker(
     exact: bool | None = None,
     compiled: bool = False,
     memory_budget: float = 1.0,
+    image_size: int | None = None,
 ) -> VideoTracker:
     """Load a model and make a tracker of it.
 
@@ -40,6 +41,8 @@ def load_tracker(
             default where "fp32" is asked for on a CPU and nothing is compiled.
         compiled: let torch compile the heavy parts for this machine, which takes minutes before the first results.
         memory_budget: share of the memory that is read, from 0.2 to 1, where less is faster.
+        image_size: another side of the square that frames are resized to than the model's own, a multiple of 32: a
+            larger one shows finer things and takes longer.
 
     Raises:
         InputError: if a name or a setting is unknown.
@@ -48,13 +51,14 @@ def load_tracker(
     """
     memory_settings(memory)
     check_budget(memory_budget)
+    check_image_size(image_size)
     spec = find_model(name)
     place = choose_device(str(device))
     if compiled:
         check_compiler(place)
     path = find_checkpoint(spec, Path(checkpoint) if checkpoint is not None else None)
     state = load_state_dict(path)
-    model = build_model(spec.name)
+    model = build_model(spec.name, image_size=image_size)
     load_into(model, state, source=str(path))
     model.requires_grad_(False).to(place)
     layers = None

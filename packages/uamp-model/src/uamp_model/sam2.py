@@ -20,7 +20,7 @@ from torch import Tensor
 
 from uamp_model import hiera, two_way
 from uamp_model.attention import Tokens, can_attend
-from uamp_model.catalog import find_model
+from uamp_model.catalog import check_image_size, find_model
 from uamp_model.forms import FAST, Forms
 from uamp_model.stages import ATTEND, DECODE, ENCODE, MEMORY, stage
 
@@ -109,8 +109,9 @@ def build_model(name: str = "nano", *, image_size: int | None = None) -> Sam2:
         image_size: another input side S than the model's own, a multiple of 32; the weights are the same for any.
 
     Raises:
-        InputError: if the name is unknown.
+        InputError: if the name is unknown, or there is no input of that side.
     """
+    check_image_size(image_size)
     model = instantiate(model_config(name, image_size=image_size))
     if not isinstance(model, SAM2Base):
         raise TypeError(f"the configuration of {name} does not build a SAM 2 model")

@@ -71,7 +71,12 @@ def page_at(settings: PageSettings) -> Iterator[str]:
     ):
         page = _import_gradio()
         trackers = Trackers(
-            settings.device, settings.checkpoints, settings.layers, settings.memory_budget, settings.compiled
+            settings.device,
+            settings.checkpoints,
+            settings.layers,
+            settings.memory_budget,
+            settings.image_size,
+            settings.compiled,
         )
         tabs = Tabs(Path(folder), settings.model, settings.memory)
         blocks = page.build_page(tabs, trackers, _opener(settings.input))

@@ -24,6 +24,7 @@ class PageSettings:
         checkpoints: by model name, weights to use instead of the bundled or downloaded ones.
         layers: by model name, fine-tuned UAMP layers.
         memory_budget: share of the memory that is read.
+        image_size: side of the square that frames are resized to; None is the model's own.
         compiled: whether the network is compiled.
         port: where to listen; None takes the usual one, or a free one if that is taken.
         opens_browser: whether to open the page in the browser.
@@ -36,6 +37,7 @@ class PageSettings:
     checkpoints: Mapping[str, Path] = field(default_factory=dict)
     layers: Mapping[str, Path] = field(default_factory=dict)
     memory_budget: float = 1.0
+    image_size: int | None = None
     compiled: bool = False
     port: int | None = None
     opens_browser: bool = True
@@ -74,6 +76,7 @@ def page_settings(demo: DemoSettings, *, port: int | None, opens_browser: bool) 
         {} if demo.checkpoint is None else {spec.name: demo.checkpoint},
         {} if demo.uamp_checkpoint is None else {spec.name: demo.uamp_checkpoint},
         demo.memory_budget,
+        demo.image_size,
         demo.compiled,
         port,
         opens_browser,

@@ -40,6 +40,7 @@ class Trackers:
         checkpoints: by model name, weights to use instead of the bundled or downloaded ones.
         layers: likewise, fine-tuned UAMP layers.
         memory_budget: share of the memory that is read.
+        image_size: side of the square that frames are resized to; None is each model's own.
         compiled: whether networks are compiled.
     """
 
@@ -47,6 +48,7 @@ class Trackers:
     checkpoints: Mapping[str, Path] = field(default_factory=dict)
     layers: Mapping[str, Path] = field(default_factory=dict)
     memory_budget: float = 1.0
+    image_size: int | None = None
     compiled: bool = False
     _loaded: "VideoTracker | None" = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -71,6 +73,7 @@ class Trackers:
                     memory=memory,
                     device=self.device,
                     memory_budget=self.memory_budget,
+                    image_size=self.image_size,
                     compiled=self.compiled,
                 )
             loaded = self._loaded
