@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from uamp_model import attention
+from uamp_model import attention, budget
 from uamp_model.attention import Part, Tokens, attend
-from uamp_model.budget import Share, check_budget, informative_cells, share_of
+from uamp_model.budget import Share, check_budget, informative_cells, share_of, stand_in
 from uamp_model.errors import InputError
 from uamp_model.sam2 import Sam2, build_model
 from uamp_model.tracker import VideoTracker
@@ -32,20 +32,20 @@ def clip(count: int) -> list[np.ndarray]:
 
 
 def test_a_budget_counts_all_memories() -> None:
-    for budget in (0.2, 0.25, 0.5, 0.75):
-        share = share_of(budget, 4096, 7)
+    for part in (0.2, 0.25, 0.5, 0.75):
+        share = share_of(part, 4096, 7)
         assert share is not None
-        assert (4096 + sum(share.tracked)) / (7 * 4096) == pytest.approx(budget, abs=1e-3)
-        assert share.own == round(budget * 4096)
+        assert (4096 + sum(share.tracked)) / (7 * 4096) == pytest.approx(part, abs=1e-3)
+        assert share.own == round(part * 4096)
     assert share_of(1.0, 4096, 7) is None
     assert share_of(0.5, 100, 7) == Share((100, 100, 50), 50), "the newest frames whole"
     assert share_of(2 / 7, 100, 7) == Share((100,), 29)
 
 
-@pytest.mark.parametrize("budget", [0.0, 0.1, 1.5, float("nan")])
-def test_no_such_budget(budget: float) -> None:
+@pytest.mark.parametrize("part", [0.0, 0.1, 1.5, float("nan")])
+def test_no_such_budget(part: float) -> None:
     with pytest.raises(InputError, match=r"from 0\.2 to 1"):
-        check_budget(budget)
+        check_budget(part)
 
 
 def test_the_object_and_its_surroundings_come_first() -> None:
@@ -82,6 +82,41 @@ def test_reading_the_kept_cells_is_reading_with_the_others_hidden(model: Sam2) -
         torch.testing.assert_close(attend(model.memory_attention, now, position, part), whole, rtol=1e-4, atol=1e-5)
 
 
+def test_cells_that_stand_in_for_others_are_read_like_copies(model: Sam2, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(budget, "STAND_IN", 1.0)
+    cells = (SIZE // 16) ** 2
+    now, position = torch.randn(1, cells, 128), torch.randn(1, cells, 128)
+    values, keys = torch.randn(1, 2 * cells + 4, 64), torch.randn(1, 2 * cells + 4, 64)
+    given, tracked, pointers = slice(0, cells), slice(cells, 2 * cells), slice(2 * cells, None)
+    bias = torch.zeros(1, 2 * cells + 4)
+    bias[:, tracked] = stand_in(3 * cells, cells)
+
+    def copied(tokens: Tensor) -> Tensor:
+        return torch.cat([tokens[:, part] for part in (given, tracked, tracked, tracked, pointers)], dim=1)
+
+    with torch.inference_mode():
+        read = attend(model.memory_attention, now, position, Tokens(values, keys, 2 * cells, bias=bias))
+        many = attend(model.memory_attention, now, position, Tokens(copied(values), copied(keys), 4 * cells))
+        torch.testing.assert_close(read, many, rtol=1e-4, atol=1e-5)
+
+
+def test_what_is_read_of_tracked_frames_stands_in_for_the_rest(model: Sam2) -> None:
+    session = VideoTracker(model, name="nano", memory="sam2", memory_budget=0.25).start()
+    cells = (SIZE // 16) ** 2
+    for t, frame in enumerate(clip(9)):
+        session.step(frame, {1: Prompt.box(30, 20, 60, 50)} if t == 0 else None)
+        tokens = session._gather([session._select(1, t + 1)])
+        if t == 0:
+            assert tokens.bias is None, "the conditioning frame alone is read whole"
+            continue
+        assert tokens.kept is not None
+        assert tokens.bias is not None
+        read = sum(part.shape[1] for part in tokens.kept if part is not None)
+        assert (tokens.bias[:, 0] == 0).all()
+        expected = torch.full_like(tokens.bias[:, 1], stand_in(min(t, 6) * cells, read))
+        torch.testing.assert_close(tokens.bias[:, 1], expected)
+
+
 def test_own_cells_are_read_as_if_the_others_were_hidden(model: Sam2, monkeypatch: pytest.MonkeyPatch) -> None:
     cells = (SIZE // 16) ** 2
     now, values, keys = torch.randn(1, cells, 128), torch.randn(2, cells + 4, 64), torch.randn(2, cells + 4, 64)
@@ -108,14 +143,14 @@ def test_own_cells_are_read_as_if_the_others_were_hidden(model: Sam2, monkeypatc
 
 def test_the_whole_budget_changes_nothing_and_less_does(model: Sam2) -> None:
     sessions = {
-        budget: VideoTracker(model, name="nano", memory="sam2", memory_budget=budget).start() for budget in (1.0, 0.25)
+        part: VideoTracker(model, name="nano", memory="sam2", memory_budget=part).start() for part in (1.0, 0.25)
     }
     plain = VideoTracker(model, name="nano", memory="sam2").start()
     prompts = {0: {1: Prompt.box(30, 20, 60, 50), 2: Prompt.points([[80, 70]])}, 4: {3: Prompt.box(10, 10, 40, 40)}}
     less_differs = False
     for t, frame in enumerate(clip(10)):
         expected = plain.step(frame, prompts.get(t))
-        found = {budget: session.step(frame, prompts.get(t)) for budget, session in sessions.items()}
+        found = {part: session.step(frame, prompts.get(t)) for part, session in sessions.items()}
         assert torch.equal(found[1.0].logits, expected.logits)
         assert found[0.25].logits.shape == expected.logits.shape
         less_differs = not torch.equal(found[0.25].logits, expected.logits)

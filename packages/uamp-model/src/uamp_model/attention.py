@@ -224,9 +224,10 @@ class _Scratch:
             for first in range(0, queries, rows):
                 block = asked[first : first + rows]
                 scores = self._block(len(block), length, q.dtype)
-                torch.mm(block, keys, out=scores)
-                if bias is not None:
-                    scores += bias[i].to(scores.dtype)
+                if bias is None:
+                    torch.mm(block, keys, out=scores)
+                else:
+                    torch.addmm(bias[i].to(scores.dtype), block, keys, out=scores)
                 torch.softmax(scores, -1, out=scores)
                 torch.mm(scores, values[i], out=out[i, first : first + rows])
         return out

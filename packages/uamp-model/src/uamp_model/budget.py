@@ -4,10 +4,12 @@ Conditioning frames are read whole: they are what was given. What else may be re
 after the other: a network that was trained to read whole frames loses less by reading fewer of them than by reading
 parts of many (docs/performance.md). Of the frame that is read in part, the cells in and around the object come first,
 the sure ones before others, then a coarse grid of the rest, so that queries beside the object still find what they
-look like. The same cells of the frame at hand, as many as the budget's share, are what its own cells read in
+look like. What is read stands in for what is not: otherwise less would be read of all tracked frames, and more of the
+conditioning frames. The same cells of the frame at hand, as many as the budget's share, are what its own cells read in
 self-attention from the second layer on.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -20,6 +22,8 @@ from uamp_model.propagation import to_cells
 FULL = 1.0
 SMALLEST_BUDGET = 0.2
 """Below, hardly more than the conditioning frame would be left."""
+STAND_IN = 0.7
+"""How far the cells that are read stand in for the others, from 0 to 1; see `stand_in`."""
 GRID = 4
 """Cells between those that are kept everywhere."""
 _REACH = 3
@@ -64,6 +68,15 @@ def share_of(budget: float, cells: int, memories: int) -> Share | None:
     room = max(round((budget * memories - 1) * cells), 1)
     whole, part = divmod(room, cells)
     return Share((*whole * (cells,), *(part,) * (part > 0)), max(round(budget * cells), 1))
+
+
+def stand_in(cells: int, read: int) -> float:
+    """What is added to the attention logits of `read` cells that stand for `cells`.
+
+    A cell that is read as often as there are such cells would get exp of this as much of the attention. Without it,
+    attention goes from the tracked frames to the conditioning frames, all of whose cells are read.
+    """
+    return STAND_IN * math.log(cells / read)
 
 
 def informative_cells(logits: Tensor, uncertainty: Tensor, cells: tuple[int, int], count: int) -> Tensor:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from uamp_model.budget import Share
+from uamp_model.budget import Share, stand_in
 from uamp_model.propagation import acts, read_bias
 from uamp_model.sam2 import MemoryTokens, Sam2
 
@@ -105,10 +105,12 @@ class Selection:
     Attributes:
         spatial: pairs of recency (see `MemoryTokens`) and entry.
         pointers: pairs of age in frames and entry.
+        unread: further tracked frames whose features would be read if a budget had room for them.
     """
 
     spatial: tuple[tuple[int, MemoryEntry], ...]
     pointers: tuple[tuple[int, MemoryEntry], ...]
+    unread: int = 0
 
     @property
     def layout(self) -> tuple[int, ...]:
@@ -123,7 +125,7 @@ class Selection:
         """Of tracked frames' memories the newest alone; conditioning frames and pointers stay."""
         given = [(recency, entry) for recency, entry in self.spatial if recency == 0]
         tracked = [(recency, entry) for recency, entry in self.spatial if recency > 0]
-        return replace(self, spatial=(*given, *tracked[-count:]))
+        return replace(self, spatial=(*given, *tracked[-count:]), unread=max(0, len(tracked) - count))
 
 
 def select_recent(model: Sam2, bank: MemoryBank, frame: int, direction: int) -> Selection:
@@ -190,12 +192,13 @@ def gather(
     stacked = torch.cat(pointers)
     kept = None if share is None else _kept(selections, share)
     newest = None if kept is None else kept[-1]
+    biases = [_bias(selection, read, kept) for selection in selections] if acts(read) or kept is not None else []
     return MemoryTokens(
         torch.cat(spatial).to(stacked.dtype),
         torch.cat(recency),
         stacked,
         torch.stack(ages) / max(age_span, 1),
-        torch.cat([_bias(selection, read) for selection in selections]) if acts(read) else None,
+        torch.cat(biases) if biases else None,
         kept,
         None if share is None or newest is None else newest[:, : share.own],
     )
@@ -214,13 +217,22 @@ def _kept(selections: Sequence[Selection], share: Share) -> tuple[Tensor | None,
     )
 
 
-def _bias(selection: Selection, strength: float | Tensor) -> Tensor:
-    """N×M×h×w, see `propagation.read_bias`."""
+def _bias(selection: Selection, strength: float | Tensor, kept: Sequence[Tensor | None] | None) -> Tensor:
+    """N×M×h×w, see `propagation.read_bias` and `budget.stand_in`."""
     biases = []
-    for _, entry in selection.spatial:
-        nothing = _features(entry)[:, 0].float() * 0
-        biases.append(nothing if entry.doubt is None else read_bias(entry.doubt[:, 0], strength))
+    for recency, entry in selection.spatial:
+        weight = 0.0 if recency == 0 or kept is None else _stand_in(selection, kept)
+        nothing = torch.full_like(_features(entry)[:, 0], weight, dtype=torch.float32)
+        biases.append(nothing if entry.doubt is None else nothing + read_bias(entry.doubt[:, 0], strength))
     return torch.stack(biases, dim=1)
+
+
+def _stand_in(selection: Selection, kept: Sequence[Tensor | None]) -> float:
+    """How much more the cells of tracked frames that are read count for those that are not."""
+    cells = _features(selection.spatial[0][1])[0, 0].numel()
+    tracked = [part for (recency, _), part in zip(selection.spatial, kept, strict=True) if recency > 0]
+    read = sum(cells if part is None else part.shape[1] for part in tracked)
+    return stand_in((len(tracked) + selection.unread) * cells, read)
 
 
 def _features(entry: MemoryEntry) -> Tensor:
