@@ -267,9 +267,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="nano")
     parser.add_argument("--checkpoint", type=Path, help="weights other than the bundled ones")
+    parser.add_argument("--image-size", type=int, metavar="S", help="another input side than the model's own")
     parser.add_argument("--settings", nargs="+", default=["sam2", "samurai", "uamp"])
     parser.add_argument("--davis", type=Path, help="root of DAVIS-2016")
     parser.add_argument("--split", default="train")
+    parser.add_argument("--sequences", metavar="NAME,NAME", help="these real sequences alone")
     parser.add_argument("--every", type=int, default=1, help="take every n-th real sequence")
     parser.add_argument("--first", type=int, default=0, help="number of the first real sequence, from 0")
     parser.add_argument("--surround", type=float, default=1, help="real sequences in frames so many times as large")
@@ -281,13 +283,18 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
 
-    base = load_tracker(options.model, checkpoint=options.checkpoint)
+    base = load_tracker(options.model, checkpoint=options.checkpoint, image_size=options.image_size)
     trackers = {text: make_tracker(base, text) for text in options.settings}
     doubts = Doubts() if options.doubt else None
     began = time.perf_counter()
     scores: list[ObjectScore] = []
     if options.davis:
-        real = DavisDataset(options.davis, year=2016, split=options.split)
+        real = DavisDataset(
+            options.davis,
+            year=2016,
+            split=options.split,
+            sequences=options.sequences.split(",") if options.sequences else None,
+        )
         videos = [
             real[i] if options.surround == 1 else cast(VideoSequence, SmallSequence(real[i], options.surround))
             for i in range(options.first, len(real), options.every)
@@ -300,7 +307,7 @@ def main() -> None:
     report = show(console, scores, list(trackers), doubts)
     for name, seconds in (doubts.seconds if doubts else {}).items():
         console.print(f"{name}: {doubts.frames / seconds if doubts else 0:.1f} frames/s, the image encoder included")
-    console.print(f"{base.name} on {base.device}, {time.perf_counter() - began:.0f} s")
+    console.print(f"{base.name} at {base.image_size} px on {base.device}, {time.perf_counter() - began:.0f} s")
     if options.json:
         options.json.write_text(json.dumps(report, indent=1))
 
