@@ -53,6 +53,13 @@ NOT_RUN = {
     "--set 'stages=[{steps: 200, image_size: 448, num_frames: 9, batch_size: 2, max_stride: 3}]'": _MEASURES,
     "uv run python benchmarks/average_layers.py runs/nano_layers_b/uamp_finetuned.safetensors "
     "runs/nano_layers_b2/uamp_finetuned.safetensors --out b.safetensors": "averages what two long runs leave",
+    "uv run python benchmarks/memory_scores.py --davis DAVIS --split val --image-size 576 --doubt "
+    "--settings sam2 samurai uamp-free uamp@a.safetensors uamp@b576.safetensors": _MEASURES,
+    "uamp train --config configs/finetune_nano.yaml --set experiment_name=nano_layers_b576_0 --set seed=0 "
+    "--set dataset=mix --set 'mix={davis: 0.8, synthetic: 0.2}' --set dataset_root=DAVIS --set val_interval=0 "
+    "--set 'stages=[{steps: 160, image_size: 576, num_frames: 9, batch_size: 2, max_stride: 3}]'": _MEASURES,
+    "uv run python benchmarks/average_layers.py runs/nano_layers_b576_0/uamp_finetuned.safetensors "
+    "runs/nano_layers_b576_1/uamp_finetuned.safetensors --out b576.safetensors": "averages what two long runs leave",
     "uamp train --config configs/pretrain_nano_gpu.yaml": "a step of 40 clips takes minutes of a CPU",
 }
 _LAUNCHERS = re.compile(r"(OMP_NUM_THREADS=1 )?(torchrun|accelerate launch) ")
