@@ -73,8 +73,8 @@ def share_of(budget: float, cells: int, memories: int) -> Share | None:
 def stand_in(cells: int, read: int) -> float:
     """What is added to the attention logits of `read` cells that stand for `cells`.
 
-    A cell that is read as often as there are such cells would get exp of this as much of the attention. Without it,
-    attention goes from the tracked frames to the conditioning frames, all of whose cells are read.
+    With `STAND_IN` 1 they get as much of the attention as `cells` copies of them would. With 0 attention goes over from
+    the tracked frames to the conditioning frames, all of whose cells are read.
     """
     return STAND_IN * math.log(cells / read)
 

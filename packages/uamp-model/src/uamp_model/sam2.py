@@ -69,8 +69,8 @@ class MemoryTokens:
         pointers: N×P×C object pointers.
         pointer_age: G×P time since the pointer's frame as a share of SAM 2's 15-frame span, positive in the past; the
             N objects are G groups of equal size, one after the other, that share their ages.
-        bias: N×M×h×w, added to the attention logits of the spatial cells (≤ 0: read less), or None for SAM 2's
-            attention.
+        bias: N×M×h×w, added to the attention logits of the spatial cells (below 0: read less, above: more), or None
+            for SAM 2's attention.
         kept: for each of the M memories the N×k cells that are read, or None for all of them; None to read all of all.
         own: N×k cells of the frame itself that are read in self-attention from the second layer on, or None for all.
     """
