@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from uamp_model import attention, budget
+from uamp_model import attention
 from uamp_model.attention import Part, Tokens, attend
 from uamp_model.budget import Share, check_budget, informative_cells, share_of, stand_in
 from uamp_model.errors import InputError
@@ -32,20 +32,20 @@ def clip(count: int) -> list[np.ndarray]:
 
 
 def test_a_budget_counts_all_memories() -> None:
-    for part in (0.2, 0.25, 0.5, 0.75):
-        share = share_of(part, 4096, 7)
+    for budget in (0.2, 0.25, 0.5, 0.75):
+        share = share_of(budget, 4096, 7)
         assert share is not None
-        assert (4096 + sum(share.tracked)) / (7 * 4096) == pytest.approx(part, abs=1e-3)
-        assert share.own == round(part * 4096)
+        assert (4096 + sum(share.tracked)) / (7 * 4096) == pytest.approx(budget, abs=1e-3)
+        assert share.own == round(budget * 4096)
     assert share_of(1.0, 4096, 7) is None
     assert share_of(0.5, 100, 7) == Share((100, 100, 50), 50), "the newest frames whole"
     assert share_of(2 / 7, 100, 7) == Share((100,), 29)
 
 
-@pytest.mark.parametrize("part", [0.0, 0.1, 1.5, float("nan")])
-def test_no_such_budget(part: float) -> None:
+@pytest.mark.parametrize("budget", [0.0, 0.1, 1.5, float("nan")])
+def test_no_such_budget(budget: float) -> None:
     with pytest.raises(InputError, match=r"from 0\.2 to 1"):
-        check_budget(part)
+        check_budget(budget)
 
 
 def test_the_object_and_its_surroundings_come_first() -> None:
@@ -83,7 +83,7 @@ def test_reading_the_kept_cells_is_reading_with_the_others_hidden(model: Sam2) -
 
 
 def test_cells_that_stand_in_for_others_are_read_like_copies(model: Sam2, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(budget, "STAND_IN", 1.0)
+    monkeypatch.setattr("uamp_model.budget.STAND_IN", 1.0)
     cells = (SIZE // 16) ** 2
     now, position = torch.randn(1, cells, 128), torch.randn(1, cells, 128)
     values, keys = torch.randn(1, 2 * cells + 4, 64), torch.randn(1, 2 * cells + 4, 64)
@@ -143,14 +143,14 @@ def test_own_cells_are_read_as_if_the_others_were_hidden(model: Sam2, monkeypatc
 
 def test_the_whole_budget_changes_nothing_and_less_does(model: Sam2) -> None:
     sessions = {
-        part: VideoTracker(model, name="nano", memory="sam2", memory_budget=part).start() for part in (1.0, 0.25)
+        budget: VideoTracker(model, name="nano", memory="sam2", memory_budget=budget).start() for budget in (1.0, 0.25)
     }
     plain = VideoTracker(model, name="nano", memory="sam2").start()
     prompts = {0: {1: Prompt.box(30, 20, 60, 50), 2: Prompt.points([[80, 70]])}, 4: {3: Prompt.box(10, 10, 40, 40)}}
     less_differs = False
     for t, frame in enumerate(clip(10)):
         expected = plain.step(frame, prompts.get(t))
-        found = {part: session.step(frame, prompts.get(t)) for part, session in sessions.items()}
+        found = {budget: session.step(frame, prompts.get(t)) for budget, session in sessions.items()}
         assert torch.equal(found[1.0].logits, expected.logits)
         assert found[0.25].logits.shape == expected.logits.shape
         less_differs = not torch.equal(found[0.25].logits, expected.logits)

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from uamp_model.budget import check_budget
-from uamp_model.catalog import check_image_size, find_model
+from uamp_model.catalog import find_model
 from uamp_model.checkpoint import find_checkpoint, load_into, load_state_dict
 from uamp_model.devices import Precision, choose_device, choose_dtype
 from uamp_model.forms import check_compiler
@@ -51,7 +51,6 @@ def load_tracker(
     """
     memory_settings(memory)
     check_budget(memory_budget)
-    check_image_size(image_size)
     spec = find_model(name)
     place = choose_device(str(device))
     if compiled:

@@ -219,11 +219,11 @@ def _kept(selections: Sequence[Selection], share: Share) -> tuple[Tensor | None,
 
 def _bias(selection: Selection, strength: float | Tensor, kept: Sequence[Tensor | None] | None) -> Tensor:
     """N×M×h×w, see `propagation.read_bias` and `budget.stand_in`."""
+    tracked = 0.0 if kept is None else _stand_in(selection, kept)
     biases = []
     for recency, entry in selection.spatial:
-        weight = 0.0 if recency == 0 or kept is None else _stand_in(selection, kept)
-        nothing = torch.full_like(_features(entry)[:, 0], weight, dtype=torch.float32)
-        biases.append(nothing if entry.doubt is None else nothing + read_bias(entry.doubt[:, 0], strength))
+        weight = torch.full_like(_features(entry)[:, 0], tracked if recency > 0 else 0.0, dtype=torch.float32)
+        biases.append(weight if entry.doubt is None else weight + read_bias(entry.doubt[:, 0], strength))
     return torch.stack(biases, dim=1)
 
 
