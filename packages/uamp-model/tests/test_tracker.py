@@ -163,11 +163,15 @@ def test_memory_does_not_grow_with_the_video(tracker: VideoTracker, frames: Fram
     assert sum(e.features is not None for e in bank.recent.values()) <= tracker.model.num_maskmem
 
 
-def test_training_and_sessions_share_one_core(tracker: VideoTracker, frames: Frames, region: Region) -> None:
+@pytest.mark.parametrize("budget", [1.0, 0.25])
+def test_training_and_sessions_share_one_core(
+    tracker: VideoTracker, frames: Frames, region: Region, budget: float
+) -> None:
     images = torch.stack([prepare_frame(f, SIZE)[0] for f in frames[:5]]).unsqueeze(0)
     masks = prepare_mask(region, 48, 80, SIZE)
-    outputs = unroll(tracker.model, images, torch.zeros(1, dtype=torch.long), PromptBatch(masks=masks))
-    session = tracker.start()
+    objects = torch.zeros(1, dtype=torch.long)
+    outputs = unroll(tracker.model, images, objects, PromptBatch(masks=masks), budget=budget)
+    session = VideoTracker(tracker.base, name="nano", memory_budget=budget).start()
     for t, output in enumerate(outputs):
         session.step(frames[t], {1: Prompt.mask(region)} if t == 0 else None)
         mine = session.objects[1].logits

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from uamp_model import sam2
+from uamp_model.budget import Share, informative_cells, share_of
 from uamp_model.forms import Forms
 from uamp_model.layers import Past, UampLayers, doubt_correction
 from uamp_model.memory import MemoryEntry
@@ -311,6 +312,21 @@ def write_memory(
     if acts(doubt.keep) and doubt.past is not None:
         memory = keep_past(memory, cells, doubt.past, doubt.keep)
     return MemoryEntry(frame, memory, output.pointer, cells)
+
+
+def readable_share(model: Sam2, budget: float) -> Share | None:
+    """What a network may read of its memory, None for all; see `budget.share_of`."""
+    return share_of(budget, (model.image_size // int(model.backbone_stride)) ** 2, model.num_maskmem)
+
+
+@torch.no_grad()
+def read_in_part(entry: MemoryEntry, output: FrameOutput, share: Share) -> MemoryEntry:
+    """The memory of a tracked frame with the cells that may be read, see `budget.py`."""
+    if entry.features is None:
+        return entry
+    height, width = entry.features.shape[-2:]
+    cells = informative_cells(output.logits, output.uncertainty, (height, width), share.tracked[0])
+    return replace(entry, cells=cells)
 
 
 def _rows(count: int, *, separately: bool) -> list[slice]:

@@ -21,7 +21,7 @@ from torch import Tensor
 from uamp_model import hiera, two_way
 from uamp_model.attention import Tokens, can_attend
 from uamp_model.catalog import check_image_size, find_model
-from uamp_model.forms import FAST, Forms
+from uamp_model.forms import Forms
 from uamp_model.stages import ATTEND, DECODE, ENCODE, MEMORY, stage
 
 Sam2 = SAM2Base
@@ -196,8 +196,6 @@ def attend_memory(model: Sam2, features: ImageFeatures, memory: MemoryTokens, *,
         fast: compute with less arithmetic, for inference; None computes as the sam2 package does, to the last bit.
     """
     shape = features.stride16.shape
-    if fast is None and memory.kept is not None:
-        fast = FAST  # the sam2 package knows no other way than to read all cells
     if fast is not None and can_attend(model.memory_attention):
         return _attend_fast(model, features, memory, fast)
     spatial, spatial_position = _spatial_tokens(model, memory)
@@ -205,11 +203,11 @@ def attend_memory(model: Sam2, features: ImageFeatures, memory: MemoryTokens, *,
     now = features.stride16.flatten(2).permute(2, 0, 1)
     now_position = features.position.expand(shape[0], -1, -1, -1).flatten(2).permute(2, 0, 1)
     past, past_position = torch.cat([spatial, pointers]), torch.cat([spatial_position, pointer_position])
-    if memory.bias is not None:
-        bias = F.pad(memory.bias.flatten(1), (0, pointers.shape[0]))  # pointers are read as ever
+    if memory.bias is not None or memory.kept is not None:
+        bias = F.pad(_bias(memory), (0, pointers.shape[0]))  # pointers are read as ever
         query = (now.transpose(0, 1), now_position.transpose(0, 1))
         key = (past.transpose(0, 1), past_position.transpose(0, 1))
-        biased = _attend_with_bias(model, query, key, bias, pointers.shape[0])
+        biased = _attend_with_bias(model, query, key, bias, pointers.shape[0], memory.own)
         return biased.transpose(1, 2).reshape(shape)
     attended: Tensor = model.memory_attention(
         curr=[now],
@@ -260,18 +258,43 @@ def _kept_rows(kept: tuple[Tensor | None, ...], n: int, cells: int, device: torc
     return torch.cat(rows, dim=1), torch.cat(places, dim=1)
 
 
+def _bias(memory: MemoryTokens) -> Tensor:
+    """N×(M·h·w), what is added to the attention logits of the cells: −∞ for those that are not read."""
+    n, m, _, h, w = memory.spatial.shape
+    bias = memory.spatial.new_zeros(n, m, h * w) if memory.bias is None else memory.bias.flatten(2)
+    kept = memory.kept or (None,) * m
+    unread = [bias.new_zeros(n, h * w) if read is None else _unread(read, h * w) for read in kept]
+    return (bias + torch.stack(unread, dim=1)).flatten(1)
+
+
+def _unread(read: Tensor, cells: int) -> Tensor:
+    """N×cells: 0 for the N×k cells that are read, −∞ for the others."""
+    return torch.full((len(read), cells), -torch.inf, device=read.device).scatter(1, read, 0.0)
+
+
 def _attend_with_bias(
-    model: Sam2, queries: tuple[Tensor, Tensor], memory: tuple[Tensor, Tensor], bias: Tensor, pointer_count: int
+    model: Sam2,
+    queries: tuple[Tensor, Tensor],
+    memory: tuple[Tensor, Tensor],
+    bias: Tensor,
+    pointer_count: int,
+    own: Tensor | None,
 ) -> Tensor:
     """SAM 2's memory attention over the same weights, with a bias N×L on the L tokens that are read.
 
-    Queries N×hw×C and memory N×L×D come with their positions; the result is N×hw×C.
+    Queries N×hw×C and memory N×L×D come with their positions; the result is N×hw×C. `own` as in `MemoryTokens`.
     """
     (now, now_position), (past, past_position) = queries, memory
     attention = model.memory_attention
     out = now + 0.1 * now_position if attention.pos_enc_at_input else now
-    for layer in attention.layers:
-        out = layer._forward_sa(out, now_position)
+    for number, layer in enumerate(attention.layers):
+        if own is None or number == 0:
+            out = layer._forward_sa(out, now_position)
+        else:
+            normed = layer.norm1(out)
+            asked = normed + now_position if layer.pos_enc_at_attn else normed
+            seen = _unread(own, now.shape[1])
+            out = out + layer.dropout1(_cross_attend(layer.self_attn, asked, asked, normed, seen, 0))
         asked = layer.norm2(out)
         asked = asked + now_position if layer.pos_enc_at_cross_attn_queries else asked
         keys = past + past_position if layer.pos_enc_at_cross_attn_keys else past

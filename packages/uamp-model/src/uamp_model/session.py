@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from uamp_model.budget import Share, informative_cells, share_of
-from uamp_model.core import Doubt, FrameOutput, PromptBatch, track_frame, write_memory
+from uamp_model.budget import Share
+from uamp_model.core import Doubt, FrameOutput, PromptBatch, read_in_part, readable_share, track_frame, write_memory
 from uamp_model.devices import inference
 from uamp_model.errors import InputError
 from uamp_model.focus import UNSEEN, Focus, Window, extent, is_clicks
@@ -352,8 +352,7 @@ class TrackingSession:
 
     def _readable_share(self) -> Share | None:
         """How many cells are read where not all are."""
-        cells = (self.tracker.image_size // int(self.tracker.model.backbone_stride)) ** 2
-        return share_of(self.tracker.memory_budget, cells, self.tracker.model.num_maskmem)
+        return readable_share(self.tracker.model, self.tracker.memory_budget)
 
     def _past(self, ids: Sequence[int], index: int) -> Past | None:
         """The last frame as the objects saw it, if learned layers ask."""
@@ -395,8 +394,9 @@ class TrackingSession:
     ) -> None:
         """Write a batch's result into its objects' memories."""
         entry = self._write(ids, features, output, index, prompted=prompted)
-        if not conditioning:
-            entry = self._within_budget(entry, output)
+        share = self._readable_share()
+        if not conditioning and share is not None:
+            entry = read_in_part(entry, output, share)
         ious = output.chosen_iou[:, 0]
         scores = (ious * output.presence[:, 0].sigmoid()).clamp(0, 1)
         qualities = self._qualities(output, ious, expectation)
@@ -432,14 +432,6 @@ class TrackingSession:
             separately=self.tracker.exact,
             fast=self.tracker.forms,
         )
-
-    def _within_budget(self, entry: MemoryEntry, output: FrameOutput) -> MemoryEntry:
-        """The entry with the cells that may be read, if not all of them may."""
-        share, features = self._readable_share(), entry.features
-        if share is None or features is None:
-            return entry
-        h, w = features.shape[-2:]
-        return replace(entry, cells=informative_cells(output.logits, output.uncertainty, (h, w), share.tracked[0]))
 
     def _doubt(self, ids: Sequence[int], output: FrameOutput, index: int) -> Doubt | None:
         """What is doubtful about a tracked frame, if anything asks."""

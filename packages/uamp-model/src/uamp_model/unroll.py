@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from uamp_model.core import Doubt, FrameOutput, Learned, PromptBatch, track_frame, write_memory
+from uamp_model.budget import Share
+from uamp_model.core import Doubt, FrameOutput, Learned, PromptBatch, read_in_part, readable_share, track_frame, write_memory
 from uamp_model.layers import Past
 from uamp_model.memory import MemoryBank, Retention, gather, select_recent
 from uamp_model.sam2 import ImageFeatures, Sam2, encode_image
@@ -24,6 +25,7 @@ def unroll(
     weights: Mapping[str, Tensor] | None = None,
     features: ImageFeatures | None = None,
     free: int = 0,
+    budget: float = 1.0,
 ) -> list[FrameOutput]:
     """Follow N objects through B clips of T frames, each from its prompt on frame 0.
 
@@ -39,11 +41,18 @@ def unroll(
         features: of the B·T images, clip after clip, if they are known already.
         free: below T − 1; where positive, gradients begin after frame `free`: what comes before is only tracked, which
             costs little and makes the memories that are learned from those of an object that was followed for a while.
+        budget: share of memory's cells that is read, see `budget.py`.
 
     Returns:
         T outputs for all N objects; the first is that of the prompted frame.
     """
-    given: dict[str, Any] = {"present": present, "learned": learned, "features": features, "free": free}
+    given: dict[str, Any] = {
+        "present": present,
+        "learned": learned,
+        "features": features,
+        "free": free,
+        "share": readable_share(model, budget),
+    }
     if not weights:
         return _unroll(model, images, clip_of_object, prompts, **given)
     named = {f"model.{name}": weight for name, weight in weights.items()}
@@ -72,6 +81,7 @@ def _unroll(
     learned: Learned | None,
     features: ImageFeatures | None,
     free: int,
+    share: Share | None,
 ) -> list[FrameOutput]:
     frames = images.shape[1]
     features_at = _features(model, images, clip_of_object, features, free)
@@ -86,8 +96,9 @@ def _unroll(
                 output = track_frame(model, here, None, prompts, present=known)
             else:
                 selection = select_recent(model, bank, t, direction=1)
+                selection = selection if share is None else selection.newest(len(share.tracked))
                 read = 0.0 if learned is None else learned.doubt * learned.layers.read
-                tokens = gather([selection], age_span=model.max_obj_ptrs_in_encoder - 1, read=read)
+                tokens = gather([selection], age_span=model.max_obj_ptrs_in_encoder - 1, read=read, share=share)
                 output = track_frame(model, here, tokens, present=known, learned=learned, past=past)
             outputs.append(output)
             if t + 1 < frames:
@@ -99,6 +110,7 @@ def _unroll(
                 if t == 0:
                     bank.remember_prompted(entry)
                 else:
+                    entry = entry if share is None else read_in_part(entry, output, share)
                     bank.remember(entry, Retention(model.num_maskmem, model.max_obj_ptrs_in_encoder))
     return outputs
 

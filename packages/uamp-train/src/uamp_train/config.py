@@ -203,6 +203,9 @@ class TrainConfig(_Strict):
     max_stride: int = Field(4, gt=0, description="largest gap between a clip's frames, in annotated frames")
     free_frames: int = Field(0, ge=0, description="frames tracked without gradient before those that are learned from")
     stages: tuple[Stage, ...] = Field((), description="the curriculum; none: one stage of the keys above")
+    memory_budget: float = Field(
+        1.0, ge=0.2, le=1, description="share of memory that is read while layers learn, as in `uamp demo`"
+    )
     max_objects: int = Field(2, gt=0, description="objects drawn from a clip")
     min_object_area: float = Field(0.003, ge=0, lt=1, description="share of the first frame an object must cover")
     still_share: float = Field(0.0, ge=0, le=1, description="share of steps on B·T single frames")

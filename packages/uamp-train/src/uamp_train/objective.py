@@ -50,6 +50,7 @@ class TrainingModule(nn.Module):
         self._weights = config.loss
         self._options = config.layers
         self._true_presence = config.true_presence
+        self._budget = config.memory_budget
         self._free = config.free_frames if free_frames is None else free_frames
 
     def forward(self, batch: Batch, features: ImageFeatures | None = None) -> Losses:
@@ -97,6 +98,7 @@ class TrainingModule(nn.Module):
             weights=self._weights_with_corrections(),
             features=features,
             free=self._free_in(batch),
+            budget=self._budget,
         )
 
     def _weights_with_corrections(self) -> dict[str, Tensor]:
