@@ -189,7 +189,8 @@ def test_an_ablation_compares_every_part(evaluate: Run, tracked: Tracked, tmp_pa
     outcome = evaluate(*arguments, "--json", "parts.json")
     assert outcome.code == 0, outcome.err
     document = json.loads((tmp_path / "parts.json").read_text())
-    assert list(document) == ["sam2", "+choose", "+select", "+write", "+keep", "+read", "+outline", "+focus", "all"]
+    parts = ["+choose", "+select", "+write", "+keep", "+read", "+anchor", "+outline", "+focus"]
+    assert list(document) == ["sam2", *parts, "all"]
     alone = (*arguments[:3], "--output", "plain", "--memory", "sam2")
     plain = evaluate(*alone, "--json", "sam2.json")
     assert plain.code == 0, plain.err

@@ -79,3 +79,17 @@ def test_gathered_objects_keep_their_own_values_and_times(model: Sam2) -> None:
     assert tokens.spatial[:, :, 0, 0, 0].tolist() == [[0, 1, 2, 3], [10, 11, 12, 13]]
     assert tokens.pointers.shape == (2, 4, 128)
     assert tokens.recency[0].tolist() == [0, 4, 5, 6]
+
+
+def test_an_anchor_weighs_conditioning_frames_alone(model: Sam2) -> None:
+    bank = filled(range(6), model, prompted=0)
+    bank.remember_prompted(entry(3))
+    selection = select_recent(model, bank, 6, 1)
+    given = [frame.frame for _, frame in selection.spatial]
+    assert given == [0, 3, 1, 2, 4, 5]
+    assert gather([selection], age_span=15).bias is None
+    bias = gather([selection], age_span=15, anchor=0.7).bias
+    assert bias is not None
+    assert bias.shape == (1, 6, 4, 4)
+    assert (bias[:, :2] == torch.tensor(0.7)).all()
+    assert (bias[:, 2:] == 0).all()

@@ -28,13 +28,14 @@ from uamp_model.sam2 import Decoded, ImageFeatures, MemoryTokens, Sam2, attend_m
 from uamp_model.uncertainty import binary_entropy, consensus, mean_over_object, prior_uncertainty
 
 SIZE = 64
-ALL_PARTS = MemorySettings(choose=0.5, settled=1, reliable=0.0, select=0.05, write=0.7, keep=0.5, read=1.0)
+ALL_PARTS = MemorySettings(choose=0.5, settled=1, reliable=0.0, select=0.05, write=0.7, keep=0.5, read=1.0, anchor=0.5)
 PARTS = {
     "choose": MemorySettings(choose=1.0, choose_steadily=True, settled=1, reliable=0.0),
     "select": MemorySettings(select=0.99),
     "write": MemorySettings(write=1.0),
     "keep": MemorySettings(keep=1.0),
     "read": MemorySettings(read=2.0),
+    "anchor": MemorySettings(anchor=2.0),
     "samurai": replace(SAMURAI, settled=1, reliable=0.0, choose=1.0),
     "all": ALL_PARTS,
 }
@@ -130,7 +131,7 @@ def test_memory_stays_bounded_with_selection(model: Sam2, frames: Frames) -> Non
 
 def test_memory_settings_by_name() -> None:
     assert memory_settings("sam2") == SAM2
-    assert memory_settings("uamp", "nano") == replace(UAMP, outline=1.0)
+    assert memory_settings("uamp", "nano") == replace(UAMP, outline=1.0, anchor=0.7)
     assert memory_settings("uamp", "sam2.1-hiera-tiny") == UAMP
     assert memory_settings("samurai", "sam2.1-hiera-tiny").choose == 0.25
     assert memory_settings("samurai", "sam2.1-hiera-large").choose == 0.15
@@ -296,7 +297,8 @@ def test_a_given_mask_is_beyond_doubt_and_a_tracked_one_is_not(model: Sam2, fram
 
 def test_an_ablation_switches_one_part_at_a_time() -> None:
     settings = ablation()
-    assert list(settings) == ["sam2", "+choose", "+select", "+write", "+keep", "+read", "+outline", "+focus", "all"]
+    parts = ["+choose", "+select", "+write", "+keep", "+read", "+anchor", "+outline", "+focus"]
+    assert list(settings) == ["sam2", *parts, "all"]
     for part in PARTS_OF_UAMP:
         on = {name for name, numbers in settings.items() if getattr(numbers, part) > 0}
         assert on == {f"+{part}", "all"}

@@ -169,7 +169,12 @@ def _select_pointers(model: Sam2, bank: MemoryBank, frame: int, direction: int) 
 
 
 def gather(
-    selections: Sequence[Selection], *, age_span: int, read: float | Tensor = 0.0, share: Share | None = None
+    selections: Sequence[Selection],
+    *,
+    age_span: int,
+    read: float | Tensor = 0.0,
+    anchor: float = 0.0,
+    share: Share | None = None,
 ) -> MemoryTokens:
     """Stack selections of one layout into the tokens that attention reads.
 
@@ -177,6 +182,7 @@ def gather(
         selections: one per bank; their objects follow one another on the first axis of the result.
         age_span: the age in frames that counts as 1 in the pointers' temporal encoding.
         read: β, how much less doubtful cells are read; 0 is SAM 2's attention.
+        anchor: γ, how much more conditioning frames are read; 0 is SAM 2's attention.
         share: how many cells are read, where not all are.
     """
     spatial, recency, pointers, ages = [], [], [], []
@@ -192,7 +198,8 @@ def gather(
     stacked = torch.cat(pointers)
     kept = None if share is None else _kept(selections, share)
     newest = None if kept is None else kept[-1]
-    biases = [_bias(selection, read, kept) for selection in selections] if acts(read) or kept is not None else []
+    biased = acts(read) or acts(anchor) or kept is not None
+    biases = [_bias(selection, read, anchor, kept) for selection in selections] if biased else []
     return MemoryTokens(
         torch.cat(spatial).to(stacked.dtype),
         torch.cat(recency),
@@ -217,12 +224,14 @@ def _kept(selections: Sequence[Selection], share: Share) -> tuple[Tensor | None,
     )
 
 
-def _bias(selection: Selection, strength: float | Tensor, kept: Sequence[Tensor | None] | None) -> Tensor:
-    """N×M×h×w, see `propagation.read_bias` and `budget.stand_in`."""
+def _bias(
+    selection: Selection, strength: float | Tensor, anchor: float, kept: Sequence[Tensor | None] | None
+) -> Tensor:
+    """N×M×h×w: γ on conditioning frames; see also `propagation.read_bias` and `budget.stand_in`."""
     tracked = 0.0 if kept is None else _stand_in(selection, kept)
     biases = []
     for recency, entry in selection.spatial:
-        weight = torch.full_like(_features(entry)[:, 0], tracked if recency > 0 else 0.0, dtype=torch.float32)
+        weight = torch.full_like(_features(entry)[:, 0], tracked if recency > 0 else anchor, dtype=torch.float32)
         biases.append(weight if entry.doubt is None else weight + read_bias(entry.doubt[:, 0], strength))
     return torch.stack(biases, dim=1)
 

@@ -24,6 +24,7 @@ class MemorySettings:
         write: λ, how far doubtful pixels enter the memory encoder as undecided, in [0, 1].
         keep: μ, how far doubtful cells keep what the last frame's memory says, in [0, 1].
         read: β, how much less doubtful cells are read.
+        anchor: γ, how much more is read of conditioning frames: their cells count for e^γ others of the same score.
         presence_above: presence logit above which an object is taken to be in view.
         outline: strength of the filter that puts a shown mask's outline where the picture's colours change, in [0, 1].
             What is remembered does not depend on it.
@@ -47,6 +48,7 @@ class MemorySettings:
     write: float = 0.0
     keep: float = 0.0
     read: float = 0.0
+    anchor: float = 0.0
     presence_above: float = 0.0
     outline: float = 0.0
     focus: float = 0.0
@@ -77,13 +79,15 @@ SAMURAI_LARGE_CHOOSE = 0.15
 
 UAMP = MemorySettings(adapt=1.0, learned=1.0, refine=1.0, second_look=1.0, second_look_above=0.4)
 """UAMP's defaults."""
-OUTLINED = ("nano",)
-"""Models whose outlines UAMP lets follow the picture: those for which it was found to help (docs/results.md)."""
+MEASURED = {"nano": {"outline": 1.0, "anchor": 0.7}}
+"""Strengths by model, found to help on training sequences (docs/method.md); elsewhere they are 0."""
 
-UAMP_TRIAL = MemorySettings(choose=0.15, settled=5, select=0.2, write=0.5, keep=0.3, read=0.5, outline=1.0, focus=3.5)
+UAMP_TRIAL = MemorySettings(
+    choose=0.15, settled=5, select=0.2, write=0.5, keep=0.3, read=0.5, anchor=0.7, outline=1.0, focus=3.5
+)
 """Strengths that an ablation tries for parts whose default is 0."""
 
-PARTS = ("choose", "select", "write", "keep", "read", "outline", "focus")
+PARTS = ("choose", "select", "write", "keep", "read", "anchor", "outline", "focus")
 """The training-free strengths that can be told apart in an ablation."""
 
 LEARNED_PARTS = ("adapt", "learned", "refine", "second_look")
@@ -100,9 +104,9 @@ def memory_settings(memory: str, model: str = "nano") -> MemorySettings:
     """
     if memory == "samurai" and model.endswith("-large"):
         return replace(SAMURAI, choose=SAMURAI_LARGE_CHOOSE)
-    if memory == "uamp" and model in OUTLINED:
-        return replace(UAMP, outline=1.0)
-    found = {"sam2": SAM2, "samurai": SAMURAI, "uamp": UAMP}.get(memory)
+    if memory == "uamp":
+        return _with(UAMP, **MEASURED.get(model, {}))
+    found = {"sam2": SAM2, "samurai": SAMURAI}.get(memory)
     if found is not None:
         return found
     near = difflib.get_close_matches(memory.lower(), MEMORY_SETTINGS, n=1)

@@ -348,7 +348,9 @@ class TrackingSession:
         return Retention(model.num_maskmem, model.max_obj_ptrs_in_encoder, settings.select, settings.pool)
 
     def _gather(self, selections: Sequence[Selection]) -> MemoryTokens:
-        return gather(selections, age_span=self.age_span, read=self.tracker.settings.read, share=self._readable_share())
+        settings = self.tracker.settings
+        share = self._readable_share()
+        return gather(selections, age_span=self.age_span, read=settings.read, anchor=settings.anchor, share=share)
 
     def _readable_share(self) -> Share | None:
         """How many cells are read where not all are."""

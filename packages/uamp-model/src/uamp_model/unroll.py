@@ -8,7 +8,16 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from uamp_model.budget import Share
-from uamp_model.core import Doubt, FrameOutput, Learned, PromptBatch, read_in_part, readable_share, track_frame, write_memory
+from uamp_model.core import (
+    Doubt,
+    FrameOutput,
+    Learned,
+    PromptBatch,
+    read_in_part,
+    readable_share,
+    track_frame,
+    write_memory,
+)
 from uamp_model.layers import Past
 from uamp_model.memory import MemoryBank, Retention, gather, select_recent
 from uamp_model.sam2 import ImageFeatures, Sam2, encode_image
