@@ -27,6 +27,16 @@ _INSTALLS = "installs into the environment that the tests run in; CI starts with
 _PROCESSES = "several processes: test_processes.py (uamp-train) and test_evaluation.py start both launchers with two"
 _MEASURES = "many minutes of measuring on data that is not shipped"
 NOT_RUN = {
+    "uv run python benchmarks/memory_scores.py --davis DAVIS --split val --doubt "
+    "--settings sam2 samurai outline=1 uamp-free uamp@b352.safetensors": _MEASURES,
+    "uv run python benchmarks/memory_scores.py --clips 4 --frames 48 --seed 9500000 --doubt "
+    "--settings sam2 samurai outline=1 uamp-free uamp@b352.safetensors": _MEASURES,
+    "uamp train --config configs/finetune_nano.yaml --set experiment_name=nano_layers_b352_0 --set seed=0 "
+    "--set precision=fp32 --set dataset=mix --set 'mix={davis: 0.8, synthetic: 0.2}' --set dataset_root=DAVIS "
+    "--set val_interval=0 --set augment.crop=0.25 "
+    "--set 'stages=[{steps: 160, image_size: 352, num_frames: 9, batch_size: 2, max_stride: 3}]'": _MEASURES,
+    "uv run python benchmarks/average_layers.py runs/nano_layers_b352_0/uamp_finetuned.safetensors "
+    "runs/nano_layers_b352_1/uamp_finetuned.safetensors --out b352.safetensors": "averages what two long runs leave",
     "python3 -m pip install --quiet --upgrade --target .tools uv": _INSTALLS,
     "python3 -m pip install --quiet --target .tools uv": _INSTALLS,
     "pip install torch torchvision setuptools wheel": _INSTALLS,
@@ -40,10 +50,10 @@ NOT_RUN = {
     "uamp data download davis": "downloads: test_data_download.py does it from the loopback",
     "uamp data download davis data": "downloads: test_data_download.py does it from the loopback",
     "uv run python benchmarks/memory_scores.py --davis DAVIS --split val --doubt "
-    "--settings sam2 samurai uamp-free outline=1,focus=3.5 adapt=1,outline=1,focus=3.5@a.safetensors "
+    "--settings sam2 samurai outline=1 outline=1,focus=3.5 adapt=1,outline=1,focus=3.5@a.safetensors "
     "adapt=1,outline=1,focus=3.5@b.safetensors": _MEASURES,
     "uv run python benchmarks/memory_scores.py --clips 4 --frames 48 --seed 9500000 --doubt "
-    "--settings sam2 samurai uamp-free outline=1,focus=3.5 adapt=1,outline=1,focus=3.5@b.safetensors "
+    "--settings sam2 samurai outline=1 outline=1,focus=3.5 adapt=1,outline=1,focus=3.5@b.safetensors "
     "adapt=1,outline=1,focus=3.5@a.safetensors": _MEASURES,
     "uamp train --config configs/finetune_nano.yaml --set experiment_name=nano_layers_a --set lr=7e-4 "
     "--set warmup_steps=30 --set free_frames=5 "
@@ -54,7 +64,7 @@ NOT_RUN = {
     "uv run python benchmarks/average_layers.py runs/nano_layers_b/uamp_finetuned.safetensors "
     "runs/nano_layers_b2/uamp_finetuned.safetensors --out b.safetensors": "averages what two long runs leave",
     "uv run python benchmarks/memory_scores.py --davis DAVIS --split val --image-size 576 --doubt "
-    "--settings sam2 samurai uamp-free uamp@a.safetensors uamp@b576.safetensors": _MEASURES,
+    "--settings sam2 samurai outline=1 adapt=1,outline=1@a.safetensors adapt=1,outline=1@b576.safetensors": _MEASURES,
     "uamp train --config configs/finetune_nano.yaml --set experiment_name=nano_layers_b576_0 --set seed=0 "
     "--set dataset=mix --set 'mix={davis: 0.8, synthetic: 0.2}' --set dataset_root=DAVIS --set val_interval=0 "
     "--set 'stages=[{steps: 160, image_size: 576, num_frames: 9, batch_size: 2, max_stride: 3}]'": _MEASURES,
