@@ -291,10 +291,10 @@ def _attend_with_bias(
         if own is None or number == 0:
             out = layer._forward_sa(out, now_position)
         else:
-            normed = layer.norm1(out)
-            asked = normed + now_position if layer.pos_enc_at_attn else normed
-            seen = _unread(own, now.shape[1])
-            out = out + layer.dropout1(_cross_attend(layer.self_attn, asked, asked, normed, seen, 0))
+            values = layer.norm1(out)
+            asked = values + now_position if layer.pos_enc_at_attn else values
+            read = _unread(own, now.shape[1])
+            out = out + layer.dropout1(_cross_attend(layer.self_attn, asked, asked, values, read, 0))
         asked = layer.norm2(out)
         asked = asked + now_position if layer.pos_enc_at_cross_attn_queries else asked
         keys = past + past_position if layer.pos_enc_at_cross_attn_keys else past
