@@ -32,13 +32,14 @@ def main() -> None:
     options.add_argument("--plot", type=Path, help="draw J&F over frames per second of processor time, .svg")
     options.add_argument("--model", default="nano")
     options.add_argument("--memory", default="sam2")
+    options.add_argument("--uamp-checkpoint", type=Path, help="layers, which --memory uamp uses")
     options.add_argument("--budgets", default="1,0.5,0.25")
     given = options.parse_args()
     budgets = [float(part) for part in given.budgets.split(",")]
-    base = load_tracker(given.model, memory=given.memory, device="cpu")
+    base = load_tracker(given.model, memory=given.memory, device="cpu", uamp_checkpoint=given.uamp_checkpoint)
     trackers = {
         b: VideoTracker(
-            base.model, name=base.name, memory=given.memory, dtype=base.dtype, layers=base.layers, memory_budget=b
+            base.base, name=base.name, memory=given.memory, dtype=base.dtype, layers=base.layers, memory_budget=b
         )
         for b in budgets
     }
