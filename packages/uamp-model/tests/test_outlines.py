@@ -1,5 +1,7 @@
 """Outlines: the fast filter equals a plain one, finds edges, and leaves memory alone."""
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -116,11 +118,12 @@ def nano() -> VideoTracker:
     return load_tracker("nano", memory="uamp", device="cpu", precision="fp32")
 
 
-def test_uamp_shows_other_outlines_of_what_sam2_remembers(nano: VideoTracker) -> None:
+def test_uamp_shows_other_outlines_of_what_is_remembered_without(nano: VideoTracker) -> None:
     frame, disc = scene()
     frames = [frame.roll(2 * t, 1).numpy() for t in range(3)]
     prompts = {1: Prompt.mask(disc.numpy()), 2: Prompt.box(50, 25, 120, 95)}
-    sessions = [nano.start(), nano.with_memory("sam2").start()]
+    assert nano.settings.outline > 0
+    sessions = [nano.start(), nano.with_memory("plain", replace(nano.settings, outline=0)).start()]
     for t, picture in enumerate(frames):
         ours, plain = (session.step(picture, prompts if t == 0 else None) for session in sessions)
         assert torch.equal(ours.masks, ours.logits > 0)
