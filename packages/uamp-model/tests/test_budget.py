@@ -157,6 +157,13 @@ def test_the_whole_budget_changes_nothing_and_less_does(model: Sam2) -> None:
     assert less_differs
 
 
+def test_exact_trackers_may_have_a_budget(model: Sam2) -> None:
+    session = VideoTracker(model, name="nano", memory="sam2", memory_budget=0.5, exact=True).start()
+    for t, frame in enumerate(clip(4)):
+        result = session.step(frame, {1: Prompt.box(30, 20, 60, 50)} if t == 0 else None)
+        assert result.logits.isfinite().all()
+
+
 def test_exact_trackers_read_the_same_cells(model: Sam2) -> None:
     """Those compute plainly, with the sam2 package's parts and the cells that are not read at minus infinity."""
     fast, plain, whole = (

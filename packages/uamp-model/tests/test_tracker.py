@@ -180,12 +180,13 @@ def test_training_and_sessions_share_one_core(
         torch.testing.assert_close(mine, output.logits, atol=0.05, rtol=0.02)
 
 
-def test_gradients_reach_every_part_through_the_memory(tracker: VideoTracker, frames: Frames, region: Region) -> None:
+@pytest.mark.parametrize("budget", [1.0, 0.25])
+def test_gradients_reach_every_part_through_the_memory(frames: Frames, region: Region, budget: float) -> None:
     model = build_model("nano", image_size=SIZE)
     images = torch.stack([prepare_frame(f, SIZE)[0] for f in frames[:3]]).unsqueeze(0)
     prompts = PromptBatch(masks=prepare_mask(region, 48, 80, SIZE))
     present = torch.ones(1, 3, dtype=torch.bool)
-    outputs = unroll(model, images, torch.zeros(1, dtype=torch.long), prompts, present=present)
+    outputs = unroll(model, images, torch.zeros(1, dtype=torch.long), prompts, present=present, budget=budget)
     outputs[-1].logits.mean().backward()
     for part in ("image_encoder", "memory_attention", "memory_encoder", "sam_mask_decoder", "obj_ptr_proj"):
         gradients = [p.grad for p in model.get_submodule(part).parameters() if p.grad is not None]

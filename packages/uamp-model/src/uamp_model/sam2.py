@@ -262,9 +262,10 @@ def _bias(memory: MemoryTokens) -> Tensor:
     """N×(M·h·w), what is added to the attention logits of the cells: −∞ for those that are not read."""
     n, m, _, h, w = memory.spatial.shape
     bias = memory.spatial.new_zeros(n, m, h * w) if memory.bias is None else memory.bias.flatten(2)
-    kept = memory.kept or (None,) * m
-    unread = [bias.new_zeros(n, h * w) if read is None else _unread(read, h * w) for read in kept]
-    return (bias + torch.stack(unread, dim=1)).flatten(1)
+    if memory.kept is not None:
+        parts = [bias.new_zeros(n, h * w) if read is None else _unread(read, h * w) for read in memory.kept]
+        bias = bias + torch.stack(parts, dim=1)
+    return bias.flatten(1)
 
 
 def _unread(read: Tensor, cells: int) -> Tensor:
@@ -287,14 +288,14 @@ def _attend_with_bias(
     (now, now_position), (past, past_position) = queries, memory
     attention = model.memory_attention
     out = now + 0.1 * now_position if attention.pos_enc_at_input else now
+    hidden = None if own is None else _unread(own, now.shape[1])
     for number, layer in enumerate(attention.layers):
-        if own is None or number == 0:
+        if hidden is None or number == 0:
             out = layer._forward_sa(out, now_position)
         else:
             values = layer.norm1(out)
             asked = values + now_position if layer.pos_enc_at_attn else values
-            read = _unread(own, now.shape[1])
-            out = out + layer.dropout1(_cross_attend(layer.self_attn, asked, asked, values, read, 0))
+            out = out + layer.dropout1(_cross_attend(layer.self_attn, asked, asked, values, hidden, 0))
         asked = layer.norm2(out)
         asked = asked + now_position if layer.pos_enc_at_cross_attn_queries else asked
         keys = past + past_position if layer.pos_enc_at_cross_attn_keys else past
