@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+from uamp_model.budget import SMALLEST_BUDGET
 from uamp_train.config import TrainConfig
 from uamp_train.config_loading import dump_config, load_config, parse_config
 from uamp_train.errors import ConfigError
@@ -190,3 +191,10 @@ def test_one_augmentation_can_be_switched_off_and_all(tmp_path: Path) -> None:
     assert load("", tmp_path, "augment.flip=0.1").augment.flip == 0.1
     assert not load("augment: false", tmp_path).augment.is_endless
     assert load("augment: true", tmp_path).augment == TrainConfig().augment
+
+
+def test_the_smallest_budget_is_the_tracker_s() -> None:
+    """The key's bound is written out, since reading a configuration does not import torch."""
+    assert TrainConfig(memory_budget=SMALLEST_BUDGET).memory_budget == SMALLEST_BUDGET
+    with pytest.raises(ValueError, match=r"greater than or equal to 0\.2"):
+        TrainConfig(memory_budget=SMALLEST_BUDGET - 0.01)
