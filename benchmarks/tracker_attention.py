@@ -11,7 +11,7 @@ import time
 
 import torch
 from uamp_model import build_model
-from uamp_model.budget import share_of, stand_in
+from uamp_model.budget import share_of
 from uamp_model.devices import inference
 from uamp_model.forms import FAST
 from uamp_model.sam2 import ImageFeatures, MemoryTokens, Sam2, attend_memory
@@ -66,9 +66,8 @@ def remembered(model: Sam2, budget: float) -> MemoryTokens:
     share, kept, own, bias = share_of(budget, side * side, count), None, None, None
     if share is not None:
         some = [torch.randperm(side * side)[:cells].unsqueeze(0) for cells in reversed(share.tracked)]
-        kept, own, count = (None, *some), some[-1][:, : share.own], 1 + len(some)
-        bias = torch.full((1, count, side, side), stand_in((model.num_maskmem - 1) * side * side, sum(share.tracked)))
-        bias[:, 0] = 0
+        kept, own = (None, *some), torch.randperm(side * side)[: share.own].unsqueeze(0)
+        bias = torch.zeros(1, count, side, side)
     return MemoryTokens(
         torch.randn(1, count, model.mem_dim, side, side),
         torch.arange(count).unsqueeze(0),

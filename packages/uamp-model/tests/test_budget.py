@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from uamp_model import attention
 from uamp_model.attention import Part, Tokens, attend
-from uamp_model.budget import Share, check_budget, informative_cells, share_of, stand_in
+from uamp_model.budget import Share, check_budget, near_object, reading_order, share_of, spread, stand_in
 from uamp_model.errors import InputError
 from uamp_model.sam2 import Sam2, build_model
 from uamp_model.tracker import VideoTracker
@@ -38,8 +38,8 @@ def test_a_budget_counts_all_memories() -> None:
         assert (4096 + sum(share.tracked)) / (7 * 4096) == pytest.approx(budget, abs=1e-3)
         assert share.own == round(budget * 4096)
     assert share_of(1.0, 4096, 7) is None
-    assert share_of(0.5, 100, 7) == Share((100, 100, 50), 50), "the newest frames whole"
-    assert share_of(2 / 7, 100, 7) == Share((100,), 29)
+    assert share_of(0.25, 600, 7) == Share((150, 60, 60, 60, 60, 60), 150), "a third for the newest frame"
+    assert share_of(0.9, 100, 7) == Share((100, 86, 86, 86, 86, 86), 90), "no more than there is"
 
 
 @pytest.mark.parametrize("budget", [0.0, 0.1, 1.5, float("nan")])
@@ -48,24 +48,38 @@ def test_no_such_budget(budget: float) -> None:
         check_budget(budget)
 
 
-def test_the_object_and_its_surroundings_come_first() -> None:
+def test_any_first_part_of_the_cells_lies_evenly() -> None:
+    order = spread((28, 28))
+    assert sorted(order.tolist()) == list(range(28 * 28))
+    quarter = order[: 14 * 14]
+    assert set(quarter.tolist()) == {28 * y + x for y in range(0, 28, 2) for x in range(0, 28, 2)}
+    for count in (49, 98, 300):
+        quadrants = [(order[:count] // 28 >= 14) * 2 + (order[:count] % 28 >= 14) == number for number in range(4)]
+        assert all(abs(int(part.sum()) - count / 4) <= 0.1 * count for part in quadrants)
+
+
+def test_most_of_what_is_read_is_near_the_object_and_some_everywhere() -> None:
     logits = torch.full((2, 1, 64, 64), -5.0)
-    logits[0, :, 16:24, 32:40] = 5  # cells 4–5 × 8–9
-    kept = informative_cells(logits, torch.zeros_like(logits), (16, 16), 30)
-    assert kept.shape == (2, 30)
-    assert all(len(set(row.tolist())) == 30 for row in kept)
-    assert {(int(i) // 16, int(i) % 16) for i in kept[0, :4]} == {(4, 8), (4, 9), (5, 8), (5, 9)}
-    found = {(int(i) // 16, int(i) % 16) for i in kept[0]}
-    assert {(y, x) for y in range(3, 7) for x in range(7, 11)} <= found
-    assert {(2, 2), (2, 14), (14, 2), (14, 14)} <= found
+    logits[0, :, 16:32, 32:48] = 5  # cells 4–7 × 8–11 of 16 × 16, with those around them 6 × 6
+    near = near_object(logits, (16, 16))
+    assert near[0].sum() == 36
+    assert not near[1].any()
+    order = reading_order(near, (16, 16))
+    assert all(sorted(row.tolist()) == list(range(256)) for row in order)
+    for count in (10, 20, 40):
+        assert near[0, order[0, :count]].sum() == pytest.approx(0.7 * count, abs=1)
+    assert near[0, order[0, :120]].sum() == 36, "no more than there are"
+    assert torch.equal(order[1], spread((16, 16))), "where there is no object, an even part of everything"
 
 
-def test_sure_cells_come_before_doubtful_ones() -> None:
-    logits = torch.full((1, 1, 64, 64), 5.0)
-    uncertainty = torch.zeros_like(logits)
-    uncertainty[..., :32] = 1
-    kept = informative_cells(logits, uncertainty, (16, 16), 128)
-    assert (kept % 16 >= 8).all()
+def test_what_is_read_stands_in_for_the_rest_of_its_kind() -> None:
+    near = torch.zeros(1, 100, dtype=torch.bool)
+    near[:, :20] = True
+    read = torch.tensor([[0, 1, 2, 3, 4, 50, 51]])
+    worth = stand_in(near, read)
+    torch.testing.assert_close(worth[0, :20].exp(), torch.full((20,), 4.0))
+    torch.testing.assert_close(worth[0, 20:].exp(), torch.full((80,), 40.0))
+    assert (stand_in(near, torch.arange(100)[None]) == 0).all(), "nothing where all are read"
 
 
 def test_reading_the_kept_cells_is_reading_with_the_others_hidden(model: Sam2) -> None:
@@ -82,14 +96,14 @@ def test_reading_the_kept_cells_is_reading_with_the_others_hidden(model: Sam2) -
         torch.testing.assert_close(attend(model.memory_attention, now, position, part), whole, rtol=1e-4, atol=1e-5)
 
 
-def test_cells_that_stand_in_for_others_are_read_like_copies(model: Sam2, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("uamp_model.budget.STAND_IN", 1.0)
+def test_cells_that_stand_in_for_others_are_read_like_copies(model: Sam2) -> None:
     cells = (SIZE // 16) ** 2
     now, position = torch.randn(1, cells, 128), torch.randn(1, cells, 128)
     values, keys = torch.randn(1, 2 * cells + 4, 64), torch.randn(1, 2 * cells + 4, 64)
     given, tracked, pointers = slice(0, cells), slice(cells, 2 * cells), slice(2 * cells, None)
     bias = torch.zeros(1, 2 * cells + 4)
-    bias[:, tracked] = stand_in(3 * cells, cells)
+    nowhere = torch.zeros(1, 3 * cells, dtype=torch.bool)
+    bias[:, tracked] = stand_in(nowhere, torch.arange(cells)[None])[:, :cells]
 
     def copied(tokens: Tensor) -> Tensor:
         return torch.cat([tokens[:, part] for part in (given, tracked, tracked, tracked, pointers)], dim=1)
@@ -100,7 +114,7 @@ def test_cells_that_stand_in_for_others_are_read_like_copies(model: Sam2, monkey
         torch.testing.assert_close(read, many, rtol=1e-4, atol=1e-5)
 
 
-def test_what_is_read_of_tracked_frames_stands_in_for_the_rest(model: Sam2) -> None:
+def test_every_frame_counts_for_all_of_its_cells(model: Sam2) -> None:
     session = VideoTracker(model, name="nano", memory="sam2", memory_budget=0.25).start()
     cells = (SIZE // 16) ** 2
     for t, frame in enumerate(clip(9)):
@@ -111,10 +125,14 @@ def test_what_is_read_of_tracked_frames_stands_in_for_the_rest(model: Sam2) -> N
             continue
         assert tokens.kept is not None
         assert tokens.bias is not None
-        read = sum(part.shape[1] for part in tokens.kept if part is not None)
+        assert tokens.own is not None
+        assert len(tokens.kept) == 1 + min(t, 6)
+        assert tokens.kept[0] is None
         assert (tokens.bias[:, 0] == 0).all()
-        expected = torch.full_like(tokens.bias[:, 1], stand_in(min(t, 6) * cells, read))
-        torch.testing.assert_close(tokens.bias[:, 1], expected)
+        assert tokens.own.shape == (1, cells // 4)
+        for part, bias in zip(tokens.kept[1:], tokens.bias[0, 1:].flatten(1), strict=True):
+            assert part is not None
+            assert bias[part[0]].exp().sum() == pytest.approx(cells, rel=0.02)
 
 
 def test_own_cells_are_read_as_if_the_others_were_hidden(model: Sam2, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,10 +186,10 @@ def test_exact_trackers_read_the_same_cells(model: Sam2) -> None:
     """Those compute plainly, with the sam2 package's parts and the cells that are not read at minus infinity."""
     fast, plain, whole = (
         VideoTracker(model, name="nano", memory="sam2", memory_budget=budget, exact=exact).start()
-        for budget, exact in ((0.25, False), (0.25, True), (1.0, True))
+        for budget, exact in ((0.2, False), (0.2, True), (1.0, True))
     )
     apart = 0.0
-    for t, frame in enumerate(clip(9)):
+    for t, frame in enumerate(clip(14)):
         prompts = {1: Prompt.box(30, 20, 60, 50), 2: Prompt.points([[80, 70]])} if t == 0 else None
         found, expected = fast.step(frame, prompts).logits, plain.step(frame, prompts).logits
         torch.testing.assert_close(found, expected, rtol=0, atol=3e-3)  # memories are kept in bfloat16

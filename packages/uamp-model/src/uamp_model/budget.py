@@ -1,15 +1,12 @@
-"""Which cells of a tracked frame's memory are worth reading, where not all of them are. Shapes: see `types.py`.
+"""Which cells of a tracked frame's memory are read, where not all of them are. Shapes: see `types.py`.
 
-Conditioning frames are read whole: they are what was given. What else may be read is spent on the newest frames, one
-after the other: a network that was trained to read whole frames loses less by reading fewer of them than by reading
-parts of many (docs/performance.md). Of the frame that is read in part, the cells in and around the object come first,
-the sure ones before others, then a coarse grid of the rest, so that queries beside the object still find what they
-look like. What is read stands in for what is not: otherwise less would be read of all tracked frames, and more of the
-conditioning frames. The same cells of the frame at hand, as many as the budget's share, are what its own cells read in
-self-attention from the second layer on.
+Conditioning frames are read whole: they are what was given. What else may be read is shared out over the tracked
+frames, more of it to the newest. Of each, most cells come from in and around the object and some from everywhere else,
+either of them evenly spread, and each stands for as many as there are to one that is read: so attention weighs object
+against background, and frame against frame, as if it read all (docs/performance.md). Likewise the frame's own cells
+read, in self-attention from the second layer on, an even share of themselves.
 """
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -17,18 +14,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from uamp_model.errors import InputError
-from uamp_model.propagation import to_cells
 
 FULL = 1.0
 SMALLEST_BUDGET = 0.2
 """Below, hardly more than the conditioning frame would be left."""
-STAND_IN = 0.7
-"""How far the cells that are read stand in for the others, from 0 to 1; see `stand_in`."""
-GRID = 4
-"""Cells between those that are kept everywhere."""
-_REACH = 3
-"""Cells around the object that count as near, and are kept from the nearest outwards."""
-_GRID_WORTH, _SURE_WORTH = 0.6, 0.25
+NEWEST = 1 / 3
+"""Of what may be read of tracked frames, the newest one's part."""
+NEAR = 0.7
+"""Of what is read of a frame, the part that lies in and around the object."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +29,7 @@ class Share:
     """How many cells are read where not all are.
 
     Attributes:
-        tracked: of tracked frames' memories, the newest first; frames beyond are not read.
+        tracked: of tracked frames' memories, the newest first.
         own: of the frame itself, in self-attention.
     """
 
@@ -65,40 +58,53 @@ def share_of(budget: float, cells: int, memories: int) -> Share | None:
     """
     if budget == FULL:
         return None
-    room = max(round((budget * memories - 1) * cells), 1)
-    whole, part = divmod(room, cells)
-    return Share((*whole * (cells,), *(part,) * (part > 0)), max(round(budget * cells), 1))
+    room = max(round((budget * memories - 1) * cells), memories - 1)
+    newest = min(cells, round(NEWEST * room))
+    others = memories - 2
+    each = min(cells, (room - newest) // max(others, 1))
+    return Share((newest, *(each,) * others), max(round(budget * cells), 1))
 
 
-def stand_in(cells: int, read: int) -> float:
-    """What is added to the attention logits of `read` cells that stand for `cells`.
+def spread(cells: tuple[int, int], device: torch.device | None = None) -> Tensor:
+    """All h·w cells, in an order any first part of which lies evenly: that of ordered dithering (Bayer, 1973)."""
+    threshold = torch.zeros(1, 1, device=device)
+    while threshold.shape[0] < max(cells):
+        left, right = (torch.cat([4 * threshold + up, 4 * threshold + down]) for up, down in ((0, 3), (2, 1)))
+        threshold = torch.cat([left, right], dim=1)
+    return threshold[: cells[0], : cells[1]].flatten().argsort()
 
-    With `STAND_IN` 1 they get as much of the attention as `cells` copies of them would. With 0 attention goes over from
-    the tracked frames to the conditioning frames, all of whose cells are read.
-    """
-    return STAND_IN * math.log(cells / read)
+
+def near_object(logits: Tensor, cells: tuple[int, int]) -> Tensor:
+    """N×hw booleans: cells that hold some of the object, and those beside them. Logits are N×1×4h×4w."""
+    inside = F.adaptive_max_pool2d((logits.float() > 0).float(), cells)
+    return F.max_pool2d(inside, 3, stride=1, padding=1).flatten(1) > 0
 
 
-def informative_cells(logits: Tensor, uncertainty: Tensor, cells: tuple[int, int], count: int) -> Tensor:
-    """The `count` most informative cells for each object.
+def reading_order(near: Tensor, cells: tuple[int, int]) -> Tensor:
+    """N×hw cells in the order in which they are read: any first part has a share `NEAR` of near ones, if there are any.
 
     Args:
-        logits: N×1×4h×4w mask logits.
-        uncertainty: N×1×4h×4w in [0, 1].
+        near: N×hw booleans, see `near_object`.
         cells: h and w.
-        count: how many.
-
-    Returns:
-        N×count indices of cells, row by row, the most informative first.
     """
-    inside = F.adaptive_max_pool2d((logits.float() > 0).float(), cells)
-    near, ring = inside, inside
-    for step in range(1, _REACH + 1):
-        ring = F.max_pool2d(ring, 3, stride=1, padding=1)
-        near = torch.maximum(near, ring * (1 - step / (_REACH + 1)))
-    doubt = to_cells(uncertainty, cells)
-    worth = near - _SURE_WORTH * doubt * (near > 0)
-    grid = torch.zeros(cells, device=logits.device)
-    grid[GRID // 2 :: GRID, GRID // 2 :: GRID] = _GRID_WORTH
-    worth = torch.maximum(worth, grid)
-    return worth.flatten(1).topk(count, dim=1).indices
+    order = spread(cells, near.device)
+    near = near[:, order]
+    numbers = torch.where(near, near.cumsum(1) / NEAR, (~near).cumsum(1) / (1 - NEAR))
+    return order[numbers.argsort(dim=1, stable=True)]
+
+
+def stand_in(near: Tensor, read: Tensor) -> Tensor:
+    """N×hw, what is added to the attention logits of a frame's cells for those that are not read.
+
+    Each cell that is read, near the object or not, gets as much of the attention as the cells of its kind that it
+    stands for would: log(cells of that kind / cells of it that are read).
+
+    Args:
+        near: N×hw booleans, see `near_object`.
+        read: N×k cells.
+    """
+    read_near = near.gather(1, read).sum(1, keepdim=True)
+    all_near = near.sum(1, keepdim=True)
+    near_worth = (all_near / read_near.clamp_min(1)).clamp_min(1).log()
+    far_worth = ((near.shape[1] - all_near) / (read.shape[1] - read_near).clamp_min(1)).clamp_min(1).log()
+    return torch.where(near, near_worth, far_worth)

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from uamp_model import sam2
-from uamp_model.budget import Share, informative_cells, share_of
+from uamp_model.budget import Share, near_object, reading_order, share_of
 from uamp_model.forms import Forms
 from uamp_model.layers import Past, UampLayers, doubt_correction
 from uamp_model.memory import MemoryEntry
@@ -320,13 +320,13 @@ def readable_share(model: Sam2, budget: float) -> Share | None:
 
 
 @torch.no_grad()
-def read_in_part(entry: MemoryEntry, output: FrameOutput, share: Share) -> MemoryEntry:
-    """The memory of a tracked frame with the cells that may be read, see `budget.py`."""
+def read_in_part(entry: MemoryEntry, output: FrameOutput) -> MemoryEntry:
+    """The memory of a tracked frame with the order in which its cells are read, see `budget.py`."""
     if entry.features is None:
         return entry
     height, width = entry.features.shape[-2:]
-    cells = informative_cells(output.logits, output.uncertainty, (height, width), share.tracked[0])
-    return replace(entry, cells=cells)
+    near = near_object(output.logits, (height, width))
+    return replace(entry, cells=reading_order(near, (height, width)), near=near)
 
 
 def _rows(count: int, *, separately: bool) -> list[slice]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from uamp_model.budget import Share, stand_in
+from uamp_model.budget import Share, spread, stand_in
 from uamp_model.propagation import acts, read_bias
 from uamp_model.sam2 import MemoryTokens, Sam2
 
@@ -30,8 +30,9 @@ class MemoryEntry:
         pointer: N×C object pointer.
         doubt: N×1×h×w uncertainty of the cells in [0, 1], or None where nothing is in doubt.
         quality: how good the frame is to be remembered by, in [0, 1].
-        cells: N×k indices of the cells that attention may read, the most informative first, or None if it reads all;
+        cells: N×hw indices of the cells in the order in which attention reads some of them, or None if it reads all;
             see `budget.py`.
+        near: N×hw booleans, which of the cells are in or around the object; None where all are read.
     """
 
     frame: int
@@ -40,6 +41,7 @@ class MemoryEntry:
     doubt: Tensor | None = None
     quality: float = 1.0
     cells: Tensor | None = None
+    near: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,7 @@ class MemoryBank:
             if abs(entry.frame - frame) >= kept.pointers:
                 del self.recent[frame]
             elif old.features is not None:
-                self.recent[frame] = replace(old, features=None, doubt=None, cells=None)
+                self.recent[frame] = replace(old, features=None, doubt=None, cells=None, near=None)
 
     def _readable(self, newest: MemoryEntry, kept: Retention) -> set[int]:
         """Frames whose features some later frame may read."""
@@ -105,12 +107,10 @@ class Selection:
     Attributes:
         spatial: pairs of recency (see `MemoryTokens`) and entry.
         pointers: pairs of age in frames and entry.
-        unread: further tracked frames whose features would be read if a budget had room for them.
     """
 
     spatial: tuple[tuple[int, MemoryEntry], ...]
     pointers: tuple[tuple[int, MemoryEntry], ...]
-    unread: int = 0
 
     @property
     def layout(self) -> tuple[int, ...]:
@@ -120,12 +120,6 @@ class Selection:
         """
         kept = (0 if entry.cells is None else entry.cells.shape[1] for _, entry in self.spatial)
         return len(self.spatial), len(self.pointers), *kept
-
-    def newest(self, count: int) -> "Selection":
-        """Of tracked frames' memories the newest alone; conditioning frames and pointers stay."""
-        given = [(recency, entry) for recency, entry in self.spatial if recency == 0]
-        tracked = [(recency, entry) for recency, entry in self.spatial if recency > 0]
-        return replace(self, spatial=(*given, *tracked[-count:]), unread=max(0, len(tracked) - count))
 
 
 def select_recent(model: Sam2, bank: MemoryBank, frame: int, direction: int) -> Selection:
@@ -197,7 +191,6 @@ def gather(
         ages.append(torch.tensor([float(a) for a, _ in selection.pointers], device=device))
     stacked = torch.cat(pointers)
     kept = None if share is None else _kept(selections, share)
-    newest = None if kept is None else kept[-1]
     biased = acts(read) or acts(anchor) or kept is not None
     biases = [_bias(selection, read, anchor, kept) for selection in selections] if biased else []
     return MemoryTokens(
@@ -207,7 +200,7 @@ def gather(
         torch.stack(ages) / max(age_span, 1),
         torch.cat(biases) if biases else None,
         kept,
-        None if share is None or newest is None else newest[:, : share.own],
+        None if share is None or kept is None else _own(stacked, share.own, selections[0].spatial[0][1]),
     )
 
 
@@ -224,24 +217,24 @@ def _kept(selections: Sequence[Selection], share: Share) -> tuple[Tensor | None,
     )
 
 
+def _own(like: Tensor, count: int, entry: MemoryEntry) -> Tensor:
+    """The frame's own cells that are read, evenly spread: the same N×k for all objects."""
+    height, width = _features(entry).shape[-2:]
+    return spread((height, width), like.device)[:count].expand(len(like), -1)
+
+
 def _bias(
     selection: Selection, strength: float | Tensor, anchor: float, kept: Sequence[Tensor | None] | None
 ) -> Tensor:
     """N×M×h×w: γ on conditioning frames; see also `propagation.read_bias` and `budget.stand_in`."""
-    tracked = 0.0 if kept is None else _stand_in(selection, kept)
     biases = []
-    for recency, entry in selection.spatial:
-        weight = torch.full_like(_features(entry)[:, 0], tracked if recency > 0 else anchor, dtype=torch.float32)
+    for number, (recency, entry) in enumerate(selection.spatial):
+        weight = torch.full_like(_features(entry)[:, 0], 0.0 if recency > 0 else anchor, dtype=torch.float32)
+        part = None if kept is None else kept[number]
+        if part is not None and entry.cells is not None and entry.near is not None:
+            weight = weight + stand_in(entry.near, entry.cells[:, : part.shape[1]]).view_as(weight)
         biases.append(weight if entry.doubt is None else weight + read_bias(entry.doubt[:, 0], strength))
     return torch.stack(biases, dim=1)
-
-
-def _stand_in(selection: Selection, kept: Sequence[Tensor | None]) -> float:
-    """How much more the cells of tracked frames that are read count for those that are not."""
-    cells = _features(selection.spatial[0][1])[0, 0].numel()
-    tracked = [part for (recency, _), part in zip(selection.spatial, kept, strict=True) if recency > 0]
-    read = sum(cells if part is None else part.shape[1] for part in tracked)
-    return stand_in((len(tracked) + selection.unread) * cells, read)
 
 
 def _features(entry: MemoryEntry) -> Tensor:

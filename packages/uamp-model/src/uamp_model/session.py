@@ -337,11 +337,8 @@ class TrackingSession:
     def _select(self, object_id: int, index: int) -> Selection:
         model, bank, kept = self.tracker.model, self.objects[object_id].bank, self._retention()
         if kept.quality > 0:
-            selection = select_best(model, bank, index, self.direction, kept)
-        else:
-            selection = select_recent(model, bank, index, self.direction)
-        share = self._readable_share()
-        return selection if share is None else selection.newest(len(share.tracked))
+            return select_best(model, bank, index, self.direction, kept)
+        return select_recent(model, bank, index, self.direction)
 
     def _retention(self) -> Retention:
         model, settings = self.tracker.model, self.tracker.settings
@@ -396,9 +393,8 @@ class TrackingSession:
     ) -> None:
         """Write a batch's result into its objects' memories."""
         entry = self._write(ids, features, output, index, prompted=prompted)
-        share = self._readable_share()
-        if not conditioning and share is not None:
-            entry = read_in_part(entry, output, share)
+        if not conditioning and self._readable_share() is not None:
+            entry = read_in_part(entry, output)
         ious = output.chosen_iou[:, 0]
         scores = (ious * output.presence[:, 0].sigmoid()).clamp(0, 1)
         qualities = self._qualities(output, ious, expectation)
@@ -547,8 +543,8 @@ def _entry_of(entry: MemoryEntry, row: int, quality: float) -> MemoryEntry:
     """One object's part of a batch's entry, its features in bfloat16, as SAM 2's predictor stores them."""
     features = None if entry.features is None else entry.features[row : row + 1].to(torch.bfloat16, copy=True)
     doubt = None if entry.doubt is None else entry.doubt[row : row + 1].clone()
-    cells = None if entry.cells is None else entry.cells[row : row + 1].clone()
-    return MemoryEntry(entry.frame, features, entry.pointer[row : row + 1].float(), doubt, quality, cells)
+    cells, near = (None if part is None else part[row : row + 1].clone() for part in (entry.cells, entry.near))
+    return MemoryEntry(entry.frame, features, entry.pointer[row : row + 1].float(), doubt, quality, cells, near)
 
 
 def _row(batch: PromptBatch, row: int) -> PromptBatch:

@@ -105,7 +105,6 @@ def _unroll(
                 output = track_frame(model, here, None, prompts, present=known)
             else:
                 selection = select_recent(model, bank, t, direction=1)
-                selection = selection if share is None else selection.newest(len(share.tracked))
                 read = 0.0 if learned is None else learned.doubt * learned.layers.read
                 tokens = gather([selection], age_span=model.max_obj_ptrs_in_encoder - 1, read=read, share=share)
                 output = track_frame(model, here, tokens, present=known, learned=learned, past=past)
@@ -119,7 +118,7 @@ def _unroll(
                 if t == 0:
                     bank.remember_prompted(entry)
                 else:
-                    entry = entry if share is None else read_in_part(entry, output, share)
+                    entry = entry if share is None else read_in_part(entry, output)
                     bank.remember(entry, Retention(model.num_maskmem, model.max_obj_ptrs_in_encoder))
     return outputs
 
