@@ -65,9 +65,8 @@ def remembered(model: Sam2, budget: float) -> MemoryTokens:
     side, count = model.image_size // 16, model.num_maskmem
     share, kept, own, bias = share_of(budget, side * side, count), None, None, None
     if share is not None:
-        some = [torch.randperm(side * side)[:cells].unsqueeze(0) for cells in reversed(share.tracked) if cells]
+        some = [torch.randperm(side * side)[:cells].unsqueeze(0) for cells in reversed(share.tracked)]
         kept, own = (None, *some), torch.randperm(side * side)[: share.own].unsqueeze(0)
-        count = len(kept)
         bias = torch.zeros(1, count, side, side)
     return MemoryTokens(
         torch.randn(1, count, model.mem_dim, side, side),

@@ -8,16 +8,7 @@ import torch
 from torch import Tensor
 from uamp_model import attention
 from uamp_model.attention import Part, Tokens, attend
-from uamp_model.budget import (
-    Share,
-    check_budget,
-    frames_stood_for,
-    near_object,
-    reading_order,
-    share_of,
-    spread,
-    stand_in,
-)
+from uamp_model.budget import Share, check_budget, near_object, reading_order, share_of, spread, stand_in
 from uamp_model.errors import InputError
 from uamp_model.sam2 import Sam2, build_model
 from uamp_model.tracker import VideoTracker
@@ -47,15 +38,8 @@ def test_a_budget_counts_all_memories() -> None:
         assert (4096 + sum(share.tracked)) / (7 * 4096) == pytest.approx(budget, abs=1e-3)
         assert share.own == round(budget * 4096)
     assert share_of(1.0, 4096, 7) is None
-    assert share_of(0.25, 600, 7) == Share((225, 0, 112, 0, 0, 112), 150), "half for the newest frame, of three"
-    assert share_of(0.9, 100, 7) == Share((100, 86, 86, 86, 86, 86), 90), "no more than there is: all six"
-    assert share_of(0.25, 600, 2) is not None, "a memory of two frames has no others"
-
-
-def test_a_frame_stands_for_the_older_ones_that_are_not_read() -> None:
-    assert frames_stood_for([None, 40, 0, 0, 40, 0, 80]) == [1, 1, 0, 0, 3, 0, 2]
-    assert frames_stood_for([None, 0, 80]) == [1, 0, 2], "what was given stands for nothing else"
-    assert frames_stood_for([None, 3, 3]) == [1, 1, 1]
+    assert share_of(0.25, 600, 7) == Share((150, 60, 60, 60, 60, 60), 150), "a third for the newest frame"
+    assert share_of(0.9, 100, 7) == Share((100, 86, 86, 86, 86, 86), 90), "no more than there is"
 
 
 @pytest.mark.parametrize("budget", [0.0, 0.1, 1.5, float("nan")])
@@ -142,16 +126,13 @@ def test_every_frame_counts_for_all_of_its_cells(model: Sam2) -> None:
         assert tokens.kept is not None
         assert tokens.bias is not None
         assert tokens.own is not None
-        assert len(tokens.kept) == len(tokens.recency[0]) == 1 + (1 if t < 3 else 2 if t < 6 else 3)
+        assert len(tokens.kept) == 1 + min(t, 6)
         assert tokens.kept[0] is None
         assert (tokens.bias[:, 0] == 0).all()
         assert tokens.own.shape == (1, cells // 4)
-        worth = [
-            bias[part[0]].exp().sum()
-            for part, bias in zip(tokens.kept[1:], tokens.bias[0, 1:].flatten(1), strict=True)
-            if part is not None
-        ]
-        assert sum(worth) == pytest.approx(min(t, 6) * cells, rel=0.02)
+        for part, bias in zip(tokens.kept[1:], tokens.bias[0, 1:].flatten(1), strict=True):
+            assert part is not None
+            assert bias[part[0]].exp().sum() == pytest.approx(cells, rel=0.02)
 
 
 def test_own_cells_are_read_as_if_the_others_were_hidden(model: Sam2, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -213,4 +194,4 @@ def test_exact_trackers_read_the_same_cells(model: Sam2) -> None:
         found, expected = fast.step(frame, prompts).logits, plain.step(frame, prompts).logits
         torch.testing.assert_close(found, expected, rtol=0, atol=3e-3)  # memories are kept in bfloat16
         apart = max(apart, float((whole.step(frame, prompts).logits - expected).abs().max()))
-    assert apart > 5e-3, "reading everything is something else"
+    assert apart > 1e-2, "reading everything is something else"

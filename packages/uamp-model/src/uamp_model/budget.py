@@ -1,14 +1,12 @@
 """Which cells of a tracked frame's memory are read, where not all of them are. Shapes: see `types.py`.
 
 Conditioning frames are read whole: they are what was given. What else may be read is shared out over the tracked
-frames, half of it to the newest; where it is little, over a few of them, since neighbours show nearly the same. Of each
-that is read, most cells come from in and around the object and some from everywhere else, either of them evenly spread.
-Each cell stands for as many as there are to one that is read, and each frame for the older ones before it that are left
-out: so attention weighs object against background, and frame against frame, as if it read all (docs/performance.md).
-Likewise the frame's own cells read, in self-attention from the second layer on, an even share of themselves.
+frames, more of it to the newest. Of each, most cells come from in and around the object and some from everywhere else,
+either of them evenly spread, and each stands for as many as there are to one that is read: so attention weighs object
+against background, and frame against frame, as if it read all (docs/performance.md). Likewise the frame's own cells
+read, in self-attention from the second layer on, an even share of themselves.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -20,10 +18,8 @@ from uamp_model.errors import InputError
 FULL = 1.0
 SMALLEST_BUDGET = 0.2
 """Below, hardly more than the conditioning frame would be left."""
-NEWEST = 1 / 2
+NEWEST = 1 / 3
 """Of what may be read of tracked frames, the newest one's part."""
-LEAST = 1 / 6
-"""Of an older frame's cells at least this part is read: where that is too much for all, fewer frames are read."""
 NEAR = 0.7
 """Of what is read of a frame, the part that lies in and around the object."""
 
@@ -33,7 +29,7 @@ class Share:
     """How many cells are read where not all are.
 
     Attributes:
-        tracked: of tracked frames' memories, the newest first; 0 where a frame is not read.
+        tracked: of tracked frames' memories, the newest first.
         own: of the frame itself, in self-attention.
     """
 
@@ -64,25 +60,9 @@ def share_of(budget: float, cells: int, memories: int) -> Share | None:
         return None
     room = max(round((budget * memories - 1) * cells), memories - 1)
     newest = min(cells, round(NEWEST * room))
-    older = memories - 2
-    others = min(max(int((room - newest) / (LEAST * cells)), 1), older)
+    others = memories - 2
     each = min(cells, (room - newest) // max(others, 1))
-    read = {older * (number + 1) // others for number in range(others)}  # to the oldest, evenly apart
-    tracked = (newest, *(each if age in read else 0 for age in range(1, older + 1)))
-    return Share(tracked, max(round(budget * cells), 1))
-
-
-def frames_stood_for(counts: Sequence[int | None]) -> list[int]:
-    """How many frames each stands for, the oldest first: itself and the older ones before it that are not read.
-
-    Args:
-        counts: cells that are read of each, None for all; 0 for a frame that is not read and stands for none.
-    """
-    standing, unread = [], 0
-    for count in counts:
-        standing.append(0 if count == 0 else 1 + unread)
-        unread = unread + 1 if count == 0 else 0
-    return standing
+    return Share((newest, *(each,) * others), max(round(budget * cells), 1))
 
 
 def spread(cells: tuple[int, int], device: torch.device | None = None) -> Tensor:

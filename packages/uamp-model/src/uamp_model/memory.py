@@ -8,12 +8,11 @@ and nothing else, so its size does not depend on the length of the video. Shapes
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from math import log
 
 import torch
 from torch import Tensor
 
-from uamp_model.budget import Share, frames_stood_for, spread, stand_in
+from uamp_model.budget import Share, spread, stand_in
 from uamp_model.propagation import acts, read_bias
 from uamp_model.sam2 import MemoryTokens, Sam2
 
@@ -180,11 +179,6 @@ def gather(
         anchor: γ, how much more conditioning frames are read; 0 is SAM 2's attention.
         share: how many cells are read, where not all are.
     """
-    counts = None if share is None else _counts(selections[0], share)
-    standing: Sequence[int] | None = None
-    if counts is not None:
-        standing = [frames for frames in frames_stood_for(counts) if frames]
-        selections = [_only_read(selection, counts) for selection in selections]
     spatial, recency, pointers, ages = [], [], [], []
     for selection in selections:
         # channels last, as the tracker's entries are and as attention wants its tokens
@@ -196,43 +190,31 @@ def gather(
         recency.append(torch.tensor([r for r, _ in selection.spatial], device=device).expand(n, -1))
         ages.append(torch.tensor([float(a) for a, _ in selection.pointers], device=device))
     stacked = torch.cat(pointers)
-    biased = acts(read) or acts(anchor) or counts is not None
-    biases = [_bias(selection, read, anchor, standing) for selection in selections] if biased else []
+    kept = None if share is None else _kept(selections, share)
+    biased = acts(read) or acts(anchor) or kept is not None
+    biases = [_bias(selection, read, anchor, kept) for selection in selections] if biased else []
     return MemoryTokens(
         torch.cat(spatial).to(stacked.dtype),
         torch.cat(recency),
         stacked,
         torch.stack(ages) / max(age_span, 1),
         torch.cat(biases) if biases else None,
-        None if counts is None else _kept(selections),
-        None if share is None or counts is None else _own(stacked, share.own, selections[0].spatial[0][1]),
+        kept,
+        None if share is None or kept is None else _own(stacked, share.own, selections[0].spatial[0][1]),
     )
 
 
-def _counts(selection: Selection, share: Share) -> list[int | None] | None:
-    """How many cells of each memory are read, None for all of them; None if all of all are read."""
-    entries = [entry for _, entry in selection.spatial]
-    if all(entry.cells is None for entry in entries):
+def _kept(selections: Sequence[Selection], share: Share) -> tuple[Tensor | None, ...] | None:
+    """For each memory the cells that are read, N×k, or None for all; None if all of all are read."""
+    if all(entry.cells is None for _, entry in selections[0].spatial):
         return None
-    counts = [*share.tracked, *[0] * len(entries)][: len(entries)]  # the newest first; what was given comes last
-    return [None if entry.cells is None else count for entry, count in zip(entries, reversed(counts), strict=True)]
-
-
-def _only_read(selection: Selection, counts: Sequence[int | None]) -> Selection:
-    """What is read of a selection: no memories of which nothing is, and of each no more cells than are."""
-    spatial = []
-    for (recency, entry), count in zip(selection.spatial, counts, strict=True):
-        if count is None or entry.cells is None:
-            spatial.append((recency, entry))
-        elif count > 0:
-            spatial.append((recency, replace(entry, cells=entry.cells[:, :count])))
-    return Selection(tuple(spatial), selection.pointers)
-
-
-def _kept(selections: Sequence[Selection]) -> tuple[Tensor | None, ...]:
-    """For each memory the cells that are read, N×k, or None for all."""
     columns = zip(*([entry.cells for _, entry in selection.spatial] for selection in selections), strict=True)
-    return tuple(None if column[0] is None else torch.cat([c for c in column if c is not None]) for column in columns)
+    whole = [None if column[0] is None else torch.cat([c for c in column if c is not None]) for column in columns]
+    given = len(whole) - len(share.tracked)
+    counts = [None] * given + list(reversed(share.tracked))
+    return tuple(
+        None if part is None else part[:, :count] for part, count in zip(whole, counts[-len(whole) :], strict=True)
+    )
 
 
 def _own(like: Tensor, count: int, entry: MemoryEntry) -> Tensor:
@@ -241,14 +223,16 @@ def _own(like: Tensor, count: int, entry: MemoryEntry) -> Tensor:
     return spread((height, width), like.device)[:count].expand(len(like), -1)
 
 
-def _bias(selection: Selection, strength: float | Tensor, anchor: float, standing: Sequence[int] | None) -> Tensor:
+def _bias(
+    selection: Selection, strength: float | Tensor, anchor: float, kept: Sequence[Tensor | None] | None
+) -> Tensor:
     """N×M×h×w: γ on conditioning frames; see also `propagation.read_bias` and `budget.stand_in`."""
     biases = []
-    for (recency, entry), frames in zip(selection.spatial, standing or [1] * len(selection.spatial), strict=True):
-        more = log(frames) if recency > 0 else anchor
-        weight = torch.full_like(_features(entry)[:, 0], more, dtype=torch.float32)
-        if standing is not None and entry.cells is not None and entry.near is not None:
-            weight = weight + stand_in(entry.near, entry.cells).view_as(weight)
+    for number, (recency, entry) in enumerate(selection.spatial):
+        weight = torch.full_like(_features(entry)[:, 0], 0.0 if recency > 0 else anchor, dtype=torch.float32)
+        part = None if kept is None else kept[number]
+        if part is not None and entry.cells is not None and entry.near is not None:
+            weight = weight + stand_in(entry.near, entry.cells[:, : part.shape[1]]).view_as(weight)
         biases.append(weight if entry.doubt is None else weight + read_bias(entry.doubt[:, 0], strength))
     return torch.stack(biases, dim=1)
 
