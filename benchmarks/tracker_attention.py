@@ -11,7 +11,8 @@ import time
 
 import torch
 from uamp_model import build_model
-from uamp_model.budget import share_of
+from uamp_model.attention import Glance
+from uamp_model.budget import Share, share_of
 from uamp_model.devices import inference
 from uamp_model.forms import FAST
 from uamp_model.sam2 import ImageFeatures, MemoryTokens, Sam2, attend_memory
@@ -63,36 +64,40 @@ def product_rate(dtype: torch.dtype, repeat: int) -> float:
 def remembered(model: Sam2, budget: float) -> MemoryTokens:
     """A full memory: a conditioning frame, the last frames and 16 pointers."""
     side, count = model.image_size // 16, model.num_maskmem
-    share, kept, own, bias = share_of(budget, side * side, count), None, None, None
-    if share is not None:
-        some = [torch.randperm(side * side)[:cells].unsqueeze(0) for cells in reversed(share.tracked)]
-        kept, own = (None, *some), torch.randperm(side * side)[: share.own].unsqueeze(0)
-        bias = torch.zeros(1, count, side, side)
     return MemoryTokens(
         torch.randn(1, count, model.mem_dim, side, side),
         torch.arange(count).unsqueeze(0),
         torch.randn(1, 16, model.hidden_dim),
         torch.rand(1, 16),
-        bias=bias,
-        kept=kept,
-        own=own,
+        glance=glance(share_of(budget, side * side, count), side * side),
     )
+
+
+def glance(share: Share | None, cells: int) -> Glance | None:
+    """Random cells, as many as a budget's share has."""
+    if share is None:
+        return None
+    order = torch.randperm(cells).unsqueeze(0)
+    frames = enumerate([share.given, *reversed(share.tracked)])
+    rows = torch.cat([torch.randperm(cells)[:count] + number * cells for number, count in frames]).unsqueeze(0)
+    whole, others = order[:, : share.doubtful], order[:, share.doubtful :]
+    return Glance(whole, others, rows, torch.zeros(rows.shape), torch.randperm(cells)[: share.own])
 
 
 def operations(model: Sam2, memory: MemoryTokens) -> int:
     """Of the products, with values averaged before they are projected; two for a multiplication and an addition."""
     queries, width, narrow = (model.image_size // 16) ** 2, model.hidden_dim, model.mem_dim
-    layer = model.memory_attention.layers[0]
-    spatial = memory.spatial.shape[1] * queries
-    if memory.kept is not None:
-        spatial = sum(queries if part is None else part.shape[1] for part in memory.kept)
-    tokens = spatial + 16 * width // narrow
-    later = queries if memory.own is None else memory.own.shape[1]
-    asked = [queries] + (len(model.memory_attention.layers) - 1) * [later]
-    own = sum(2 * queries * width * width + 2 * count * width * width + 2 * queries * count * width for count in asked)
-    read = queries * (tokens * (width + narrow) + 2 * width * width + narrow * width) + tokens * narrow * width
-    forward = 2 * queries * width * layer.linear1.out_features
-    return 2 * int(own + len(model.memory_attention.layers) * (read + forward))
+    layers, pointers = list(model.memory_attention.layers), 16 * width // narrow
+    tokens = memory.spatial.shape[1] * queries + pointers
+    whole, part, own = queries, 0, 0
+    if (given := memory.glance) is not None:
+        whole, part, own = given.whole.shape[1], given.rows.shape[1] + pointers, len(given.own)
+    among_own = [queries * queries] + (len(layers) - 1) * [whole * queries + (queries - whole) * own]
+    among_memory = whole * tokens + (queries - whole) * part
+    itself = sum(4 * queries * width * width + 2 * pairs * width for pairs in among_own)
+    read = among_memory * (width + narrow) + queries * (2 * width * width + narrow * width) + tokens * narrow * width
+    forward = 2 * queries * width * layers[0].linear1.out_features
+    return 2 * int(itself + len(layers) * (read + forward))
 
 
 if __name__ == "__main__":

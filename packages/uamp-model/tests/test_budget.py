@@ -1,16 +1,14 @@
 """Reading a share of the memory: which cells, and what it does to masks."""
 
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from uamp_model import attention
-from uamp_model.attention import Part, Tokens, attend
-from uamp_model.budget import Share, check_budget, near_object, reading_order, share_of, spread, stand_in
+from uamp_model.attention import Glance, Tokens, attend
+from uamp_model.budget import Share, by_doubt, check_budget, near_object, reading_order, share_of, spread, stand_in
 from uamp_model.errors import InputError
-from uamp_model.sam2 import Sam2, build_model
+from uamp_model.forms import FAST
+from uamp_model.sam2 import ImageFeatures, MemoryTokens, Sam2, attend_memory, build_model
 from uamp_model.tracker import VideoTracker
 from uamp_model.types import Prompt
 
@@ -31,15 +29,17 @@ def clip(count: int) -> list[np.ndarray]:
     return list(frames)
 
 
-def test_a_budget_counts_all_memories() -> None:
+def test_a_budget_counts_all_pairs_of_cells() -> None:
+    cells = 4096
     for budget in (0.2, 0.25, 0.5, 0.75):
-        share = share_of(budget, 4096, 7)
+        share = share_of(budget, cells, 7)
         assert share is not None
-        assert (4096 + sum(share.tracked)) / (7 * 4096) == pytest.approx(budget, abs=1e-3)
-        assert share.own == round(budget * 4096)
-    assert share_of(1.0, 4096, 7) is None
-    assert share_of(0.25, 600, 7) == Share((150, 60, 60, 60, 60, 60), 150), "a third for the newest frame"
-    assert share_of(0.9, 100, 7) == Share((100, 86, 86, 86, 86, 86), 90), "no more than there is"
+        others, read = cells - share.doubtful, share.given + sum(share.tracked)
+        assert (share.doubtful * 7 * cells + others * read) / (7 * cells**2) == pytest.approx(budget, abs=1e-3)
+        assert (share.doubtful * cells + others * share.own) / cells**2 == pytest.approx(budget, abs=1e-3)
+    assert share_of(1.0, cells, 7) is None
+    assert share_of(0.25, 600, 7) == Share(60, 300, (133, 53, 53, 53, 53, 53), 100), "a third for the newest frame"
+    assert share_of(0.9, 100, 7) == Share(36, 100, (100, 78, 78, 78, 78, 78), 84), "no more than there is"
 
 
 @pytest.mark.parametrize("budget", [0.0, 0.1, 1.5, float("nan")])
@@ -72,28 +72,59 @@ def test_most_of_what_is_read_is_near_the_object_and_some_everywhere() -> None:
     assert torch.equal(order[1], spread((16, 16))), "where there is no object, an even part of everything"
 
 
+def test_the_most_doubtful_cells_come_first() -> None:
+    doubt = torch.zeros(2, 1, 64, 64)
+    doubt[0, :, 20:24, 36:40], doubt[0, :, 20:24, 32:36] = 0.9, 0.5
+    order = by_doubt(doubt, (16, 16))
+    assert order[0, :2].tolist() == [5 * 16 + 9, 5 * 16 + 8]
+    assert sorted(order[0].tolist()) == list(range(256))
+    assert torch.equal(order[1], spread((16, 16))), "where nothing is in doubt, an even part of everything"
+
+
 def test_what_is_read_stands_in_for_the_rest_of_its_kind() -> None:
     near = torch.zeros(1, 100, dtype=torch.bool)
     near[:, :20] = True
-    read = torch.tensor([[0, 1, 2, 3, 4, 50, 51]])
-    worth = stand_in(near, read)
-    torch.testing.assert_close(worth[0, :20].exp(), torch.full((20,), 4.0))
-    torch.testing.assert_close(worth[0, 20:].exp(), torch.full((80,), 40.0))
+    worth = stand_in(near, torch.tensor([[0, 1, 2, 3, 4, 50, 51]]))
+    torch.testing.assert_close(worth[0].exp(), torch.tensor([4.0, 4, 4, 4, 4, 40, 40]))
     assert (stand_in(near, torch.arange(100)[None]) == 0).all(), "nothing where all are read"
 
 
-def test_reading_the_kept_cells_is_reading_with_the_others_hidden(model: Sam2) -> None:
+def some_of(count: int, of: int) -> Tensor:
+    """Two objects' cells, other ones for each."""
+    return torch.stack([torch.randperm(of)[:count] for _ in range(2)])
+
+
+def test_a_glance_at_everything_is_reading_everything(model: Sam2) -> None:
     cells = (SIZE // 16) ** 2
     now, values, keys = torch.randn(1, cells, 128), torch.randn(2, cells + 4, 64), torch.randn(2, cells + 4, 64)
-    kept = torch.stack([torch.randperm(cells)[:20].sort().values for _ in range(2)])
-    hidden = torch.full((2, cells + 4), -torch.inf).scatter(1, kept, 0.0)
-    hidden[:, cells:] = 0
-    rows = torch.cat([kept, torch.arange(cells, cells + 4).expand(2, -1)], dim=1).unsqueeze(-1).expand(-1, -1, 64)
-    position = torch.randn(1, cells, 128)
+    position, bias = torch.randn(1, cells, 128), torch.randn(2, cells + 4)
+    order = some_of(cells, cells)
+    glance = Glance(order[:, :9], order[:, 9:], some_of(cells, cells), torch.zeros(2, cells), torch.randperm(cells))
     with torch.inference_mode():
-        whole = attend(model.memory_attention, now, position, Tokens(values, keys, cells, bias=hidden))
-        part = Tokens(values.gather(1, rows), keys.gather(1, rows), 20, kept)
-        torch.testing.assert_close(attend(model.memory_attention, now, position, part), whole, rtol=1e-4, atol=1e-5)
+        whole = attend(model.memory_attention, now, position, Tokens(values, keys, cells, bias))
+        in_two = attend(model.memory_attention, now, position, Tokens(values, keys, cells, bias, glance))
+        torch.testing.assert_close(in_two, whole, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("biased", [False, True])
+def test_a_glance_is_reading_with_the_rest_hidden(model: Sam2, *, biased: bool) -> None:
+    """The plain form hides from the sam2 package's parts what is not read, at minus infinity."""
+    side = SIZE // 16
+    cells = side**2
+    order = some_of(cells, cells)
+    glance = Glance(order[:, :9], order[:, 9:], some_of(40, 3 * cells), torch.rand(2, 40), torch.randperm(cells)[:20])
+    given = (torch.randn(2, 3, 64, side, side), torch.tensor([[0, 5, 6]] * 2), torch.randn(2, 2, 128), torch.rand(1, 2))
+    bias = torch.randn(2, 3, side, side) if biased else None
+    image = torch.randn(1, 128, side, side).expand(2, -1, -1, -1)
+    features = ImageFeatures(image, image, image, torch.randn(1, 128, side, side))
+    with torch.inference_mode():
+        plain, fast = (
+            attend_memory(model, features, MemoryTokens(*given, bias=bias, glance=glance), fast=form)
+            for form in (None, FAST)
+        )
+        torch.testing.assert_close(fast, plain, rtol=1e-4, atol=1e-5)
+        whole = attend_memory(model, features, MemoryTokens(*given, bias=bias), fast=FAST)
+        assert not torch.allclose(fast, whole, atol=1e-2), "reading everything is something else"
 
 
 def test_cells_that_stand_in_for_others_are_read_like_copies(model: Sam2) -> None:
@@ -103,7 +134,7 @@ def test_cells_that_stand_in_for_others_are_read_like_copies(model: Sam2) -> Non
     given, tracked, pointers = slice(0, cells), slice(cells, 2 * cells), slice(2 * cells, None)
     bias = torch.zeros(1, 2 * cells + 4)
     nowhere = torch.zeros(1, 3 * cells, dtype=torch.bool)
-    bias[:, tracked] = stand_in(nowhere, torch.arange(cells)[None])[:, :cells]
+    bias[:, tracked] = stand_in(nowhere, torch.arange(cells)[None])
 
     def copied(tokens: Tensor) -> Tensor:
         return torch.cat([tokens[:, part] for part in (given, tracked, tracked, tracked, pointers)], dim=1)
@@ -120,43 +151,11 @@ def test_every_frame_counts_for_all_of_its_cells(model: Sam2) -> None:
     for t, frame in enumerate(clip(9)):
         session.step(frame, {1: Prompt.box(30, 20, 60, 50)} if t == 0 else None)
         tokens = session._gather([session._select(1, t + 1)])
-        if t == 0:
-            assert tokens.bias is None, "the conditioning frame alone is read whole"
-            continue
-        assert tokens.kept is not None
-        assert tokens.bias is not None
-        assert tokens.own is not None
-        assert len(tokens.kept) == 1 + min(t, 6)
-        assert tokens.kept[0] is None
-        assert (tokens.bias[:, 0] == 0).all()
-        assert tokens.own.shape == (1, cells // 4)
-        for part, bias in zip(tokens.kept[1:], tokens.bias[0, 1:].flatten(1), strict=True):
-            assert part is not None
-            assert bias[part[0]].exp().sum() == pytest.approx(cells, rel=0.02)
-
-
-def test_own_cells_are_read_as_if_the_others_were_hidden(model: Sam2, monkeypatch: pytest.MonkeyPatch) -> None:
-    cells = (SIZE // 16) ** 2
-    now, values, keys = torch.randn(1, cells, 128), torch.randn(2, cells + 4, 64), torch.randn(2, cells + 4, 64)
-    position = torch.randn(1, cells, 128)
-    some, all_of_them = (torch.stack([torch.randperm(cells)[:count] for _ in range(2)]) for count in (20, cells))
-
-    def with_hidden(own: Part, asked: Tensor, values: Tensor, scratch: Any, cells: Tensor | None) -> Tensor:
-        rotation = attention._rotation(own, asked)
-        q, k = (attention._rotate(project(asked), rotation) for project in (own.q_proj, own.k_proj))
-        hidden = None if cells is None else torch.full((2, k.shape[1]), -torch.inf).scatter(1, cells, 0.0)
-        out: Tensor = own.out_proj(scratch.average(q, k, own.v_proj(values), hidden))
-        return out
-
-    def attended(own: Tensor | None) -> Tensor:
-        return attend(model.memory_attention, now, position, Tokens(values, keys, cells, own=own))
-
-    with torch.inference_mode():
-        whole, in_other_order, part = (attended(own) for own in (None, all_of_them, some))
-        torch.testing.assert_close(in_other_order, whole, rtol=1e-4, atol=1e-5)
-        assert not torch.allclose(part, whole, atol=1e-3)
-        monkeypatch.setattr(attention, "_attend_self", with_hidden)
-        torch.testing.assert_close(part, attended(some), rtol=1e-4, atol=1e-5)
+        assert tokens.glance is not None
+        for number in range(1 + min(t, 6)):
+            of_frame = tokens.glance.rows[0] // cells == number
+            assert tokens.glance.worth[0, of_frame].exp().sum() == pytest.approx(cells, rel=0.02)
+        assert sorted([*tokens.glance.whole[0].tolist(), *tokens.glance.others[0].tolist()]) == list(range(cells))
 
 
 def test_the_whole_budget_changes_nothing_and_less_does(model: Sam2) -> None:
@@ -188,10 +187,12 @@ def test_exact_trackers_read_the_same_cells(model: Sam2) -> None:
         VideoTracker(model, name="nano", memory="sam2", memory_budget=budget, exact=exact).start()
         for budget, exact in ((0.2, False), (0.2, True), (1.0, True))
     )
-    apart = 0.0
+    apart, differences = 0.0, []
     for t, frame in enumerate(clip(14)):
         prompts = {1: Prompt.box(30, 20, 60, 50), 2: Prompt.points([[80, 70]])} if t == 0 else None
         found, expected = fast.step(frame, prompts).logits, plain.step(frame, prompts).logits
-        torch.testing.assert_close(found, expected, rtol=0, atol=3e-3)  # memories are kept in bfloat16
+        differences.append(float((found - expected).abs().max()))  # memories are kept in bfloat16
         apart = max(apart, float((whole.step(frame, prompts).logits - expected).abs().max()))
-    assert apart > 1e-2, "reading everything is something else"
+    assert sorted(differences)[-5] < 1e-3, "but for frames on which cells of nearly equal doubt changed places"
+    assert max(differences) < apart, "reading everything is something else"
+    assert apart > 5e-3

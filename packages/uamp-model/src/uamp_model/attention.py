@@ -24,6 +24,8 @@ from torch import Tensor
 
 Part = Any
 """A module of the sam2 package, whose parts have no types."""
+Read = tuple[Tensor, Tensor, Tensor | None]
+"""Keys N×L×C, values N×L×E and what is added to the scores, N×L."""
 
 _SCORES = 2**21
 """Scores in one block: what a CPU core keeps at hand between product, softmax and product."""
@@ -34,6 +36,29 @@ _BETWEEN = 2**18
 
 
 @dataclass(frozen=True, slots=True)
+class Glance:
+    """What most of a frame's hw cells read, where only some read everything, for N objects; see `budget.py`.
+
+    Attributes:
+        whole: N×q cells of the frame that read everything.
+        others: N×(hw − q) cells that do not.
+        rows: N×k spatial tokens that those read, besides all pointers.
+        worth: N×k added to their scores of these tokens.
+        own: s cells of the frame itself that they read in self-attention from the second layer on.
+    """
+
+    whole: Tensor
+    others: Tensor
+    rows: Tensor
+    worth: Tensor
+    own: Tensor
+
+    def of(self, row: slice) -> "Glance":
+        """Some objects' part."""
+        return Glance(self.whole[row], self.others[row], self.rows[row], self.worth[row], self.own)
+
+
+@dataclass(frozen=True, slots=True)
 class Tokens:
     """What N objects read.
 
@@ -41,25 +66,23 @@ class Tokens:
         values: N×L×D, spatial cells first, pointers last.
         keys: N×L×D, the same with their positions.
         placed: how many are spatial and so are rotated.
-        cells: N×placed integers, where on the grid each spatial token is; None for whole grids, one after the other.
         bias: N×L added to the scores, or None.
-        own: N×k cells of the frame itself that its queries read in self-attention from the second layer on, or None
-            for all of them.
+        glance: what is read in part, or None where all read everything.
     """
 
     values: Tensor
     keys: Tensor
     placed: int
-    cells: Tensor | None = None
     bias: Tensor | None = None
-    own: Tensor | None = None
+    glance: Glance | None = None
 
     def each(self) -> "Iterator[Tokens]":
         """What each object reads alone."""
         for i in range(len(self.values)):
             row = slice(i, i + 1)
-            cells, bias = (None if part is None else part[row] for part in (self.cells, self.bias))
-            yield Tokens(self.values[row], self.keys[row], self.placed, cells, bias)
+            bias = None if self.bias is None else self.bias[row]
+            glance = None if self.glance is None else self.glance.of(row)
+            yield Tokens(self.values[row], self.keys[row], self.placed, bias, glance)
 
 
 def attend(attention: Part, now: Tensor, position: Tensor, tokens: Tokens) -> Tensor:
@@ -79,8 +102,8 @@ def attend(attention: Part, now: Tensor, position: Tensor, tokens: Tokens) -> Te
     for number, layer in enumerate(attention.layers):
         normed = layer.norm1(out)
         asked = normed + position if layer.pos_enc_at_attn else normed
-        own = tokens.own if number > 0 else None  # the first layer's is the same for all objects
-        out = out + _attend_self(layer.self_attn, asked, normed, scratch, own)
+        glance = tokens.glance if number > 0 else None  # the first layer's is the same for all objects
+        out = out + _attend_self(layer.self_attn, asked, normed, scratch, glance)
         normed = layer.norm2(out)
         asked = normed + position if layer.pos_enc_at_cross_attn_queries else normed
         out = out + _attend_memory(
@@ -109,14 +132,15 @@ def can_attend(attention: Part) -> bool:
     )
 
 
-def _attend_self(own: Part, asked: Tensor, values: Tensor, scratch: "_Scratch", cells: Tensor | None) -> Tensor:
+def _attend_self(own: Part, asked: Tensor, values: Tensor, scratch: "_Scratch", glance: Glance | None) -> Tensor:
     rotation = _rotation(own, asked)
-    q = _rotate(own.q_proj(asked), rotation)
-    if cells is not None:
-        wide = cells.unsqueeze(-1).expand(-1, -1, asked.shape[-1])
-        asked, values, rotation = asked.gather(1, wide), values.gather(1, wide), rotation[cells]
-    k = _rotate(own.k_proj(asked), rotation)
-    out: Tensor = own.out_proj(scratch.average(q, k, own.v_proj(values), None))
+    q, k = (_rotate(project(asked), rotation) for project in (own.q_proj, own.k_proj))
+    v = own.v_proj(values)
+    if glance is None:
+        read = scratch.average(q, k, v, None)
+    else:
+        read = scratch.average_two(q, glance, (k, v, None), (k[:, glance.own], v[:, glance.own], None))
+    out: Tensor = own.out_proj(read)
     return out
 
 
@@ -126,17 +150,34 @@ def _attend_memory(cross: Part, asked: Tensor, tokens: Tokens, scratch: "_Scratc
     told = tokens.keys if with_position else tokens.values
     if by_hand(q):
         # one object after the other: its keys stay in the CPU's cache until they have been read
-        read = q.new_empty(len(told), q.shape[1], tokens.values.shape[-1])
+        each = []
         for i, own in enumerate(tokens.each()):
             keys = _rotate_keys(cross.k_proj(told[i : i + 1]), rotation, own)
             mine = q[i : i + 1] if len(q) > 1 else q
-            scratch.average(mine, keys, own.values.to(q.dtype), own.bias, out=read[i : i + 1])
-        read = cross.v_proj(read)
+            each.append(_read(mine, keys, own.values.to(q.dtype), own, scratch))
+        read = cross.v_proj(torch.cat(each))
     else:
         keys = _rotate_keys(cross.k_proj(told), rotation, tokens)
-        read = scratch.average(q, keys, cross.v_proj(tokens.values), tokens.bias)
+        read = _read(q, keys, cross.v_proj(tokens.values), tokens, scratch)
     out: Tensor = cross.out_proj(read)
     return out
+
+
+def _read(q: Tensor, keys: Tensor, values: Tensor, tokens: Tokens, scratch: "_Scratch") -> Tensor:
+    """Averages of values by queries: of all tokens, or for most cells of those that a glance is of."""
+    if (glance := tokens.glance) is None:
+        return scratch.average(q, keys, values, tokens.bias)
+    pointers = torch.arange(tokens.placed, keys.shape[1], device=keys.device)
+    rows = torch.cat([glance.rows, pointers.expand(len(keys), -1)], dim=1)
+    worth = F.pad(glance.worth, (0, len(pointers)))
+    bias = worth if tokens.bias is None else worth + tokens.bias.gather(1, rows)
+    part = (_pick(keys, rows), _pick(values, rows), bias)
+    return scratch.average_two(q, glance, (keys, values, tokens.bias), part)
+
+
+def _pick(x: Tensor, rows: Tensor) -> Tensor:
+    """Rows N×k of N×L×C."""
+    return x.gather(1, rows.unsqueeze(-1).expand(-1, -1, x.shape[-1]))
 
 
 def by_hand(x: Tensor) -> bool:
@@ -166,7 +207,7 @@ def _rotation(module: Part, asked: Tensor) -> Tensor:
 
 
 def _rotate(x: Tensor, rotation: Tensor) -> Tensor:
-    """Rotate …×L×C by place, with L×C/2 or N×L×C/2 of the table; in place where the dtype allows."""
+    """Rotate …×L×C by place, with L×C/2 of the table; in place where the dtype allows."""
     if torch.compiler.is_compiling():
         return _turn(x, rotation)
     wide = x.float()
@@ -178,15 +219,11 @@ def _rotate_keys(keys: Tensor, rotation: Tensor, tokens: Tokens) -> Tensor:
     """Rotate the spatial ones of N×L×C keys."""
     if torch.compiler.is_compiling():
         spatial, pointers = keys[:, : tokens.placed], keys[:, tokens.placed :]
-        grids = spatial.unflatten(1, (-1, len(rotation))) if tokens.cells is None else spatial
-        turned = _turn(grids, rotation if tokens.cells is None else rotation[tokens.cells])
+        turned = _turn(spatial.unflatten(1, (-1, len(rotation))), rotation)
         return torch.cat([turned.flatten(1, -2), pointers], dim=1)
     wide = keys.float()
     spatial = torch.view_as_complex(wide[:, : tokens.placed].unflatten(-1, (-1, 2)))
-    if tokens.cells is not None:
-        spatial.mul_(rotation[tokens.cells])
-    else:
-        spatial.unflatten(1, (-1, len(rotation))).mul_(rotation)
+    spatial.unflatten(1, (-1, len(rotation))).mul_(rotation)
     return wide.to(keys.dtype)
 
 
@@ -205,10 +242,21 @@ class _Scratch:
         self._by_hand = by_hand(like)
         self._scores: Tensor | None = None
 
-    def average(
-        self, q: Tensor, k: Tensor, values: Tensor, bias: Tensor | None, *, out: Tensor | None = None
-    ) -> Tensor:
-        """N×Q×E averages of values N×L×E for queries G×Q×C and keys N×L×C; G is 1 or N. `out`: where to, `by_hand`."""
+    def average_two(self, q: Tensor, glance: Glance, everything: Read, part: Read) -> Tensor:
+        """`average` where cells in doubt read everything, the others a part."""
+        q = q.expand(len(glance.whole), -1, -1)
+        found = torch.cat(
+            [
+                self.average(_pick(q, cells), *read)
+                for cells, read in ((glance.whole, everything), (glance.others, part))
+            ],
+            dim=1,
+        )
+        back = torch.cat([glance.whole, glance.others], dim=1).argsort(dim=1)
+        return _pick(found, back)
+
+    def average(self, q: Tensor, k: Tensor, values: Tensor, bias: Tensor | None) -> Tensor:
+        """N×Q×E averages of values N×L×E for queries G×Q×C and keys N×L×C; G is 1 or N."""
         n = len(k)
         if not self._by_hand:
             mask = None if bias is None else bias[:, None, None, :].to(q.dtype)
@@ -217,7 +265,7 @@ class _Scratch:
             return whole.squeeze(1)
         queries, length = q.shape[1], k.shape[1]
         rows = min(queries, max(_FEWEST_ROWS, _SCORES // length))
-        out = values.new_empty(n, queries, values.shape[-1]) if out is None else out
+        out = values.new_empty(n, queries, values.shape[-1])
         q = q * q.shape[-1] ** -0.5
         for i in range(n):
             asked, keys = q[i if len(q) > 1 else 0], k[i].t()

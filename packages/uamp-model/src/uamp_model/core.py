@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from uamp_model import sam2
-from uamp_model.budget import Share, near_object, reading_order, share_of
+from uamp_model.budget import Share, reading_of, share_of
 from uamp_model.forms import Forms
 from uamp_model.layers import Past, UampLayers, doubt_correction
 from uamp_model.memory import MemoryEntry
@@ -321,12 +321,11 @@ def readable_share(model: Sam2, budget: float) -> Share | None:
 
 @torch.no_grad()
 def read_in_part(entry: MemoryEntry, output: FrameOutput) -> MemoryEntry:
-    """The memory of a tracked frame with the order in which its cells are read, see `budget.py`."""
+    """The memory of a frame with how it is read in part, see `budget.py`."""
     if entry.features is None:
         return entry
     height, width = entry.features.shape[-2:]
-    near = near_object(output.logits, (height, width))
-    return replace(entry, cells=reading_order(near, (height, width)), near=near)
+    return replace(entry, reading=reading_of(output.logits, output.uncertainty, (height, width)))
 
 
 def _rows(count: int, *, separately: bool) -> list[slice]:

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils._triton import has_triton
 
 from uamp_model import attention, hiera, memory_encoder, two_way
-from uamp_model.attention import Part, Tokens
+from uamp_model.attention import Glance, Part, Tokens
 from uamp_model.errors import DeviceError
 
 Masks = tuple[Tensor, Tensor, Tensor, Tensor]
@@ -59,10 +59,8 @@ def compiled_forms(backend: str = "inductor") -> Forms:
         spatial, pointers = slice(None, tokens.placed), slice(tokens.placed, None)
         cells = _changing(tokens.values[:, spatial], 0, 1), _changing(tokens.keys[:, spatial], 0, 1)
         others = _changing(tokens.values[:, pointers], 0, 1), _changing(tokens.keys[:, pointers], 0, 1)
-        places, bias, own = (
-            None if part is None else _changing(part, 0, 1) for part in (tokens.cells, tokens.bias, tokens.own)
-        )
-        return read(module, now, position, cells, others, places, bias, own)
+        bias = None if tokens.bias is None else _changing(tokens.bias, 0, 1)
+        return read(module, now, position, cells, others, bias, _glance(tokens.glance))
 
     def decode_objects(
         module: Part, image: Tensor, position: Tensor, sparse: Tensor, fine: tuple[Tensor, Tensor]
@@ -100,13 +98,21 @@ def _attend_parts(
     position: Tensor,
     spatial: tuple[Tensor, Tensor],
     pointers: tuple[Tensor, Tensor],
-    cells: Tensor | None,
     bias: Tensor | None,
-    own: Tensor | None,
+    glance: tuple[Tensor, ...] | None,
 ) -> Tensor:
     """`attention.attend` with numbers of tokens that are told by shapes alone; values and keys of each kind."""
     values, keys = (torch.cat(both, dim=1) for both in zip(spatial, pointers, strict=True))
-    return attention.attend(module, now, position, Tokens(values, keys, spatial[0].shape[1], cells, bias, own))
+    part = None if glance is None else Glance(*glance)
+    return attention.attend(module, now, position, Tokens(values, keys, spatial[0].shape[1], bias, part))
+
+
+def _glance(part: Glance | None) -> tuple[Tensor, ...] | None:
+    """Its tensors, marked for the compiler: objects and what they read change, the cells of a frame do not."""
+    if part is None:
+        return None
+    cells = _changing(part.whole, 0), _changing(part.others, 0)
+    return *cells, _changing(part.rows, 0, 1), _changing(part.worth, 0, 1), part.own
 
 
 def _changing(x: Tensor, *dimensions: int) -> Tensor:

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from uamp_model.budget import Share, spread, stand_in
+from uamp_model.attention import Glance
+from uamp_model.budget import Reading, Share, spread, stand_in
 from uamp_model.propagation import acts, read_bias
 from uamp_model.sam2 import MemoryTokens, Sam2
 
@@ -30,9 +31,7 @@ class MemoryEntry:
         pointer: N×C object pointer.
         doubt: N×1×h×w uncertainty of the cells in [0, 1], or None where nothing is in doubt.
         quality: how good the frame is to be remembered by, in [0, 1].
-        cells: N×hw indices of the cells in the order in which attention reads some of them, or None if it reads all;
-            see `budget.py`.
-        near: N×hw booleans, which of the cells are in or around the object; None where all are read.
+        reading: how it is read in part, or None where all is read.
     """
 
     frame: int
@@ -40,8 +39,7 @@ class MemoryEntry:
     pointer: Tensor
     doubt: Tensor | None = None
     quality: float = 1.0
-    cells: Tensor | None = None
-    near: Tensor | None = None
+    reading: Reading | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +83,7 @@ class MemoryBank:
             if abs(entry.frame - frame) >= kept.pointers:
                 del self.recent[frame]
             elif old.features is not None:
-                self.recent[frame] = replace(old, features=None, doubt=None, cells=None, near=None)
+                self.recent[frame] = replace(old, features=None, doubt=None, reading=None)
 
     def _readable(self, newest: MemoryEntry, kept: Retention) -> set[int]:
         """Frames whose features some later frame may read."""
@@ -107,19 +105,20 @@ class Selection:
     Attributes:
         spatial: pairs of recency (see `MemoryTokens`) and entry.
         pointers: pairs of age in frames and entry.
+        latest: the entry nearest in time, which says where the object is in doubt.
     """
 
     spatial: tuple[tuple[int, MemoryEntry], ...]
     pointers: tuple[tuple[int, MemoryEntry], ...]
+    latest: MemoryEntry
 
     @property
-    def layout(self) -> tuple[int, ...]:
-        """Numbers of memories, of pointers, and of each memory's cells where not all are read.
+    def layout(self) -> tuple[int, int, int]:
+        """Numbers of memories, of pointers, and of the conditioning frames among the memories.
 
         Objects of equal layout go through attention in one batch.
         """
-        kept = (0 if entry.cells is None else entry.cells.shape[1] for _, entry in self.spatial)
-        return len(self.spatial), len(self.pointers), *kept
+        return len(self.spatial), len(self.pointers), sum(recency == 0 for recency, _ in self.spatial)
 
 
 def select_recent(model: Sam2, bank: MemoryBank, frame: int, direction: int) -> Selection:
@@ -129,7 +128,7 @@ def select_recent(model: Sam2, bank: MemoryBank, frame: int, direction: int) -> 
         entry = bank.recent.get(frame - direction * (model.num_maskmem - recency))
         if entry is not None:
             spatial.append((recency, entry))
-    return Selection(tuple(spatial), _select_pointers(model, bank, frame, direction))
+    return _selection(model, bank, frame, direction, spatial)
 
 
 def select_best(model: Sam2, bank: MemoryBank, frame: int, direction: int, kept: Retention) -> Selection:
@@ -146,7 +145,14 @@ def select_best(model: Sam2, bank: MemoryBank, frame: int, direction: int, kept:
     chosen = [pool[i] for i in sorted(order)] + ([] if last is None else [last])
     first = model.num_maskmem - len(chosen)
     spatial = [(0, entry) for entry in bank.conditioning.values()] + list(enumerate(chosen, first))
-    return Selection(tuple(spatial), _select_pointers(model, bank, frame, direction))
+    return _selection(model, bank, frame, direction, spatial)
+
+
+def _selection(
+    model: Sam2, bank: MemoryBank, frame: int, direction: int, spatial: Sequence[tuple[int, MemoryEntry]]
+) -> Selection:
+    latest = min((entry for _, entry in spatial), key=lambda entry: abs(frame - entry.frame))
+    return Selection(tuple(spatial), _select_pointers(model, bank, frame, direction), latest)
 
 
 def _select_pointers(model: Sam2, bank: MemoryBank, frame: int, direction: int) -> tuple[tuple[int, MemoryEntry], ...]:
@@ -190,51 +196,54 @@ def gather(
         recency.append(torch.tensor([r for r, _ in selection.spatial], device=device).expand(n, -1))
         ages.append(torch.tensor([float(a) for a, _ in selection.pointers], device=device))
     stacked = torch.cat(pointers)
-    kept = None if share is None else _kept(selections, share)
-    biased = acts(read) or acts(anchor) or kept is not None
-    biases = [_bias(selection, read, anchor, kept) for selection in selections] if biased else []
+    biased = acts(read) or acts(anchor)
+    biases = [_bias(selection, read, anchor) for selection in selections] if biased else []
     return MemoryTokens(
         torch.cat(spatial).to(stacked.dtype),
         torch.cat(recency),
         stacked,
         torch.stack(ages) / max(age_span, 1),
         torch.cat(biases) if biases else None,
-        kept,
-        None if share is None or kept is None else _own(stacked, share.own, selections[0].spatial[0][1]),
+        None if share is None else _glance(selections, share),
     )
 
 
-def _kept(selections: Sequence[Selection], share: Share) -> tuple[Tensor | None, ...] | None:
-    """For each memory the cells that are read, N×k, or None for all; None if all of all are read."""
-    if all(entry.cells is None for _, entry in selections[0].spatial):
-        return None
-    columns = zip(*([entry.cells for _, entry in selection.spatial] for selection in selections), strict=True)
-    whole = [None if column[0] is None else torch.cat([c for c in column if c is not None]) for column in columns]
-    given = len(whole) - len(share.tracked)
-    counts = [None] * given + list(reversed(share.tracked))
-    return tuple(
-        None if part is None else part[:, :count] for part, count in zip(whole, counts[-len(whole) :], strict=True)
-    )
+def _glance(selections: Sequence[Selection], share: Share) -> Glance:
+    """Which cells read everything, and what the others read; see `budget.py`."""
+    doubtful = torch.cat([_reading(selection.latest).doubtful for selection in selections])
+    whole, others = doubtful[:, : share.doubtful], doubtful[:, share.doubtful :]
+    rows, worth = zip(*(_read_in_part(selection, share) for selection in selections), strict=True)
+    height, width = _features(selections[0].latest).shape[-2:]
+    own = spread((height, width), doubtful.device)[: share.own]
+    return Glance(whole, others, torch.cat(rows), torch.cat(worth), own)
 
 
-def _own(like: Tensor, count: int, entry: MemoryEntry) -> Tensor:
-    """The frame's own cells that are read, evenly spread: the same N×k for all objects."""
-    height, width = _features(entry).shape[-2:]
-    return spread((height, width), like.device)[:count].expand(len(like), -1)
+def _read_in_part(selection: Selection, share: Share) -> tuple[Tensor, Tensor]:
+    """N×k of the M·h·w cells, and what is added to their scores."""
+    given = sum(recency == 0 for recency, _ in selection.spatial)
+    tracked = share.tracked[: len(selection.spatial) - given]
+    rows, worth = [], []
+    for number, count in enumerate([share.given] * given + list(reversed(tracked))):
+        reading = _reading(selection.spatial[number][1])
+        read = reading.order[:, :count]
+        rows.append(read + number * reading.order.shape[1])
+        worth.append(stand_in(reading.near, read))
+    return torch.cat(rows, dim=1), torch.cat(worth, dim=1)
 
 
-def _bias(
-    selection: Selection, strength: float | Tensor, anchor: float, kept: Sequence[Tensor | None] | None
-) -> Tensor:
-    """N×M×h×w: γ on conditioning frames; see also `propagation.read_bias` and `budget.stand_in`."""
+def _bias(selection: Selection, strength: float | Tensor, anchor: float) -> Tensor:
+    """N×M×h×w: γ on conditioning frames; see also `propagation.read_bias`."""
     biases = []
-    for number, (recency, entry) in enumerate(selection.spatial):
+    for recency, entry in selection.spatial:
         weight = torch.full_like(_features(entry)[:, 0], 0.0 if recency > 0 else anchor, dtype=torch.float32)
-        part = None if kept is None else kept[number]
-        if part is not None and entry.cells is not None and entry.near is not None:
-            weight = weight + stand_in(entry.near, entry.cells[:, : part.shape[1]]).view_as(weight)
         biases.append(weight if entry.doubt is None else weight + read_bias(entry.doubt[:, 0], strength))
     return torch.stack(biases, dim=1)
+
+
+def _reading(entry: MemoryEntry) -> Reading:
+    if entry.reading is None:
+        raise RuntimeError(f"frame {entry.frame} is read in part, but was remembered to be read whole")
+    return entry.reading
 
 
 def _features(entry: MemoryEntry) -> Tensor:

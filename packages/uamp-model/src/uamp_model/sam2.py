@@ -19,7 +19,7 @@ from sam2.modeling.sam2_utils import get_1d_sine_pe
 from torch import Tensor
 
 from uamp_model import hiera, two_way
-from uamp_model.attention import Tokens, can_attend
+from uamp_model.attention import Glance, Tokens, can_attend
 from uamp_model.catalog import check_image_size, find_model
 from uamp_model.forms import Forms
 from uamp_model.stages import ATTEND, DECODE, ENCODE, MEMORY, stage
@@ -71,8 +71,7 @@ class MemoryTokens:
             N objects are G groups of equal size, one after the other, that share their ages.
         bias: N×M×h×w, added to the attention logits of the spatial cells (below 0: read less, above: more), or None
             for SAM 2's attention.
-        kept: for each of the M memories the N×k cells that are read, or None for all of them; None to read all of all.
-        own: N×k cells of the frame itself that are read in self-attention from the second layer on, or None for all.
+        glance: what is read in part, or None where every cell of the frame reads everything.
     """
 
     spatial: Tensor
@@ -80,8 +79,7 @@ class MemoryTokens:
     pointers: Tensor
     pointer_age: Tensor
     bias: Tensor | None = None
-    kept: tuple[Tensor | None, ...] | None = None
-    own: Tensor | None = None
+    glance: Glance | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,11 +201,11 @@ def attend_memory(model: Sam2, features: ImageFeatures, memory: MemoryTokens, *,
     now = features.stride16.flatten(2).permute(2, 0, 1)
     now_position = features.position.expand(shape[0], -1, -1, -1).flatten(2).permute(2, 0, 1)
     past, past_position = torch.cat([spatial, pointers]), torch.cat([spatial_position, pointer_position])
-    if memory.bias is not None or memory.kept is not None:
-        bias = F.pad(_bias(memory), (0, pointers.shape[0]))  # pointers are read as ever
+    if memory.bias is not None or memory.glance is not None:
+        bias, hidden = _biases(memory, pointers.shape[0])
         query = (now.transpose(0, 1), now_position.transpose(0, 1))
         key = (past.transpose(0, 1), past_position.transpose(0, 1))
-        biased = _attend_with_bias(model, query, key, bias, pointers.shape[0], memory.own)
+        biased = _attend_with_bias(model, query, key, bias, pointers.shape[0], hidden)
         return biased.transpose(1, 2).reshape(shape)
     attended: Tensor = model.memory_attention(
         curr=[now],
@@ -225,17 +223,11 @@ def _attend_fast(model: Sam2, features: ImageFeatures, memory: MemoryTokens, fas
     now = _once(features.stride16).flatten(2).transpose(1, 2)
     spatial, spatial_position = _cells_and_positions(model, memory)
     bias = None if memory.bias is None else memory.bias.flatten(1)
-    cells = None
-    if memory.kept is not None:
-        rows, cells = _kept_rows(memory.kept, n, h * w, spatial.device)
-        wide = rows.unsqueeze(-1).expand(-1, -1, spatial.shape[-1])
-        spatial, spatial_position = spatial.gather(1, wide), spatial_position.expand(n, -1, -1).gather(1, wide)
-        bias = None if bias is None else bias.gather(1, rows)
     pointers, pointer_position = (part.transpose(0, 1) for part in _pointer_tokens(model, memory))
     values = torch.cat([spatial, pointers], dim=1)
     keys = torch.cat([spatial + spatial_position, pointers + pointer_position], dim=1)
     bias = None if bias is None else F.pad(bias, (0, pointers.shape[1]))  # pointers are read as ever
-    tokens = Tokens(values, keys, spatial.shape[1], cells, bias, memory.own)
+    tokens = Tokens(values, keys, spatial.shape[1], bias, memory.glance)
     out = fast.attend(model.memory_attention, now, features.position.flatten(2).transpose(1, 2), tokens)
     return out.transpose(1, 2).reshape(n, c, h, w)
 
@@ -250,27 +242,22 @@ def _cells_and_positions(model: Sam2, memory: MemoryTokens) -> tuple[Tensor, Ten
     return cells, (place.contiguous().unsqueeze(1) + time).flatten(1, 2)
 
 
-def _kept_rows(kept: tuple[Tensor | None, ...], n: int, cells: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Which of the M·h·w tokens are read, N×L, and where on the grid they are, N×L."""
-    whole = torch.arange(cells, device=device).expand(n, -1)
-    places = [whole if part is None else part for part in kept]
-    rows = [place + cells * number for number, place in enumerate(places)]
-    return torch.cat(rows, dim=1), torch.cat(places, dim=1)
+def _biases(memory: MemoryTokens, pointers: int) -> tuple[Tensor, Tensor | None]:
+    """What is added to the attention logits of all tokens, and to the frame's own from the second layer on, if any.
 
-
-def _bias(memory: MemoryTokens) -> Tensor:
-    """N×(M·h·w), what is added to the attention logits of the cells: −∞ for those that are not read."""
+    Where all cells read alike the first is N×1×L, else N×hw×L, and −∞ for what is not read. Pointers are read as ever.
+    """
     n, m, _, h, w = memory.spatial.shape
-    bias = memory.spatial.new_zeros(n, m, h * w) if memory.bias is None else memory.bias.flatten(2)
-    if memory.kept is not None:
-        parts = [bias.new_zeros(n, h * w) if read is None else _unread(read, h * w) for read in memory.kept]
-        bias = bias + torch.stack(parts, dim=1)
-    return bias.flatten(1)
-
-
-def _unread(read: Tensor, cells: int) -> Tensor:
-    """N×cells: 0 for the N×k cells that are read, −∞ for the others."""
-    return torch.full((len(read), cells), -torch.inf, device=read.device).scatter(1, read, 0.0)
+    bias = memory.spatial.new_zeros(n, m * h * w) if memory.bias is None else memory.bias.flatten(1)
+    bias = F.pad(bias, (0, pointers)).unsqueeze(1)
+    if (glance := memory.glance) is None:
+        return bias, None
+    other = torch.zeros(n, h * w, dtype=torch.bool, device=bias.device).scatter(1, glance.others, True).unsqueeze(-1)
+    unread = bias.new_full((n, m * h * w), -torch.inf).scatter(1, glance.rows, glance.worth.to(bias.dtype))
+    hidden = bias.new_full((h * w,), -torch.inf).index_fill(0, glance.own, 0.0)
+    nothing = bias.new_zeros(())
+    part = torch.where(other, F.pad(unread, (0, pointers)).unsqueeze(1), nothing)
+    return bias + part, torch.where(other, hidden, nothing)
 
 
 def _attend_with_bias(
@@ -279,16 +266,15 @@ def _attend_with_bias(
     memory: tuple[Tensor, Tensor],
     bias: Tensor,
     pointer_count: int,
-    own: Tensor | None,
+    hidden: Tensor | None,
 ) -> Tensor:
-    """SAM 2's memory attention over the same weights, with a bias N×L on the L tokens that are read.
+    """SAM 2's memory attention over the same weights, with the biases of `_biases`.
 
-    Queries N×hw×C and memory N×L×D come with their positions; the result is N×hw×C. `own` as in `MemoryTokens`.
+    Queries N×hw×C and memory N×L×D come with their positions; the result is N×hw×C.
     """
     (now, now_position), (past, past_position) = queries, memory
     attention = model.memory_attention
     out = now + 0.1 * now_position if attention.pos_enc_at_input else now
-    hidden = None if own is None else _unread(own, now.shape[1])
     for number, layer in enumerate(attention.layers):
         if hidden is None or number == 0:
             out = layer._forward_sa(out, now_position)
@@ -308,7 +294,7 @@ def _attend_with_bias(
 def _cross_attend(
     cross: RoPEAttention, queries: Tensor, keys: Tensor, values: Tensor, bias: Tensor, pointer_count: int
 ) -> Tensor:
-    """Rotary cross-attention of the sam2 package, with a bias."""
+    """Rotary cross-attention of the sam2 package, with a bias N×1×L or N×hw×L."""
     q, k, v = (
         cross._separate_heads(project(tokens), cross.num_heads)
         for project, tokens in ((cross.q_proj, queries), (cross.k_proj, keys), (cross.v_proj, values))
@@ -317,7 +303,7 @@ def _cross_attend(
     cross.freqs_cis = cross.freqs_cis.to(q.device)
     q, rotated = apply_rotary_enc(q, k[:, :, :placed], freqs_cis=cross.freqs_cis, repeat_freqs_k=cross.rope_k_repeat)
     k = torch.cat([rotated, k[:, :, placed:]], dim=2)
-    out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias[:, None, None, :].to(q.dtype))
+    out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.unsqueeze(1).to(q.dtype))
     joined: Tensor = cross.out_proj(cross._recombine_heads(out))
     return joined
 

@@ -393,7 +393,7 @@ class TrackingSession:
     ) -> None:
         """Write a batch's result into its objects' memories."""
         entry = self._write(ids, features, output, index, prompted=prompted)
-        if not conditioning and self._readable_share() is not None:
+        if self._readable_share() is not None:
             entry = read_in_part(entry, output)
         ious = output.chosen_iou[:, 0]
         scores = (ious * output.presence[:, 0].sigmoid()).clamp(0, 1)
@@ -543,8 +543,8 @@ def _entry_of(entry: MemoryEntry, row: int, quality: float) -> MemoryEntry:
     """One object's part of a batch's entry, its features in bfloat16, as SAM 2's predictor stores them."""
     features = None if entry.features is None else entry.features[row : row + 1].to(torch.bfloat16, copy=True)
     doubt = None if entry.doubt is None else entry.doubt[row : row + 1].clone()
-    cells, near = (None if part is None else part[row : row + 1].clone() for part in (entry.cells, entry.near))
-    return MemoryEntry(entry.frame, features, entry.pointer[row : row + 1].float(), doubt, quality, cells, near)
+    reading = None if entry.reading is None else entry.reading.of(row)
+    return MemoryEntry(entry.frame, features, entry.pointer[row : row + 1].float(), doubt, quality, reading)
 
 
 def _row(batch: PromptBatch, row: int) -> PromptBatch:

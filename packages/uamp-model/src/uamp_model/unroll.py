@@ -115,10 +115,10 @@ def _unroll(
                 if learned is not None and entry.features is not None:
                     given = t == 0 and prompts.masks is not None
                     past = Past(here.stride4, output.logits, output.uncertainty * (not given), entry.features)
+                entry = entry if share is None else read_in_part(entry, output)
                 if t == 0:
                     bank.remember_prompted(entry)
                 else:
-                    entry = entry if share is None else read_in_part(entry, output)
                     bank.remember(entry, Retention(model.num_maskmem, model.max_obj_ptrs_in_encoder))
     return outputs
 
