@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from uamp_model.attention import in_parts
 from uamp_model.forms import FAST
 from uamp_model.sam2 import (
     ImageFeatures,
@@ -93,3 +94,10 @@ def test_image_features_with_channels_last(model: Sam2) -> None:
         plain, fast = (encode_image(model, images, fast=fast_form) for fast_form in (None, FAST))
     for name in ("stride16", "stride8", "stride4"):
         torch.testing.assert_close(getattr(fast, name), getattr(plain, name), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("count", [2, 4, 6, 10, 20])
+def test_what_is_done_in_parts_is_what_is_done_at_once(count: int) -> None:
+    x = torch.randn(10, 3)
+    assert torch.equal(in_parts(lambda part: 2 * part, x, count), 2 * x)
+    assert torch.equal(in_parts(lambda part: part[::2] + part[1::2], x, count), x[::2] + x[1::2]), "half as many"

@@ -193,11 +193,26 @@ def by_rows(function: Callable[[Tensor], Tensor], x: Tensor, width: int) -> Tens
         x: the rows.
         width: of the widest thing between.
     """
-    flat = x.flatten(0, -2)
-    count = max(_FEWEST_ROWS, _BETWEEN // width)
-    if not by_hand(x) or len(flat) <= count:
+    return in_parts(function, x.flatten(0, -2), max(_FEWEST_ROWS, _BETWEEN // width)).view(x.shape)
+
+
+def in_parts(function: Callable[[Tensor], Tensor], x: Tensor, count: int) -> Tensor:
+    """What a function says of what lies along the first axis, `count` at a time on a CPU.
+
+    Args:
+        function: treats each `count` alone, and may say less of each, but always the same share.
+        x: what lies there.
+        count: how many at a time; the last may be fewer.
+    """
+    if not by_hand(x) or len(x) <= count:
         return function(x)
-    return torch.cat([function(part) for part in flat.split(count)]).view(x.shape)
+    said = function(x[:count])
+    each = len(said)
+    out = said.new_empty(len(x) * each // count, *said.shape[1:])
+    out[:each] = said
+    for number in range(1, -(-len(x) // count)):
+        out[number * each : (number + 1) * each] = function(x[number * count : (number + 1) * count])
+    return out
 
 
 def _rotation(module: Part, asked: Tensor) -> Tensor:

@@ -5,6 +5,8 @@ It says what `sam2.modeling.backbones` says, up to rounding. What it saves:
 - The trunk's positions are a small table, enlarged by cubic interpolation. That is linear in rows and in columns, so
   that two thin products do it, where torch goes through the pixels one by one.
 - Attention in windows is written out as products: torch's fused CPU kernel is slow for pieces as small as these.
+- On a CPU, a block that looks at windows goes over a map in bands of them, so that queries, keys, values and the wide
+  part of the feed-forward layer stay in the cache. Large pieces of new memory cost as much as the arithmetic.
 - Maps stay channels last, so that 1×1 convolutions are products and windows are copied once each way.
 - Where a fine level goes through two 1×1 convolutions in a row, their product is one.
 - Sine encodings are only made for the level that is asked for.
@@ -13,14 +15,17 @@ It says what `sam2.modeling.backbones` says, up to rounding. What it saves:
 """
 
 from collections.abc import Mapping
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from uamp_model.attention import Part, average, by_hand
+from uamp_model.attention import Part, average, by_hand, by_rows, in_parts
 from uamp_model.resample import weights
 
+_BAND = 2**18
+"""Numbers of a map that go through a block at a time where it looks at windows."""
 _WHOLE_SCORES = 2**22
 """Attention scores of windows are made at once up to so many a head; beyond, in blocks of rows."""
 
@@ -53,7 +58,7 @@ def encode_levels(encoder: Part, images: Tensor, ends: Mapping[int, Part]) -> li
 def trunk_levels(trunk: Part, images: Tensor) -> list[Tensor]:
     """What a `Hiera` says of images B×3×S×S at the end of each stage, from fine to coarse."""
     x = trunk.patch_embed(images)
-    x = x + _positions(trunk, x.shape[1], x.shape[2])
+    x = _with_positions(trunk, x)
     levels = []
     for number, block in enumerate(trunk.blocks):
         x = _block(block, x)
@@ -62,19 +67,35 @@ def trunk_levels(trunk: Part, images: Tensor) -> list[Tensor]:
     return levels
 
 
-def _positions(trunk: Part, h: int, w: int) -> Tensor:
-    """1×h×w×C: a small table, enlarged, and one of a window, repeated."""
+def _with_positions(trunk: Part, x: Tensor) -> Tensor:
+    """Maps with their positions: a small table, enlarged, and one of a window, repeated."""
     table: Tensor = trunk.pos_embed[0]
-    window: Tensor = trunk.pos_embed_window[0]
+    window: Tensor = trunk.pos_embed_window[0].permute(1, 2, 0)
+    _, h, w, c = x.shape
     rows, columns = (weights(table.shape[1 + axis], (h, w)[axis], "bicubic", table.device) for axis in (0, 1))
-    wide = columns.t() @ table.permute(1, 2, 0)  # k×w×C
-    large = rows.t() @ wide.flatten(1)  # h×wC
-    side = window.shape[-1]
-    tiles = large.view(1, h // side, side, w // side, side, -1) + window.permute(1, 2, 0)[:, None]
-    return tiles.view(1, h, w, -1)
+    wide = (columns.t() @ table.permute(1, 2, 0)).flatten(1)  # k×wC
+    side = len(window)
+    tiled = window.repeat(1, w // side, 1)  # side×w×C
+    if not by_hand(x):
+        return x + (rows.t() @ wide).view(h, w, c) + tiled.repeat(h // side, 1, 1)
+    x = x.float()
+    for top in range(0, h, side):
+        band = slice(top, top + side)
+        x[:, band] += (rows[:, band].t() @ wide).view(side, w, c) + tiled
+    return x
 
 
 def _block(block: Part, x: Tensor) -> Tensor:
+    """A block; on a CPU, where it looks at windows, in bands of these, so that what lies between stays in its cache."""
+    side = int(block.window_size)
+    if not side or not by_hand(x):
+        return _whole_block(block, x)
+    bands = max(_BAND // x[0, :side].numel(), 1)
+    said = [in_parts(lambda band: _whole_block(block, band[None])[0], image, side * bands) for image in x]
+    return torch.stack(said) if len(said) > 1 else said[0][None]
+
+
+def _whole_block(block: Part, x: Tensor) -> Tensor:
     normed = block.norm1(x)
     widens = block.dim != block.dim_out
     shortcut = _pool(block.pool, block.proj(normed)) if widens else x
@@ -84,12 +105,25 @@ def _block(block: Part, x: Tensor) -> Tensor:
     if side:
         seen = _whole(seen, seen.shape[1], h, w)
     x = shortcut + seen
-    out: Tensor = x + block.mlp(block.norm2(x))
+    if side:
+        return _feed_forward(block, x)
+    return by_rows(partial(_feed_forward, block), x, block.mlp.layers[0].out_features)
+
+
+def _feed_forward(block: Part, rows: Tensor) -> Tensor:
+    out: Tensor = rows + block.mlp(block.norm2(rows))
     return out
 
 
 def _pool(pool: Part | None, x: Tensor) -> Tensor:
-    return x if pool is None else pool(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+    """The highest of 2×2 cells."""
+    if pool is None:
+        return x
+    if not by_hand(x):
+        highest: Tensor = pool(x.permute(0, 3, 1, 2))
+        return highest.permute(0, 2, 3, 1)
+    upper, lower = (torch.maximum(x[:, row::2, 0::2], x[:, row::2, 1::2]) for row in (0, 1))
+    return torch.maximum(upper, lower)
 
 
 def _windows(x: Tensor, side: int) -> Tensor:
@@ -99,7 +133,7 @@ def _windows(x: Tensor, side: int) -> Tensor:
     if below or right:
         x = F.pad(x, (0, 0, 0, right, 0, below))
     pieces = x.view(b, (h + below) // side, side, (w + right) // side, side, c)
-    return pieces.permute(0, 1, 3, 2, 4, 5).reshape(-1, side, side, c)
+    return pieces.permute(0, 1, 3, 2, 4, 5).reshape(-1, side, side, c).contiguous()
 
 
 def _whole(pieces: Tensor, side: int, h: int, w: int) -> Tensor:
