@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from uamp_model import memory_encoder
 from uamp_model.attention import in_parts
 from uamp_model.forms import FAST
 from uamp_model.sam2 import (
@@ -73,6 +74,16 @@ def test_memory_of_objects_of_one_image(model: Sam2, prompted: bool) -> None:
         plain, fast = (
             encode_memory(model, features, logits, present, prompted=prompted, fast=fast_form)
             for fast_form in (None, FAST)
+        )
+    torch.testing.assert_close(fast, plain, rtol=1e-4, atol=1e-5)
+
+
+def test_memory_of_many_objects_is_encoded_some_at_a_time(model: Sam2, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory_encoder, "_PIXELS", 2 * SIZE**2)
+    features, logits = seen(model).expand(5), 5 * torch.randn(5, 1, SIZE // 4, SIZE // 4)
+    with torch.inference_mode():
+        plain, fast = (
+            encode_memory(model, features, logits, torch.ones(5, 1), prompted=False, fast=form) for form in (None, FAST)
         )
     torch.testing.assert_close(fast, plain, rtol=1e-4, atol=1e-5)
 

@@ -14,10 +14,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from uamp_model.attention import Part, by_rows
+from uamp_model.attention import Part, by_rows, in_parts
 
 _FEW_CHANNELS = 8
 """Below, norms over channels are faster with pixels next to each other."""
+_PIXELS = 2**20
+"""Pixels of masks that are made small at a time on a CPU: some objects of a small model, one of a large one."""
 
 
 def encode(encoder: Part, seen: Tensor, mask: Tensor) -> Tensor:
@@ -28,7 +30,8 @@ def encode(encoder: Part, seen: Tensor, mask: Tensor) -> Tensor:
         seen: G×C×h×w features; G is 1 if all objects see the same image, else N.
         mask: N×1×S×S, as the encoder wants it.
     """
-    x = _linear(encoder.pix_feat_proj, seen.permute(0, 2, 3, 1)) + _downsample(encoder.mask_downsampler, mask)
+    small = in_parts(partial(_downsample, encoder.mask_downsampler), mask, max(_PIXELS // mask[0].numel(), 1))
+    x = _linear(encoder.pix_feat_proj, seen.permute(0, 2, 3, 1)) + small
     for block in encoder.fuser.layers:
         x = x + _cx_block(block, x)
     if isinstance(encoder.out_proj, nn.Conv2d):
