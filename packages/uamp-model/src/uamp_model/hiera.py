@@ -34,7 +34,8 @@ def can_encode(encoder: Part) -> bool:
     """Whether the fast form knows this `ImageEncoder`: all of SAM 2's are such."""
     neck: Part = encoder.neck
     sums = neck.fpn_interp_model == "nearest" and neck.fuse_type == "sum"
-    return not encoder.training and sums and bool(encoder.trunk.return_interm_layers)
+    pools = tuple(encoder.trunk.q_stride) == (2, 2)
+    return not encoder.training and sums and pools and bool(encoder.trunk.return_interm_layers)
 
 
 def encode_levels(encoder: Part, images: Tensor, ends: Mapping[int, Part]) -> list[Tensor]:
