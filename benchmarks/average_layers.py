@@ -4,7 +4,8 @@
         --out both.safetensors
 
 The adapter's corrections B·A are averaged exactly, by putting the thin matrices side by side: two files of rank 8 give
-one of rank 16. All other weights are averaged as they are.
+one of rank 16. `--rank` keeps the best approximation of a lower rank (Eckart and Young 1936) and says how much of the
+corrections it holds. All other weights are averaged as they are.
 """
 
 import argparse
@@ -36,6 +37,26 @@ def average(model: Sam2, layers: Sequence[UampLayers]) -> UampLayers:
     return together
 
 
+@torch.no_grad()
+def of_rank(model: Sam2, layers: UampLayers, rank: int) -> tuple[UampLayers, float]:
+    """The same layers with corrections of a lower rank, and the share of the corrections' squares that they hold.
+
+    Each B·A = U·S·Vᵀ becomes U·√S times √S·Vᵀ of its largest singular values, so that both matrices learn alike.
+    """
+    state, total, held = layers.state_dict(), 0.0, 0.0
+    for key, up in layers.adapter.up.items():
+        left, values, right = torch.linalg.svd(up @ layers.adapter.down[key], full_matrices=False)
+        total, held = total + float(values.square().sum()), held + float(values[:rank].square().sum())
+        fewer = min(rank, len(values))
+        thin_up, thin_down = up.new_zeros(len(up), rank), up.new_zeros(rank, right.shape[1])
+        thin_up[:, :fewer] = left[:, :fewer] * values[:fewer].sqrt()
+        thin_down[:fewer] = values[:fewer, None].sqrt() * right[:fewer]
+        state[f"adapter.up.{key}"], state[f"adapter.down.{key}"] = thin_up, thin_down
+    thinner = UampLayers(model, replace(layers.sizes, rank=rank))
+    thinner.load_state_dict(state)
+    return thinner, held / total if total else 1.0
+
+
 def _mean(name: str, weights: Sequence[Tensor]) -> Tensor:
     if name.startswith("adapter.down."):
         return torch.cat(list(weights))
@@ -48,12 +69,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="+", type=Path)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--rank", type=int, help="of the corrections' best approximation (default: exact)")
     parser.add_argument("--model", default="nano")
     options = parser.parse_args()
     model = load_tracker(options.model, device="cpu").base
     layers = average(model, [load_layers(path, model, base_model=options.model) for path in options.files])
+    exact = ""
+    if options.rank is not None:
+        layers, held = of_rank(model, layers, options.rank)
+        exact = f", which holds {100 * held:.2f} % of their squares"
     save_layers(options.out, layers, base_model=options.model, base_digest=weights_digest(model))
-    print(f"{options.out}: {len(options.files)} files, corrections of rank {layers.sizes.rank}")
+    print(f"{options.out}: {len(options.files)} files, corrections of rank {layers.sizes.rank}{exact}")
 
 
 if __name__ == "__main__":
