@@ -260,15 +260,10 @@ class _Scratch:
     def average_two(self, q: Tensor, glance: Glance, everything: Read, part: Read) -> Tensor:
         """`average` where cells in doubt read everything, the others a part."""
         q = q.expand(len(glance.whole), -1, -1)
-        found = torch.cat(
-            [
-                self.average(_pick(q, cells), *read)
-                for cells, read in ((glance.whole, everything), (glance.others, part))
-            ],
-            dim=1,
-        )
-        back = torch.cat([glance.whole, glance.others], dim=1).argsort(dim=1)
-        return _pick(found, back)
+        found = [self.average(_pick(q, glance.whole), *everything), self.average(_pick(q, glance.others), *part)]
+        cells = torch.cat([glance.whole, glance.others], dim=1).unsqueeze(-1).expand(-1, -1, found[0].shape[-1])
+        both = torch.cat(found, dim=1)
+        return torch.empty_like(both).scatter(1, cells, both)
 
     def average(self, q: Tensor, k: Tensor, values: Tensor, bias: Tensor | None) -> Tensor:
         """N×Q×E averages of values N×L×E for queries G×Q×C and keys N×L×C; G is 1 or N."""
