@@ -37,13 +37,13 @@ NOT_RUN = {
     "--set 'stages=[{steps: 160, image_size: 352, num_frames: 9, batch_size: 2, max_stride: 3}]'": _MEASURES,
     "uv run python benchmarks/average_layers.py runs/nano_layers_b352_0/uamp_finetuned.safetensors "
     "runs/nano_layers_b352_1/uamp_finetuned.safetensors --out b352.safetensors": "averages what two long runs leave",
-    "uamp train --config configs/finetune_nano.yaml --set experiment_name=nano_layers_r2_0 --set seed=10 "
-    "--set precision=fp32 --set dataset=mix --set 'mix={davis: 0.8, synthetic: 0.2}' --set dataset_root=DAVIS "
-    "--set val_interval=0 --set augment.crop=0.25 --set uamp_checkpoint=four.safetensors "
-    "--set lr=5e-4 --set layers.adapter_rank=32 "
+    "uv run python benchmarks/train_rounds.py runs/nano_rounds --rounds 4 --runs 4 --jobs 2 --set precision=fp32 "
+    "--set dataset=mix --set 'mix={davis: 0.8, synthetic: 0.2}' --set dataset_root=DAVIS --set val_interval=0 "
+    "--set augment.crop=0.25 "
     "--set 'stages=[{steps: 160, image_size: 352, num_frames: 9, batch_size: 2, max_stride: 3}]'": _MEASURES,
-    "uv run python benchmarks/average_layers.py runs/nano_layers_r2_*/uamp_finetuned.safetensors "
-    "--out second.safetensors": "averages what four long runs leave",
+    "uv run python benchmarks/train_rounds.py runs/mine --config configs/finetune_nano.yaml --rounds 4 --runs 4 "
+    "--jobs 2 --set dataset=mix --set 'mix={folders: 0.8, synthetic: 0.2}' --set dataset_root=mine "
+    "--set val_interval=0": "sixteen trainings",
     "python3 -m pip install --quiet --upgrade --target .tools uv": _INSTALLS,
     "python3 -m pip install --quiet --target .tools uv": _INSTALLS,
     "pip install torch torchvision setuptools wheel": _INSTALLS,
