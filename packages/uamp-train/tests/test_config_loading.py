@@ -150,7 +150,6 @@ FROZEN = "freeze_sam2_backbone: true\n"
         ("val_sequences: [bear]", "'val_sequences'.*no sequence names"),
         ("train_sequences: [bear]", "'train_sequences'.*no sequence names"),
         ("dataset: davis\ndataset_root: d\ntrain_sequences: [a, b]\nval_sequences: [b]", "b is in train_sequences too"),
-        ("lost_parts: 0.5", "set free_frames above 0"),
         ("cache_features: true\naugment: false", "set freeze_sam2_backbone to true"),
         (FROZEN + "cache_features: true", "set augment to false"),
         (
@@ -171,7 +170,6 @@ def test_what_can_go_together_is_taken(tmp_path: Path) -> None:
     assert load(FROZEN + "cache_features: true\naugment: false", tmp_path).cache_features
     flips = load(FROZEN + "cache_features: true\naugment: {crop: 0, affine: 0, colour: 0, grey: 0}", tmp_path)
     assert flips.augment.flip == 0.5
-    assert load("lost_parts: 0.5\nfree_frames: 2", tmp_path).lost_parts == 0.5
     assert load("val_dataset_root: d\nval_sequences: [bear]", tmp_path).val_sequences == ("bear",)
 
 

@@ -35,7 +35,6 @@ def unroll(
     features: ImageFeatures | None = None,
     free: int = 0,
     budget: float = 1.0,
-    remembered: Callable[[FrameOutput], FrameOutput] | None = None,
 ) -> list[FrameOutput]:
     """Follow N objects through B clips of T frames, each from its prompt on frame 0.
 
@@ -52,7 +51,6 @@ def unroll(
         free: below T − 1; where positive, gradients begin after frame `free`: what comes before is only tracked, which
             costs little and makes the memories that are learned from those of an object that was followed for a while.
         budget: share of memory's cells that is read, see `budget.py`.
-        remembered: what memory is told of a frame that is only tracked; None: what the network says of it.
 
     Returns:
         T outputs for all N objects; the first is that of the prompted frame.
@@ -63,7 +61,6 @@ def unroll(
         "features": features,
         "free": free,
         "share": readable_share(model, budget),
-        "remembered": remembered,
     }
     if not weights:
         return _unroll(model, images, clip_of_object, prompts, **given)
@@ -94,7 +91,6 @@ def _unroll(
     features: ImageFeatures | None,
     free: int,
     share: Share | None,
-    remembered: Callable[[FrameOutput], FrameOutput] | None,
 ) -> list[FrameOutput]:
     frames = images.shape[1]
     features_at = _features(model, images, clip_of_object, features, free)
@@ -113,8 +109,6 @@ def _unroll(
                 tokens = gather([selection], age_span=model.max_obj_ptrs_in_encoder - 1, read=read, share=share)
                 output = track_frame(model, here, tokens, present=known, learned=learned, past=past)
             outputs.append(output)
-            if remembered is not None and 0 < t <= free:
-                output = remembered(output)
             if t + 1 < frames:
                 doubt = None if past is None or learned is None else _doubt(output, past, learned)
                 entry = write_memory(model, here, output, t, prompted=t == 0, doubt=doubt)

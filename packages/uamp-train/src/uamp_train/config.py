@@ -202,9 +202,6 @@ class TrainConfig(_Strict):
     image_size: int = Field(256, gt=0, multiple_of=32, description="input side S in pixels")
     max_stride: int = Field(4, gt=0, description="largest gap between a clip's frames, in annotated frames")
     free_frames: int = Field(0, ge=0, description="frames tracked without gradient before those that are learned from")
-    lost_parts: float = Field(
-        0.0, ge=0, le=1, description="share of objects that lose a part in what memory is told of those frames"
-    )
     stages: tuple[Stage, ...] = Field((), description="the curriculum; none: one stage of the keys above")
     memory_budget: float = Field(
         1.0, ge=0.2, le=1, description="share of memory that is read while layers learn, as in `uamp demo`"
@@ -343,7 +340,5 @@ def _contradictions(config: TrainConfig) -> Iterator[tuple[str, str]]:
             "cache_features",
             "features of frames that look different each time cannot be kept, so set augment to false",
         )
-    if config.lost_parts and not any([config.free_frames, *(stage.free_frames for stage in config.stages)]):
-        yield "lost_parts", "parts are lost on frames that are only tracked, so set free_frames above 0"
     if config.sam2_model_type and config.model not in ("nano", config.sam2_model_type):
         yield "model", f"sam2_model_type says {config.sam2_model_type}, so leave one of the two out"

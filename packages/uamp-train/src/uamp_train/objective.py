@@ -20,7 +20,6 @@ from uamp_train.losses import (
     uncertainty_loss,
     uncertainty_target,
 )
-from uamp_train.lost_parts import losing_parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +51,6 @@ class TrainingModule(nn.Module):
         self._options = config.layers
         self._true_presence = config.true_presence
         self._budget = config.memory_budget
-        self._lost_parts = config.lost_parts
         self._free = config.free_frames if free_frames is None else free_frames
 
     def forward(self, batch: Batch, features: ImageFeatures | None = None) -> Losses:
@@ -101,7 +99,6 @@ class TrainingModule(nn.Module):
             features=features,
             free=self._free_in(batch),
             budget=self._budget,
-            remembered=losing_parts(len(batch.clip_of_object), self._lost_parts, batch.images.device),
         )
 
     def _weights_with_corrections(self) -> dict[str, Tensor]:
