@@ -21,6 +21,28 @@ from uamp_model.layers_file import load_layers, save_layers, weights_digest
 from uamp_model.sam2 import Sam2
 
 
+def write_average(
+    out: Path, files: Sequence[Path], model: Sam2, base: str, rank: int | None = None
+) -> tuple[int, float]:
+    """Write the average of several files' layers.
+
+    Args:
+        out: the file to write.
+        files: at least one.
+        model: the network that all of them are for.
+        base: its name.
+        rank: of the corrections' best approximation, None for the exact average.
+
+    Returns:
+        The corrections' rank, and the share of their squares that the file holds.
+    """
+    layers, held = average(model, [load_layers(file, model, base_model=base) for file in files]), 1.0
+    if rank is not None:
+        layers, held = of_rank(model, layers, rank)
+    save_layers(out, layers, base_model=base, base_digest=weights_digest(model))
+    return layers.sizes.rank, held
+
+
 def average(model: Sam2, layers: Sequence[UampLayers]) -> UampLayers:
     """Layers whose corrections are the means of those of several.
 
@@ -73,13 +95,8 @@ def main() -> None:
     parser.add_argument("--model", default="nano")
     options = parser.parse_args()
     model = load_tracker(options.model, device="cpu").base
-    layers = average(model, [load_layers(path, model, base_model=options.model) for path in options.files])
-    exact = ""
-    if options.rank is not None:
-        layers, held = of_rank(model, layers, options.rank)
-        exact = f", which holds {100 * held:.2f} % of their squares"
-    save_layers(options.out, layers, base_model=options.model, base_digest=weights_digest(model))
-    print(f"{options.out}: {len(options.files)} files, corrections of rank {layers.sizes.rank}{exact}")
+    rank, held = write_average(options.out, options.files, model, options.model, options.rank)
+    print(f"{options.out}: {len(options.files)} files, rank {rank}, {100 * held:.2f} % of the corrections' squares")
 
 
 if __name__ == "__main__":

@@ -15,15 +15,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from average_layers import average, of_rank
+from average_layers import write_average
 from rich.console import Console
 from rich.progress import track
-from uamp_model import load_tracker
-from uamp_model.layers_file import load_layers, save_layers, weights_digest
+from uamp_model import find_model, load_tracker
 from uamp_model.sam2 import Sam2
-
-CHECKPOINT = "last.safetensors"
-LAYERS = "uamp_finetuned.safetensors"
+from uamp_train.checkpoint import LAST
+from uamp_train.config_loading import load_config
+from uamp_train.export import FINETUNED
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ class Plan:
         command = [sys.executable, "-m", "uamp_cli", "train", "--config", str(self.config)]
         for setting in [*self.settings, *own]:
             command += ["--set", setting]
-        begun = (self.folder / self.name(number, run) / CHECKPOINT).exists()
+        begun = (self.folder / self.name(number, run) / LAST).exists()
         return [*command, "--resume"] if begun else command
 
 
@@ -80,7 +79,7 @@ def learn(plan: Plan, number: int, run: int) -> Path:
         SystemExit: if it fails.
     """
     name = plan.name(number, run)
-    layers = plan.folder / name / LAYERS
+    layers = plan.folder / name / FINETUNED
     if not layers.exists():
         log = plan.folder / f"{name}.log"
         with log.open("a") as words:
@@ -95,10 +94,7 @@ def learn_round(plan: Plan, number: int, model: Sam2, base: str) -> float:
     with ThreadPoolExecutor(plan.jobs) as pool:
         each = pool.map(lambda run: learn(plan, number, run), range(plan.runs))
         files = list(track(each, description=f"Round {number}", total=plan.runs))
-    mean = average(model, [load_layers(file, model, base_model=base) for file in files])
-    thinner, held = of_rank(model, mean, plan.rank)
-    save_layers(plan.layers(number), thinner, base_model=base, base_digest=weights_digest(model))
-    return held
+    return write_average(plan.layers(number), files, model, base, plan.rank)[1]
 
 
 def main() -> None:
@@ -111,7 +107,6 @@ def main() -> None:
     parser.add_argument("--rank", type=int, default=32)
     parser.add_argument("--later-lr", type=float, default=5e-4)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="of uamp train, for all runs")
-    parser.add_argument("--model", default="nano")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     plan = Plan(
@@ -123,12 +118,13 @@ def main() -> None:
         later_lr=options.later_lr,
         settings=tuple(options.set),
     )
-    model = load_tracker(options.model, device="cpu").base
+    base = find_model(load_config(plan.config, plan.settings).model_name).name
+    model = load_tracker(base, device="cpu").base
     console = Console()
     for number in range(1, options.rounds + 1):
         if plan.layers(number).exists():
             continue
-        held = learn_round(plan, number, model, options.model)
+        held = learn_round(plan, number, model, base)
         console.print(
             f"{plan.layers(number)}: {plan.runs} runs, {100 * held:.2f} % of the corrections' squares", soft_wrap=True
         )

@@ -263,7 +263,7 @@ class _Scratch:
         found = [self.average(_pick(q, glance.whole), *everything), self.average(_pick(q, glance.others), *part)]
         cells = torch.cat([glance.whole, glance.others], dim=1).unsqueeze(-1).expand(-1, -1, found[0].shape[-1])
         both = torch.cat(found, dim=1)
-        return torch.empty_like(both).scatter(1, cells, both)
+        return torch.empty_like(both).scatter_(1, cells, both)
 
     def average(self, q: Tensor, k: Tensor, values: Tensor, bias: Tensor | None) -> Tensor:
         """N×Q×E averages of values N×L×E for queries G×Q×C and keys N×L×C; G is 1 or N."""
