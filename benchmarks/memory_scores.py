@@ -5,7 +5,8 @@
 
     uv run python benchmarks/memory_scores.py --clips 8 --settings sam2 uamp-free uamp uamp@runs/mine/uamp.safetensors
 
-A setting is a name (sam2, samurai, uamp; uamp-free is uamp without learned layers) or numbers of `MemorySettings` over
+A setting is a name (sam2, samurai, uamp; uamp-free is uamp without learned layers, uamp-rehearsed learns from each video
+before it tracks it) or numbers of `MemorySettings` over
 SAM 2's; with @FILE behind it, the layers of a file act (uamp@FILE; refine=1@FILE: the refiner alone). Doubt is judged
 on the pixels within 16 of the edge of the predicted or the true mask. Differences to the first setting, and of the last
 one to the others, come with 95 % bootstrap intervals over objects; up to ten objects are listed one by one. Search with
@@ -36,6 +37,7 @@ from uamp_eval.sequences import VideoSequence
 from uamp_model import VideoTracker, load_tracker
 from uamp_model.layers_file import load_layers
 from uamp_model.presets import MEMORY_SETTINGS, MemorySettings, memory_settings
+from uamp_model.rehearsal import STEPS
 
 SEARCH_SEED = 8_000_000
 RESAMPLES = 2000
@@ -135,6 +137,8 @@ def parse_setting(text: str, model: str) -> MemorySettings:
     """A name, or numbers over SAM 2's: "choose=0.25,settled=5"."""
     if text in MEMORY_SETTINGS:
         return memory_settings(text, model)
+    if text == "uamp-rehearsed":
+        return replace(memory_settings("uamp", model), rehearse=STEPS)
     plain = MemorySettings()
     kinds = {field.name: type(getattr(plain, field.name)) for field in fields(MemorySettings)}
     values: dict[str, object] = {}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from uamp_model.preprocess import STD, _resized, prepare_frame
+from uamp_model.preprocess import STD, prepare_frame, resize_bytes
 
 
 @pytest.fixture
@@ -21,8 +21,8 @@ def test_torch_resizes_as_pillow_does(frame: np.ndarray, size: int) -> None:
     assert apart.max() < 4 / 255
 
 
-def test_floats_of_a_gpu_are_resized_as_bytes(frame: np.ndarray) -> None:
+def test_floats_of_a_gpu_areresize_bytes_as_bytes(frame: np.ndarray) -> None:
     pixels = torch.from_numpy(frame).permute(2, 0, 1).unsqueeze(0)
-    of_bytes, of_floats = _resized(pixels, 128), _resized(pixels.float(), 128)
+    of_bytes, of_floats = resize_bytes(pixels, 128), resize_bytes(pixels.float(), 128)
     assert torch.equal(of_floats, of_floats.round().clamp(0, 255))
     assert (of_bytes.float() - of_floats).abs().mean() < 0.25

@@ -9,6 +9,7 @@ from uamp_cli.model_options import Checkpoint as Checkpoint
 from uamp_cli.model_options import Compile as Compile
 from uamp_cli.model_options import ImageSize as ImageSize
 from uamp_cli.model_options import MemoryBudget as MemoryBudget
+from uamp_cli.model_options import Rehearse as Rehearse
 from uamp_cli.model_options import UampCheckpoint as UampCheckpoint
 from uamp_cli.models import complete_model
 

@@ -30,6 +30,7 @@ from uamp_cli.tracking import (
     TrackedFrame,
     frames_together,
     read_head,
+    rehearse_on,
     track_backwards,
     track_forwards,
 )
@@ -60,14 +61,27 @@ def run_demo(settings: DemoSettings, plan: Plan) -> DemoTally:
             plan = true_plan(source.truth)
             err_console().print(f"Tracking a {source.name} from its true first mask.", highlight=False)
         plan.check(source.width, source.height, source.frame_count)
-        spool = read_head(source.frames, plan.reach, scratch)
+        spool = read_head(source.frames, plan.reach, scratch, ahead=_frames_ahead(settings, source))
         tracker = _load_tracker(settings)
         if not plan.prompts:
             plan = _choose_objects(settings, tracker, spool[plan.start].image, plan.start)
+        if settings.rehearse:
+            tracker = _rehearse(tracker, spool, plan, settings.rehearse)
         run = _Run(settings, source, plan, tracker, spool, scratch)
         tally = run.track_and_write()
         print_report(settings, source, tracker, tally, run.notes(tally))
     return tally
+
+
+def _frames_ahead(settings: DemoSettings, source: Source) -> int:
+    """How many frames behind the first prompts must be known before tracking begins."""
+    if settings.rehearse == 0:
+        return 0
+    if source.is_live:
+        raise InputError("--rehearse looks ahead in the video, which a camera or a stream cannot: leave it away.")
+    from uamp_model.rehearsal import REACH
+
+    return REACH
 
 
 def _load_tracker(settings: DemoSettings) -> "VideoTracker":
@@ -89,6 +103,19 @@ def _load_tracker(settings: DemoSettings) -> "VideoTracker":
     if settings.compiled:
         tell_of_compiling(err_console())
     return tracker
+
+
+def _rehearse(tracker: "VideoTracker", spool: FrameSpool, plan: Plan, steps: int) -> "VideoTracker":
+    """Learn the objects from the first frames, with a bar."""
+    with frame_progress(err_console()) as progress:
+
+        def tell(what: str, done: int, total: int) -> None:
+            if done == 1:
+                shown = min(total, len(spool)) if what == "frames" else total
+                progress.begin("Looking ahead" if what == "frames" else "Rehearsing", shown, what)
+            progress.advance()
+
+        return rehearse_on(tracker, spool, plan, steps, tell)
 
 
 def _choose_objects(settings: DemoSettings, tracker: "VideoTracker", image: Image, frame: int) -> Plan:

@@ -44,6 +44,7 @@ class DemoSettings:
     coco: Path | None
     csv: Path | None
     max_frames: int | None
+    rehearse: int = 0
     memory_budget: float = 1.0
     image_size: int | None = None
     compiled: bool = False
@@ -138,7 +139,14 @@ def _check_endings(settings: DemoSettings) -> None:
             raise InputError(f"{option} {path} must end in {' or '.join(endings)}: that is how it is written.")
 
 
+def check_rehearsal(steps: int, memory: str) -> None:
+    """Raise InputError if a memory setting has nothing to rehearse with."""
+    if steps and memory in ("sam2", "samurai"):
+        raise InputError(f"--rehearse is a part of memory uamp: leave it away with --memory {memory}.")
+
+
 def _check_model(settings: DemoSettings) -> None:
+    check_rehearsal(settings.rehearse, settings.memory)
     spec = find_model(settings.model)
     check_image_size(settings.image_size)
     if settings.checkpoint is not None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from uamp_model.errors import InputError
 
-from uamp_cli.model_options import Checkpoint, Compile, ImageSize, MemoryBudget, UampCheckpoint
+from uamp_cli.model_options import Checkpoint, Compile, ImageSize, MemoryBudget, Rehearse, UampCheckpoint
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -100,6 +100,7 @@ def davis(
     sequences: Sequences = None,
     model: Model = "nano",
     memory: Memory = None,
+    rehearse: Rehearse = 0,
     memory_budget: MemoryBudget = 1.0,
     image_size: ImageSize = None,
     compiled: Compile = False,
@@ -153,6 +154,7 @@ def davis(
             memory_budget,
             image_size,
             compiled,
+            rehearse,
         ),
     )
 
@@ -165,6 +167,7 @@ def youtube_vos(
     sequences: Sequences = None,
     model: Model = "nano",
     memory: Memory = None,
+    rehearse: Rehearse = 0,
     memory_budget: MemoryBudget = 1.0,
     image_size: ImageSize = None,
     compiled: Compile = False,
@@ -220,6 +223,7 @@ def youtube_vos(
             memory_budget,
             image_size,
             compiled,
+            rehearse,
         ),
     )
 
@@ -239,6 +243,7 @@ def folder(
     ] = False,
     model: Model = "nano",
     memory: Memory = None,
+    rehearse: Rehearse = 0,
     memory_budget: MemoryBudget = 1.0,
     image_size: ImageSize = None,
     compiled: Compile = False,
@@ -290,6 +295,7 @@ def folder(
             memory_budget,
             image_size,
             compiled,
+            rehearse,
         ),
     )
 

@@ -44,6 +44,16 @@ ImageSize = Annotated[
         rich_help_panel=_MODEL,
     ),
 ]
+Rehearse = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        metavar="STEPS",
+        help="Learn these very objects from the video first, in so many steps of a second or two; 40 is a good number. "
+        "Needs a video to look ahead in.",
+        rich_help_panel=_MODEL,
+    ),
+]
 UampCheckpoint = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Fine-tuned UAMP layers.", rich_help_panel=_MODEL)
 ]

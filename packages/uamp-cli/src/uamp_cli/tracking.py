@@ -21,6 +21,7 @@ from uamp_cli.prompts import Plan
 if TYPE_CHECKING:
     from uamp_data.frames import Frame
     from uamp_model import FrameResult, VideoTracker
+    from uamp_model.rehearsal import Tell
     from uamp_model.sam2 import ImageFeatures
 
 Image = npt.NDArray[np.uint8]
@@ -132,20 +133,31 @@ def _load_image(path: Path) -> Image:
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)
 
 
-def read_head(frames: Iterator["Frame"], last: int, folder: Path) -> FrameSpool:
-    """Take frames 0 to `last` from the video.
+def read_head(frames: Iterator["Frame"], last: int, folder: Path, *, ahead: int = 0) -> FrameSpool:
+    """Take frames 0 to `last` from the video, and `ahead` more as far as there are any.
 
     Raises:
-        InputError: if the video ends before.
+        InputError: if the video ends before frame `last`.
     """
     spool = FrameSpool(folder)
     for frame in frames:
-        spool.append(frame, on_disk=last > 0)
-        if len(spool) > last:
+        spool.append(frame, on_disk=last + ahead > 0)
+        if len(spool) > last + ahead:
             return spool
     if len(spool) == 0:
         raise InputError("The input has no frames.")
+    if len(spool) > last:
+        return spool
     raise InputError(f"There is a prompt on frame {last}, but the last one is {len(spool) - 1}, counted from 0.")
+
+
+def rehearse_on(tracker: "VideoTracker", spool: FrameSpool, plan: Plan, steps: int, tell: "Tell") -> "VideoTracker":
+    """The tracker with layers that know the plan's objects, learned from the frames that wait in the spool."""
+    from uamp_model import rehearse
+
+    frames = (spool[index].image for index in range(len(spool)))
+    prompts = {frame: {i: p.to_model() for i, p in plan.at(frame).items()} for frame in range(len(spool))}
+    return rehearse(tracker, frames, prompts, steps=steps, tell=tell)
 
 
 def track_backwards(

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 from uamp_model import FrameResult, InputError, Prompt, VideoTracker
+from uamp_model.rehearsal import rehearse
 from uamp_model.sam2 import ImageFeatures
 
 from uamp_eval.sequences import Ids, Image, VideoSequence
@@ -29,7 +30,8 @@ class TrackedFrame:
         number: of the frame, from 0.
         labels: H×W object ids: each pixel belongs to the object that is surest of it. Empty before the first prompt.
         results: what each object's mask is by itself, and how sure.
-        seconds: what the frame took with each tracker alone: the image features and its own part.
+        seconds: what the frame took with each tracker alone: the image features and its own part; the first frame also
+            what rehearsing took, see `uamp_model.rehearsal`.
     """
 
     number: int
@@ -56,6 +58,7 @@ def run_sequence(trackers: Mapping[str, VideoTracker], sequence: VideoSequence) 
     _check_shared(trackers)
     check_prompts(sequence)
     total = len(sequence.frame_names)
+    trackers, spent = _rehearsed(trackers, sequence)
     sessions = {name: tracker.start(num_frames=total) for name, tracker in trackers.items()}
     size: tuple[int, ...] = ()
     for frame, image in enumerate(_read_ahead(sequence)):
@@ -76,7 +79,7 @@ def run_sequence(trackers: Mapping[str, VideoTracker], sequence: VideoSequence) 
             began = time.perf_counter()
             results[name] = result = session.step(image, prompts, features=features)
             labels[name] = merge_logits(result.logits, result.object_ids).cpu().numpy()  # waits for the device
-            seconds[name] = shared + time.perf_counter() - began
+            seconds[name] = spent.pop(name, 0.0) + shared + time.perf_counter() - began
         yield TrackedFrame(frame, labels, results, seconds)
 
 
@@ -117,6 +120,22 @@ def check_prompts(sequence: VideoSequence) -> None:
             raise InputError(f"The mask of object {min(ids)} is to be taken from {where}, which has no annotation.")
         if ids and not (min(ids) >= 1 and max(ids) <= LARGEST_ID):
             raise InputError(f"The object ids of {where} must be from 1 to {LARGEST_ID}.")
+
+
+def _rehearsed(
+    trackers: Mapping[str, VideoTracker], sequence: VideoSequence
+) -> tuple[dict[str, VideoTracker], dict[str, float]]:
+    """The trackers, those whose settings ask for it with layers for this video, and how many seconds that took."""
+    ready, spent = {}, {}
+    for name, tracker in trackers.items():
+        began = time.perf_counter()
+        ready[name] = tracker
+        if tracker.settings.rehearse:
+            prompts = {frame: _prompts_at(sequence, frame, sequence.image(frame)) for frame in sequence.prompts}
+            frames = map(sequence.image, range(len(sequence.frame_names)))
+            ready[name] = rehearse(tracker, frames, prompts, steps=tracker.settings.rehearse)
+        spent[name] = time.perf_counter() - began
+    return ready, spent
 
 
 class _Encoded:

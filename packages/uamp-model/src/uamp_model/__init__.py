@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from uamp_model.errors import CheckpointError, DeviceError, InputError, UampError
     from uamp_model.load import load_tracker
     from uamp_model.preprocess import normalize
+    from uamp_model.rehearsal import rehearse
     from uamp_model.sam2 import build_model
     from uamp_model.session import TrackingSession
     from uamp_model.tracker import VideoTracker
@@ -36,6 +37,7 @@ _HOME = {
     "UampError": "errors",
     "load_tracker": "load",
     "normalize": "preprocess",
+    "rehearse": "rehearsal",
     "build_model": "sam2",
     "TrackingSession": "session",
     "VideoTracker": "tracker",
@@ -62,6 +64,7 @@ __all__ = [
     "find_model",
     "load_tracker",
     "normalize",
+    "rehearse",
 ]
 
 

@@ -54,10 +54,10 @@ def prepare_frame(
     pixels = torch.from_numpy(frame if frame.flags.writeable else frame.copy())
     if device is not None and device.type == "cuda":
         pixels = pixels.pin_memory().to(device, non_blocking=True)  # bytes, a quarter of what floats would take
-    return normalize(_resized(pixels.permute(2, 0, 1).unsqueeze(0), size).to(device or pixels.device))
+    return normalize(resize_bytes(pixels.permute(2, 0, 1).unsqueeze(0), size).to(device or pixels.device))
 
 
-def _resized(pixels: Tensor, size: int) -> Tensor:
+def resize_bytes(pixels: Tensor, size: int) -> Tensor:
     """1×3×H×W bytes as 1×3×S×S bytes, where they are; GPUs have no kernel for bytes and round floats."""
     if pixels.shape[-2:] == (size, size):
         return pixels

@@ -30,6 +30,8 @@ class MemorySettings:
             What is remembered does not depend on it.
         focus: side of the window that is looked at around the objects, in sides of their box; 0 looks at whole frames.
         adapt: strength of the learned corrections of the network's own weights.
+        rehearse: steps in which such corrections are learned from a video's own first masks before it is tracked, see
+            `rehearsal.py`; who runs the tracker sees to it.
         learned: weight of the learned correction of the uncertainty map, and of the learned strengths beside λ, μ, β.
         refine: strength of the learned correction of what the decoder is given.
         second_look: strength of the learned second decoding. These four need trained layers (`layers.UampLayers`)
@@ -53,6 +55,7 @@ class MemorySettings:
     outline: float = 0.0
     focus: float = 0.0
     adapt: float = 0.0
+    rehearse: int = 0
     learned: float = 0.0
     refine: float = 0.0
     second_look: float = 0.0

@@ -61,9 +61,8 @@ class VideoTracker:
         self.name = name
         self.memory = memory
         self.layers = None if layers is None else layers.eval()
-        self.settings = with_learned_strengths(
-            memory_settings(memory, name) if settings is None else settings, self.layers
-        )
+        self._asked = memory_settings(memory, name) if settings is None else settings
+        self.settings = with_learned_strengths(self._asked, self.layers)
         self.dtype = dtype
         self.model = _corrected(self.base, self.layers, self.settings)
         self.learned = _acting_layers(self.layers, self.settings)
@@ -124,13 +123,20 @@ class VideoTracker:
         Raises:
             InputError: if there is no such memory setting.
         """
+        return self._like(memory, settings, self.layers)
+
+    def with_layers(self, layers: UampLayers | None) -> "VideoTracker":
+        """The same network and settings with other learned layers, or none."""
+        return self._like(self.memory, self._asked, layers)
+
+    def _like(self, memory: str, settings: MemorySettings | None, layers: UampLayers | None) -> "VideoTracker":
         return VideoTracker(
             self.base,
             name=self.name,
             memory=memory,
             settings=settings,
             dtype=self.dtype,
-            layers=self.layers,
+            layers=layers,
             exact=self.exact,
             compiled=self.compiled,
             memory_budget=self.memory_budget,

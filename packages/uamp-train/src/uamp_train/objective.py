@@ -6,20 +6,21 @@ import torch
 from torch import Tensor, nn
 from uamp_model.core import FrameOutput, Learned, PromptBatch
 from uamp_model.layers import LayerSizes, UampLayers
-from uamp_model.preprocess import normalize
-from uamp_model.sam2 import ImageFeatures, Sam2
-from uamp_model.unroll import unroll
-
-from uamp_train.batches import Batch
-from uamp_train.config import TrainConfig
-from uamp_train.losses import (
+from uamp_model.losses import (
     FrameLoss,
+    LossWeights,
     cell_shares,
     frame_loss,
     mask_iou,
     uncertainty_loss,
     uncertainty_target,
 )
+from uamp_model.preprocess import normalize
+from uamp_model.sam2 import ImageFeatures, Sam2
+from uamp_model.unroll import unroll
+
+from uamp_train.batches import Batch
+from uamp_train.config import TrainConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ class TrainingModule(nn.Module):
         super().__init__()
         self.model = model
         self.layers = make_layers(model, config) if config.freeze_sam2_backbone else None
-        self._weights = config.loss
+        self._weights = LossWeights(**config.loss.model_dump())
         self._options = config.layers
         self._true_presence = config.true_presence
         self._budget = config.memory_budget

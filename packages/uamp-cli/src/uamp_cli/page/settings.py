@@ -66,6 +66,8 @@ def page_settings(demo: DemoSettings, *, port: int | None, opens_browser: bool) 
     for option, value in elsewhere.items():
         if value:
             raise InputError(f"{option} cannot be combined with --ui: that is chosen on the page.")
+    if demo.rehearse:
+        raise InputError("The page cannot rehearse: leave away one of --rehearse and --ui.")
     spec = find_model(demo.model)
     memory_settings(demo.memory)
     return PageSettings(

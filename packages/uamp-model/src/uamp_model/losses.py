@@ -13,13 +13,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from uamp_train.config import LossWeights
-
 FOCAL_ALPHA = 0.25
 FOCAL_GAMMA = 2.0
 """Of SAM 2's training recipe."""
 SMALLEST_PROBABILITY = 1e-4
 """Keeps the cross-entropy of a map that is sure finite."""
+
+
+@dataclass(frozen=True, slots=True)
+class LossWeights:
+    """What the terms count for against each other: SAM 2's recipe but for dice."""
+
+    focal: float = 20.0
+    dice: float = 3.0
+    iou: float = 1.0
+    presence: float = 1.0
+    uncertainty: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from uamp_train.config import LossWeights
-from uamp_train.losses import cell_shares, dice, frame_loss, mask_iou, sigmoid_focal
+from uamp_model.losses import LossWeights, cell_shares, dice, frame_loss, mask_iou, sigmoid_focal
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:

@@ -1,0 +1,316 @@
+"""Rehearsal: before a video is tracked, its own frames and first masks teach the network what is to be followed.
+
+Two tasks have a known answer although one frame alone has a true mask. *Return*: from what tracking made of the object
+some frames later, find back to the true mask (the mask cycle of Bertrand et al. 2023, whose way out is not learned
+from here). *Copies*: find the object on changed copies of the frame that was given (Khoreva et al. 2017). What is
+learned are low-rank corrections of the network's weights (`adapter.py`), for this video and no other.
+
+Shapes: N objects, T frames, S model input side; see `types.py`. What it is worth and costs: docs/method.md.
+"""
+
+import copy
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import islice
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from uamp_model.core import PromptBatch
+from uamp_model.devices import autocast, steady_attention
+from uamp_model.layers import LayerSizes, UampLayers
+from uamp_model.losses import LossWeights, cell_shares, frame_loss
+from uamp_model.preprocess import normalize, prepare_mask, resize_bytes
+from uamp_model.session import Frame
+from uamp_model.tracker import VideoTracker
+from uamp_model.types import FrameResult, Prompt
+from uamp_model.unroll import unroll
+
+STEPS = 40
+"""What was measured; each takes as long as tracking a dozen frames."""
+REACH = 60
+"""Frames behind a given one that are looked at."""
+RATE = 5e-4
+WARM_UP = 6
+"""Steps over which the rate rises."""
+LARGEST_GRADIENT = 1.0
+RANK = 8
+WEIGHTS = LossWeights(focal=5.0)
+COPIES = 3
+"""Changed copies of a given frame, of which the first is the prompt."""
+SMALLEST_SHARE = 1e-3
+"""An object counts as found from this share of the picture on."""
+
+TURN, SHEAR, SHIFT, SCALE = math.radians(10), math.radians(5), 0.05, 0.12
+"""How far copies differ: angles, shift as a share of the picture, scale as a natural logarithm."""
+SATURATION, CONTRAST, BRIGHTNESS = 0.4, 0.25, 0.25
+"""How far colours differ: saturation as a share, the others as natural logarithms."""
+
+MIDDLE_GREY = 114.0
+
+Tell = Callable[[str, int, int], None]
+"""Hears how many of at most how many "frames", and after them of how many "steps", are done."""
+
+
+def _tell_nobody(what: str, done: int, total: int) -> None:
+    """See `Tell`."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A frame as the network sees it, and what is known about it.
+
+    Attributes:
+        image: 3×S×S uint8.
+        masks: S×S bool by object: what is given, or what tracking found.
+    """
+
+    image: Tensor
+    masks: dict[int, Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """A clip with known answers.
+
+    Attributes:
+        images: T×3×S×S, normalised.
+        masks: N×T×S×S bool; those of frame 0 are the prompts.
+        judged: the frames whose masks are true.
+    """
+
+    images: Tensor
+    masks: Tensor
+    judged: tuple[int, ...]
+
+
+def rehearse(
+    tracker: VideoTracker,
+    frames: Iterable[Frame],
+    prompts: Mapping[int, Mapping[int, Prompt]],
+    *,
+    steps: int,
+    seed: int = 0,
+    tell: Tell = _tell_nobody,
+) -> VideoTracker:
+    """Learn what a video's objects look like, before it is tracked.
+
+    Args:
+        tracker: of any model; nothing of it changes.
+        frames: the video, H×W×3 uint8 RGB; no more than the first `REACH` behind the last prompt are taken.
+        prompts: by frame and object. A mask counts as the truth; of a box or points it is what the tracker makes of it.
+        steps: how often something is drawn and learned, `STEPS` for what was measured.
+        seed: of what is drawn by chance.
+        tell: is called after each frame and each step.
+
+    Returns:
+        A tracker of the same network with layers for this video; the given one if there is nothing to do, or its memory
+        setting has no learned corrections, as those of SAM 2 and SAMURAI.
+
+    Raises:
+        InputError: if a frame or a prompt is wrong.
+    """
+    given = {index: tuple(own) for index, own in sorted(prompts.items()) if own}
+    if steps == 0 or not given or tracker.settings.adapt == 0:
+        return tracker
+    horizon = max(given) + REACH + 1
+    seen = _watch(tracker, islice(frames, horizon), prompts, lambda done: tell("frames", done, horizon))
+    given = {index: ids for index, ids in given.items() if index in seen}
+    if not given:
+        return tracker
+    layers = _layers_to_learn(tracker, seed)
+    tasks = _Tasks(seen, given, np.random.default_rng(seed))
+    _learn(tracker, layers, tasks, steps, lambda done: tell("steps", done, steps))
+    return tracker.with_layers(layers)
+
+
+def _watch(
+    tracker: VideoTracker,
+    frames: Iterable[Frame],
+    prompts: Mapping[int, Mapping[int, Prompt]],
+    told: Callable[[int], None],
+) -> dict[int, _Seen]:
+    """Track the first frames as they come and keep those behind a given one, by their numbers."""
+    session, size, seen = tracker.start(), tracker.image_size, {}
+    last = -REACH - 1
+    for index, frame in enumerate(frames):
+        own = prompts.get(index, {})
+        if own or session.objects:
+            result = session.step(frame, own)
+            masks = dict(zip(result.object_ids, _small_masks(result, size), strict=True))
+            masks |= {i: _given_mask(p, frame, size) for i, p in own.items() if p.region is not None}
+            last = index if own else last
+            if index <= last + REACH:
+                image = torch.from_numpy(frame.copy()).permute(2, 0, 1)[None]
+                seen[index] = _Seen(resize_bytes(image, size)[0], masks)
+        told(index + 1)
+    return seen
+
+
+def _small_masks(result: FrameResult, size: int) -> Tensor:
+    """N×S×S bool of a frame's result, on the CPU."""
+    shares = F.interpolate(result.masks[:, None].float(), (size, size), mode="bilinear", antialias=True)
+    return (shares[:, 0] >= 0.5).cpu()
+
+
+def _given_mask(prompt: Prompt, frame: Frame, size: int) -> Tensor:
+    """S×S bool of a mask prompt."""
+    if prompt.region is None:
+        raise RuntimeError("only masks are given as such")
+    return prepare_mask(prompt.region, frame.shape[0], frame.shape[1], size)[0, 0] > 0
+
+
+def _layers_to_learn(tracker: VideoTracker, seed: int) -> UampLayers:
+    """A copy of the tracker's layers, or new ones that correct every part of the network."""
+    if tracker.layers is not None:
+        layers = copy.deepcopy(tracker.layers)
+    else:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            layers = UampLayers(tracker.base, LayerSizes.of(tracker.base, rank=RANK))
+    return layers.to(tracker.device).requires_grad_(False).eval()
+
+
+@dataclass(slots=True)
+class _Tasks:
+    """Draws clips with known answers from what was seen.
+
+    Attributes:
+        seen: the frames, by their numbers.
+        given: objects whose masks are true, by the frame they are true on.
+        rng: the only source of chance.
+    """
+
+    seen: Mapping[int, _Seen]
+    given: Mapping[int, tuple[int, ...]]
+    rng: np.random.Generator
+
+    def draw(self) -> list[_Task]:
+        """One of each kind about one of the given frames; no return where the objects were lost at once."""
+        index = int(self.rng.choice(list(self.given)))
+        back = self._return(index)
+        return [self._copies(index), *([] if back is None else [back])]
+
+    def _copies(self, index: int) -> _Task:
+        """A given frame, changed anew each time."""
+        flip = bool(self.rng.random() < 0.5)
+        looks = [self._look(index, self.given[index], _warp(self.rng, flip=flip)) for _ in range(COPIES)]
+        return _task(looks, judged=tuple(range(1, COPIES)))
+
+    def _return(self, index: int) -> _Task | None:
+        """From a later frame by way of one between to a given one, all changed alike."""
+        reach = range(index + 1, index + REACH + 1)
+        later = [t for t in reach if t in self.seen and self._found(t, self.given[index])]
+        if not later:
+            return None
+        begin = int(self.rng.choice(later))
+        between = int(self.rng.integers(index + 1, begin + 1))
+        ids = self._found(begin, self.given[index])
+        warp, colours = _warp(self.rng, flip=bool(self.rng.random() < 0.5)), _colours(self.rng)
+        return _task([self._look(t, ids, warp, colours) for t in (begin, between, index)], judged=(2,))
+
+    def _found(self, index: int, ids: tuple[int, ...]) -> tuple[int, ...]:
+        """Those of the objects that tracking found on a frame."""
+        masks = self.seen[index].masks
+        return tuple(i for i in ids if i in masks and masks[i].float().mean() > SMALLEST_SHARE)
+
+    def _look(
+        self, index: int, ids: tuple[int, ...], warp: Tensor, colours: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """A frame, 3×S×S normalised, and masks N×S×S, changed."""
+        seen = self.seen[index]
+        empty = torch.zeros(seen.image.shape[1:], dtype=torch.bool)
+        masks = torch.stack([seen.masks.get(i, empty) for i in ids])
+        image = _recoloured(seen.image.float(), _colours(self.rng) if colours is None else colours)
+        grid = F.affine_grid(warp[None], [1, 3, *empty.shape], align_corners=False)
+        moved = F.grid_sample(normalize(image)[None], grid, align_corners=False)[0]  # beyond: the mean colour
+        return moved, F.grid_sample(masks[None].float(), grid, mode="nearest", align_corners=False)[0] > 0
+
+
+def _task(looks: Sequence[tuple[Tensor, Tensor]], judged: tuple[int, ...]) -> _Task:
+    images, masks = zip(*looks, strict=True)
+    return _Task(torch.stack(images), torch.stack(masks, dim=1), judged)
+
+
+def _warp(rng: np.random.Generator, *, flip: bool) -> Tensor:
+    """2×3 affine map from places in the result to places in the frame, both in [−1, 1]."""
+    turn, shear = rng.uniform(-TURN, TURN), rng.uniform(-SHEAR, SHEAR)
+    scale, shift = math.exp(rng.uniform(-SCALE, SCALE)), rng.uniform(-2 * SHIFT, 2 * SHIFT, 2)
+    rotation = np.array([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]])
+    linear = scale * rotation @ np.array([[-1.0 if flip else 1.0, math.tan(shear)], [0.0, 1.0]])
+    return torch.from_numpy(np.column_stack([linear, shift])).float()
+
+
+def _colours(rng: np.random.Generator) -> Tensor:
+    """Saturation, contrast and brightness, as factors."""
+    saturation = 1 + rng.uniform(-SATURATION, SATURATION)
+    contrast, brightness = np.exp(rng.uniform(-CONTRAST, CONTRAST)), np.exp(rng.uniform(-BRIGHTNESS, BRIGHTNESS))
+    return torch.tensor([saturation, contrast, brightness], dtype=torch.float32)
+
+
+def _recoloured(image: Tensor, colours: Tensor) -> Tensor:
+    """3×S×S from 0 to 255, with other saturation, contrast around middle grey, and brightness."""
+    saturation, contrast, brightness = colours.tolist()
+    grey = image.mean(0, keepdim=True)
+    saturated = grey + saturation * (image - grey)
+    changed: Tensor = brightness * (MIDDLE_GREY + contrast * (saturated - MIDDLE_GREY))
+    return changed.clamp(0, 255)
+
+
+def _learn(tracker: VideoTracker, layers: UampLayers, tasks: _Tasks, steps: int, told: Callable[[int], None]) -> None:
+    """Train the layers' adapter; what it ends as is the mean over the second half of the steps."""
+    weights = list(layers.adapter.requires_grad_().parameters())
+    optimizer = torch.optim.AdamW(weights, weight_decay=0.0)
+    mean = [torch.zeros_like(weight) for weight in weights]
+    counted = steps - steps // 2
+    for step in range(steps):
+        optimizer.param_groups[0]["lr"] = RATE * min(1.0, (step + 1) / WARM_UP)
+        drawn = tasks.draw()
+        for task in drawn:
+            (_loss(tracker, layers, task) / len(drawn)).backward()
+        torch.nn.utils.clip_grad_norm_(weights, LARGEST_GRADIENT)
+        optimizer.step()
+        optimizer.zero_grad()
+        if step >= steps // 2:
+            torch._foreach_add_(mean, [weight.detach() for weight in weights], alpha=1 / counted)
+        told(step + 1)
+    with torch.no_grad():
+        for weight, average in zip(weights, mean, strict=True):
+            weight.copy_(average)
+    layers.requires_grad_(False)
+
+
+def _loss(tracker: VideoTracker, layers: UampLayers, task: _Task) -> Tensor:
+    """How far the masks of a task's judged frames are off, a scalar."""
+    device, masks = tracker.device, task.masks.to(tracker.device)
+    owner = torch.zeros(len(masks), dtype=torch.long, device=device)
+    learned = None if tracker.learned is None else replace(tracker.learned, layers=layers)
+    with _training(device, tracker.dtype):
+        outputs = unroll(
+            tracker.base,
+            task.images.to(device)[None],
+            owner,
+            PromptBatch(masks=masks[:, :1].float()),
+            learned=learned,
+            weights=layers.adapter.weights(tracker.base, tracker.settings.adapt),
+        )
+        truth, present = cell_shares(masks), masks.flatten(2).any(2)
+        losses = [
+            frame_loss(
+                outputs[t].chosen, outputs[t].chosen_iou, outputs[t].presence, truth[:, t], present[:, t], WEIGHTS
+            ).total(WEIGHTS)
+            for t in task.judged
+        ]
+        return torch.stack(losses).mean()
+
+
+@contextmanager
+def _training(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
+    """Gradients, and on a GPU the tracker's own precision; a CPU's attention has its fast backward pass in fp32."""
+    precision = dtype if device.type == "cuda" else torch.float32
+    with torch.enable_grad(), autocast(device, precision), steady_attention(device):
+        yield
