@@ -5,12 +5,12 @@
 
     uv run python benchmarks/memory_scores.py --clips 8 --settings sam2 uamp-free uamp uamp@runs/mine/uamp.safetensors
 
-A setting is a name (sam2, samurai, uamp; uamp-free is uamp without learned layers, uamp-rehearsed learns from each video
-before it tracks it) or numbers of `MemorySettings` over
-SAM 2's; with @FILE behind it, the layers of a file act (uamp@FILE; refine=1@FILE: the refiner alone). Doubt is judged
-on the pixels within 16 of the edge of the predicted or the true mask. Differences to the first setting, and of the last
-one to the others, come with 95 % bootstrap intervals over objects; up to ten objects are listed one by one. Search with
---seed 8000000 (the default) and the train split; report other seeds and val. It asserts nothing.
+A setting is a name (sam2, samurai, uamp; uamp-free is uamp without learned layers, uamp-rehearsed learns from each
+video before it tracks it) or numbers of `MemorySettings` over SAM 2's; with @FILE behind it, the layers of a file act
+(uamp@FILE; refine=1@FILE: the refiner alone). Doubt is judged on the pixels within 16 of the edge of the predicted or
+the true mask. Differences to the first setting, and of the last one to the others, come with 95 % bootstrap intervals
+over objects; up to ten objects are listed one by one. Search with --seed 8000000 (the default) and the train split;
+report other seeds and val. It asserts nothing.
 """
 
 import argparse

@@ -134,3 +134,15 @@ def test_a_video_abandoned_half_way_leaves_no_thread_and_no_state(tracker: Video
     run.close()
     again = next(run_sequence({"sam2": tracker}, replace(VIDEO, length=50)))
     assert np.array_equal(first.labels["sam2"], again.labels["sam2"])
+
+
+def test_a_rehearsal_sees_all_objects_and_its_time_counts_for_the_first_frame() -> None:
+    small = load_tracker("nano", device="cpu", precision="fp32", image_size=64)
+    taught = small.with_memory("taught", replace(small.settings, rehearse=2))
+    frames = list(run_sequence({"uamp": small, "taught": taught}, VIDEO))
+    first, second = frames[0].seconds, frames[1].seconds
+    assert first["taught"] > 3 * second["taught"]
+    assert first["uamp"] < first["taught"]
+    last = frames[-1].results
+    assert last["taught"].object_ids == last["uamp"].object_ids == (4, 2)
+    assert not torch.equal(last["taught"].logits, last["uamp"].logits)
