@@ -81,6 +81,15 @@ def test_the_way_back_begins_with_what_was_found_and_ends_with_what_was_given(
     assert area[0] > 0
 
 
+def test_the_way_out_ends_with_what_was_found(tracker: VideoTracker, frames: Frames, region: Region) -> None:
+    drawing = tasks(tracker, frames, {0: {4: Prompt.mask(region)}, 3: {9: Prompt.box(2, 60, 20, 90)}})
+    out = drawing._way_out(0)
+    assert out is not None
+    assert out.judged == (1, 2)
+    assert out.masks.shape == (1, 3, 128, 128)
+    assert (out.masks[0].float().mean((1, 2)) > 0).all()
+
+
 def test_a_lost_object_gives_copies_alone(tracker: VideoTracker, frames: Frames, region: Region) -> None:
     drawing = tasks(tracker, frames, {0: {4: Prompt.mask(region)}})
     nothing = torch.zeros(128, 128, dtype=torch.bool)

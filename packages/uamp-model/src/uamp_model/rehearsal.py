@@ -1,9 +1,10 @@
 """Rehearsal: before a video is tracked, its own frames and first masks teach the network what is to be followed.
 
 Two tasks have a known answer although one frame alone has a true mask. *Return*: from what tracking made of the object
-some frames later, find back to the true mask (the mask cycle of Bertrand et al. 2023, whose way out is not learned
-from here). *Copies*: find the object on changed copies of the frame that was given (Khoreva et al. 2017). What is
-learned are low-rank corrections of the network's weights (`adapter.py`), for this video and no other.
+some frames later, find back to the true mask (the mask cycle of Bertrand et al. 2023). *Copies*: find the object on
+changed copies of the frame that was given (Khoreva et al. 2017). With both alone the network could learn that frame by
+heart, so a third holds it to what it did before: *the way out*, from the given frame to what tracking found later. What
+is learned are low-rank corrections of the network's weights (`adapter.py`), for this video and no other.
 
 Shapes: N objects, T frames, S model input side; see `types.py`. What it is worth and costs: docs/method.md.
 """
@@ -80,7 +81,7 @@ class _Task:
     Attributes:
         images: T×3×S×S, normalised.
         masks: N×T×S×S bool; those of frame 0 are the prompts.
-        judged: the frames whose masks are true.
+        judged: the frames whose masks are the answer.
     """
 
     images: Tensor
@@ -190,10 +191,10 @@ class _Tasks:
     rng: np.random.Generator
 
     def draw(self) -> list[_Task]:
-        """One of each kind about one of the given frames; no return where the objects were lost at once."""
+        """One of each kind about one of the given frames; copies alone where the objects were lost at once."""
         index = int(self.rng.choice(list(self.given)))
-        back = self._return(index)
-        return [self._copies(index), *([] if back is None else [back])]
+        tasks = [self._copies(index), self._return(index), self._way_out(index)]
+        return [task for task in tasks if task is not None]
 
     def _copies(self, index: int) -> _Task:
         """A given frame, changed anew each time."""
@@ -203,15 +204,31 @@ class _Tasks:
 
     def _return(self, index: int) -> _Task | None:
         """From a later frame by way of one between to a given one, all changed alike."""
-        reach = range(index + 1, index + REACH + 1)
-        later = [t for t in reach if t in self.seen and self._found(t, self.given[index])]
+        later = self._later(index)
         if not later:
             return None
         begin = int(self.rng.choice(later))
         between = int(self.rng.integers(index + 1, begin + 1))
-        ids = self._found(begin, self.given[index])
+        return self._clip((begin, between, index), self._found(begin, self.given[index]), judged=(2,))
+
+    def _way_out(self, index: int) -> _Task | None:
+        """From a given frame to two later ones, with what tracking found there for the answer."""
+        later = self._later(index)
+        if not later:
+            return None
+        first, second = sorted(int(t) for t in self.rng.choice(later, 2))
+        ids = self._found(second, self._found(first, self.given[index]))
+        return self._clip((index, first, second), ids, judged=(1, 2)) if ids else None
+
+    def _later(self, index: int) -> list[int]:
+        """Frames behind a given one on which tracking found any of its objects."""
+        reach = range(index + 1, index + REACH + 1)
+        return [t for t in reach if t in self.seen and self._found(t, self.given[index])]
+
+    def _clip(self, frames: tuple[int, ...], ids: tuple[int, ...], judged: tuple[int, ...]) -> _Task:
+        """Frames that are all changed alike."""
         warp, colours = _warp(self.rng, flip=bool(self.rng.random() < 0.5)), _colours(self.rng)
-        return _task([self._look(t, ids, warp, colours) for t in (begin, between, index)], judged=(2,))
+        return _task([self._look(t, ids, warp, colours) for t in frames], judged)
 
     def _found(self, index: int, ids: tuple[int, ...]) -> tuple[int, ...]:
         """Those of the objects that tracking found on a frame."""
