@@ -33,6 +33,7 @@ def test_the_demo_rehearses_and_then_tracks_the_whole_video(
     assert outcome.code == 0, outcome
     assert "Looking ahead: 6 of 6 frames" in outcome.err
     assert "Rehearsing: 3 of 3 steps" in outcome.err
+    assert "the rehearsal took" in outcome.out
     assert [entry["frame"] for entry in json.loads((tmp_path / "r.json").read_text())["per_frame"]] == list(range(6))
     pairs = list(zip(masks(tmp_path / "plain"), masks(tmp_path / "taught"), strict=True))
     assert len(pairs) == 6

@@ -65,11 +65,14 @@ def run_demo(settings: DemoSettings, plan: Plan) -> DemoTally:
         tracker = _load_tracker(settings)
         if not plan.prompts:
             plan = _choose_objects(settings, tracker, spool[plan.start].image, plan.start)
+        notes = []
         if settings.rehearse:
+            began = time.monotonic()
             tracker = _rehearse(tracker, spool, plan, settings.rehearse)
+            notes.append(f"the rehearsal took {time.monotonic() - began:.0f} s, which the speed leaves out")
         run = _Run(settings, source, plan, tracker, spool, scratch)
         tally = run.track_and_write()
-        print_report(settings, source, tracker, tally, run.notes(tally))
+        print_report(settings, source, tracker, tally, [*notes, *run.notes(tally)])
     return tally
 
 
