@@ -28,6 +28,10 @@ _PROCESSES = "several processes: test_processes.py (uamp-train) and test_evaluat
 _MEASURES = "many minutes of measuring on data that is not shipped"
 NOT_RUN = {
     "uv run python benchmarks/memory_scores.py --davis DAVIS --split val --doubt "
+    "--settings sam2 samurai uamp-free uamp@b.safetensors uamp-rehearsed@b.safetensors": _MEASURES,
+    "uv run python benchmarks/memory_scores.py --davis DAVIS --split val --doubt "
+    "--settings uamp-free uamp-rehearsed": _MEASURES,
+    "uv run python benchmarks/memory_scores.py --davis DAVIS --split val --doubt "
     "--settings sam2 samurai outline=1 uamp-free uamp@b352.safetensors": _MEASURES,
     "uv run python benchmarks/memory_scores.py --clips 4 --frames 48 --seed 9500000 --doubt "
     "--settings sam2 samurai outline=1 uamp-free uamp@b352.safetensors": _MEASURES,

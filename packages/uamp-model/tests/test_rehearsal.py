@@ -72,8 +72,7 @@ def test_the_way_back_begins_with_what_was_found_and_ends_with_what_was_given(
     drawing = tasks(tracker, frames, {0: {4: Prompt.mask(region)}, 3: {9: Prompt.box(2, 60, 20, 90)}})
     given = drawing.seen[0].masks[4]
     assert given.float().mean() == pytest.approx(region.mean(), abs=0.01)
-    back = drawing._return(0)
-    assert back is not None
+    back = drawing._return(0, drawing._later(0))
     assert back.judged == (2,)
     assert back.masks.shape == (1, 3, 128, 128)
     area = back.masks[0].float().mean((1, 2))
@@ -83,18 +82,21 @@ def test_the_way_back_begins_with_what_was_found_and_ends_with_what_was_given(
 
 def test_the_way_out_ends_with_what_was_found(tracker: VideoTracker, frames: Frames, region: Region) -> None:
     drawing = tasks(tracker, frames, {0: {4: Prompt.mask(region)}, 3: {9: Prompt.box(2, 60, 20, 90)}})
-    out = drawing._way_out(0)
+    out = drawing._way_out(0, drawing._later(0))
     assert out is not None
     assert out.judged == (1, 2)
     assert out.masks.shape == (1, 3, 128, 128)
     assert (out.masks[0].float().mean((1, 2)) > 0).all()
 
 
-def test_a_lost_object_gives_copies_alone(tracker: VideoTracker, frames: Frames, region: Region) -> None:
+def test_an_object_that_is_lost_at_once_teaches_nothing(tracker: VideoTracker, frames: Frames, region: Region) -> None:
     drawing = tasks(tracker, frames, {0: {4: Prompt.mask(region)}})
     nothing = torch.zeros(128, 128, dtype=torch.bool)
     drawing.seen = {t: s if t == 0 else _Seen(s.image, {4: nothing}) for t, s in drawing.seen.items()}
-    assert len(drawing.draw()) == 1
+    assert drawing.draw() == []
+    alone = rehearse(tracker, frames[:1], {0: {4: Prompt.mask(region)}}, steps=2)
+    assert alone.layers is not None
+    assert alone.layers.trained_parts == ()
 
 
 def test_only_frames_near_given_ones_are_kept(tracker: VideoTracker, frames: Frames, region: Region) -> None:

@@ -166,7 +166,7 @@ def _given_mask(prompt: Prompt, frame: Frame, size: int) -> Tensor:
 
 
 def _layers_to_learn(tracker: VideoTracker, seed: int) -> UampLayers:
-    """A copy of the tracker's layers, or new ones that correct every part of the network."""
+    """A copy of the tracker's layers, or new ones that correct every part of the network; none learns yet."""
     if tracker.layers is not None:
         layers = copy.deepcopy(tracker.layers)
     else:
@@ -191,31 +191,32 @@ class _Tasks:
     rng: np.random.Generator
 
     def draw(self) -> list[_Task]:
-        """One of each kind about one of the given frames; copies alone where the objects were lost at once."""
+        """One of each kind about one of the given frames; none where its objects were lost at once.
+
+        Copies alone would teach the given frame and nothing else.
+        """
         index = int(self.rng.choice(list(self.given)))
-        tasks = [self._copies(index), self._return(index), self._way_out(index)]
+        later = self._later(index)
+        if not later:
+            return []
+        tasks = [self._copies(index), self._return(index, later), self._way_out(index, later)]
         return [task for task in tasks if task is not None]
 
     def _copies(self, index: int) -> _Task:
         """A given frame, changed anew each time."""
-        flip = bool(self.rng.random() < 0.5)
-        looks = [self._look(index, self.given[index], _warp(self.rng, flip=flip)) for _ in range(COPIES)]
+        flip, masks = bool(self.rng.random() < 0.5), self.seen[index].masks
+        ids = tuple(i for i in self.given[index] if masks[i].any())
+        looks = [self._look(index, ids, _warp(self.rng, flip=flip)) for _ in range(COPIES)]
         return _task(looks, judged=tuple(range(1, COPIES)))
 
-    def _return(self, index: int) -> _Task | None:
-        """From a later frame by way of one between to a given one, all changed alike."""
-        later = self._later(index)
-        if not later:
-            return None
+    def _return(self, index: int, later: Sequence[int]) -> _Task:
+        """From a later frame by way of one between to a given one."""
         begin = int(self.rng.choice(later))
         between = int(self.rng.integers(index + 1, begin + 1))
         return self._clip((begin, between, index), self._found(begin, self.given[index]), judged=(2,))
 
-    def _way_out(self, index: int) -> _Task | None:
+    def _way_out(self, index: int, later: Sequence[int]) -> _Task | None:
         """From a given frame to two later ones, with what tracking found there for the answer."""
-        later = self._later(index)
-        if not later:
-            return None
         first, second = sorted(int(t) for t in self.rng.choice(later, 2))
         ids = self._found(second, self._found(first, self.given[index]))
         return self._clip((index, first, second), ids, judged=(1, 2)) if ids else None
