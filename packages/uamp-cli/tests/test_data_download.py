@@ -2,16 +2,16 @@
 
 import hashlib
 import io
-import threading
 import zipfile
 from collections.abc import Callable, Iterator
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from loopback import serving
 from PIL import Image
 from rich.console import Console
 from uamp_cli.byte_progress import ByteProgress
@@ -40,13 +40,8 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             file.writestr(f"DAVIS/ImageSets/2017/{split}.txt", name)
             file.writestr(f"DAVIS/JPEGImages/480p/{name}/00000.jpg", picture.getvalue())
             file.write(folder / "mask.png", f"DAVIS/Annotations/480p/{name}/00000.png")
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=str(folder)))
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}/tiny.zip"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with serving(partial(QuietHandler, directory=str(folder))) as site:
+        yield f"{site}/tiny.zip"
 
 
 def test_download_unpacks_and_says_where(run: Run, tmp_path: Path, address: str) -> None:

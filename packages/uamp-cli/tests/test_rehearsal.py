@@ -1,15 +1,15 @@
 """`--rehearse`: what the demo and the benchmarks do with it, and where it is refused."""
 
 import json
-import threading
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
 import pytest
+from loopback import serving
 from uamp_data.masks import read_mask
 
 Run = Callable[..., Any]
@@ -93,14 +93,7 @@ def test_a_live_stream_cannot_be_looked_ahead_in(run: Run, tmp_path: Path) -> No
         def log_message(self, *arguments: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Broadcast)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        address = f"http://127.0.0.1:{server.server_address[1]}/live"
-        assert "--rehearse looks ahead" in run("demo", *SMALL, "--input", address, *BOX, "--rehearse", 5).refused()
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with serving(Broadcast) as address:
+        given = ("--input", f"{address}/live", *BOX, "--rehearse", 5)
+        assert "--rehearse looks ahead" in run("demo", *SMALL, *given).refused()
     assert not list(tmp_path.glob("*.mp4"))

@@ -8,6 +8,7 @@ from uamp_model.catalog import check_image_size, find_model
 from uamp_model.download import find_checkpoint
 from uamp_model.errors import InputError
 
+from uamp_cli.model_options import check_rehearsal
 from uamp_cli.outputs import check_outputs
 from uamp_cli.prompts import Plan, read_plan
 from uamp_cli.terminal import STDOUT
@@ -139,14 +140,8 @@ def _check_endings(settings: DemoSettings) -> None:
             raise InputError(f"{option} {path} must end in {' or '.join(endings)}: that is how it is written.")
 
 
-def check_rehearsal(steps: int, memory: str) -> None:
-    """Raise InputError if a memory setting has nothing to rehearse with."""
-    if steps and memory in ("sam2", "samurai"):
-        raise InputError(f"--rehearse is a part of memory uamp: leave it away with --memory {memory}.")
-
-
 def _check_model(settings: DemoSettings) -> None:
-    check_rehearsal(settings.rehearse, settings.memory)
+    check_rehearsal(settings.rehearse, (settings.memory,))
     spec = find_model(settings.model)
     check_image_size(settings.image_size)
     if settings.checkpoint is not None:

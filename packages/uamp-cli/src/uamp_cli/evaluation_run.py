@@ -22,6 +22,7 @@ from uamp_eval.tables import results_tables
 from uamp_model import InputError, VideoTracker, load_tracker
 from uamp_model.presets import ablation, memory_settings
 
+from uamp_cli.model_options import check_rehearsal
 from uamp_cli.models import tell_of_compiling
 from uamp_cli.outputs import check_outputs
 from uamp_cli.progress import FrameProgress, frame_progress
@@ -129,8 +130,7 @@ def _check(sequences: Sequence[VideoSequence], run: RunOptions, tracker: Tracker
         raise InputError(f"The --memory {twice} is given twice: name each setting once.")
     if tracker.ablate and (run.submission is not None or len(tracker.memories) > 1):
         raise InputError("--ablate chooses the memory settings itself: leave out --memory and --submission.")
-    if tracker.rehearse and (tracker.ablate or "uamp" not in tracker.memories):
-        raise InputError("--rehearse is a part of memory uamp: leave it away with --ablate and other memories.")
+    check_rehearsal(tracker.rehearse, () if tracker.ablate else tracker.memories)
     if run.submission is not None and len(tracker.memories) > 1:
         raise InputError("A submission holds the results of one setting: give --memory once with --submission.")
     if run.json is not None and not scored:
@@ -183,8 +183,6 @@ def _load(options: TrackerOptions) -> dict[str, VideoTracker]:
     if options.ablate:
         settings = ablation(() if first.layers is None else first.layers.trained_parts, first.name)
         return {name: first.with_memory(name, numbers) for name, numbers in settings.items()}
-    if options.rehearse == 0:
-        return {memory: first.with_memory(memory) for memory in options.memories}
     settings = {memory: memory_settings(memory, first.name) for memory in options.memories}
     return {
         memory: first.with_memory(memory, replace(numbers, rehearse=options.rehearse if numbers.adapt > 0 else 0))

@@ -1,9 +1,11 @@
 """The options about the network that `uamp demo` and `uamp eval` share."""
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from uamp_model.errors import InputError
 
 _MODEL = "Model"
 
@@ -57,3 +59,9 @@ Rehearse = Annotated[
 UampCheckpoint = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Fine-tuned UAMP layers.", rich_help_panel=_MODEL)
 ]
+
+
+def check_rehearsal(steps: int, memories: Collection[str]) -> None:
+    """Raise InputError if none of the memory settings has anything to rehearse with."""
+    if steps and set(memories) <= {"sam2", "samurai"}:
+        raise InputError("--rehearse is a part of memory uamp: leave it away with other memories and --ablate.")

@@ -143,7 +143,9 @@ def _watch(
         if own or session.objects:
             result = session.step(frame, own)
             masks = dict(zip(result.object_ids, _small_masks(result, size), strict=True))
-            masks |= {i: _given_mask(p, frame, size) for i, p in own.items() if p.region is not None}
+            height, width = frame.shape[:2]
+            given = {i: p.region for i, p in own.items() if p.region is not None}
+            masks |= {i: prepare_mask(region, height, width, size)[0, 0] > 0 for i, region in given.items()}
             last = index if own else last
             if index <= last + REACH:
                 image = torch.from_numpy(frame.copy()).permute(2, 0, 1)[None]
@@ -156,13 +158,6 @@ def _small_masks(result: FrameResult, size: int) -> Tensor:
     """N×S×S bool of a frame's result, on the CPU."""
     shares = F.interpolate(result.masks[:, None].float(), (size, size), mode="bilinear", antialias=True)
     return (shares[:, 0] >= 0.5).cpu()
-
-
-def _given_mask(prompt: Prompt, frame: Frame, size: int) -> Tensor:
-    """S×S bool of a mask prompt."""
-    if prompt.region is None:
-        raise RuntimeError("only masks are given as such")
-    return prepare_mask(prompt.region, frame.shape[0], frame.shape[1], size)[0, 0] > 0
 
 
 def _layers_to_learn(tracker: VideoTracker, seed: int) -> UampLayers:
