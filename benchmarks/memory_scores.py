@@ -4,12 +4,15 @@
     uv run python benchmarks/memory_scores.py --clips 8 --frames 48 --settings sam2 samurai uamp
 
     uv run python benchmarks/memory_scores.py --clips 8 --settings sam2 uamp-free uamp uamp@runs/mine/uamp.safetensors
+    uv run python benchmarks/memory_scores.py --clips 8 --settings uamp-free uamp-rehearsed --keep scores.jsonl
 
 A setting is a name (sam2, samurai, uamp; uamp-free is uamp without learned layers, uamp-rehearsed learns from each
 video before it tracks it) or numbers of `MemorySettings` over SAM 2's; with @FILE behind it, the layers of a file act
 (uamp@FILE; refine=1@FILE: the refiner alone). Doubt is judged on the pixels within 16 of the edge of the predicted or
 the true mask. Differences to the first setting, and of the last one to the others, come with 95 % bootstrap intervals
-over objects; up to ten objects are listed one by one. Search with --seed 8000000 (the default) and the train split;
+over objects; up to ten objects are listed one by one. What --keep FILE holds already is not measured again, so that
+several processes can share a long measurement (each with its own --families or --sequences) and a last call shows all
+of it; layers files are told apart by their names alone. Search with --seed 8000000 (the default) and the train split;
 report other seeds and val. It asserts nothing.
 """
 
@@ -17,7 +20,7 @@ import argparse
 import json
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import cast
 
@@ -254,16 +257,51 @@ def show(
     return report
 
 
+@dataclass(frozen=True)
+class Kept:
+    """Scores in a file, one object and setting a line, which processes append to as they measure.
+
+    Attributes:
+        file: none keeps nothing.
+        conditions: what scores depend on beside the sequence and the setting; others' lines are left alone.
+    """
+
+    file: Path | None
+    conditions: str
+
+    def of(self, group: str, sequence: str, settings: Iterable[str]) -> list[ObjectScore]:
+        """What is known about a sequence under some settings."""
+        lines = self.file.read_text().splitlines() if self.file and self.file.exists() else []
+        notes = [json.loads(line) for line in lines]
+        mine = [n["score"] for n in notes if n["conditions"] == self.conditions and n["sequence"] == sequence]
+        wanted = [ObjectScore(**s) for s in mine if s["group"] == group and s["setting"] in set(settings)]
+        return list({(s.name, s.setting): s for s in wanted}.values())
+
+    def add(self, sequence: str, scores: Sequence[ObjectScore]) -> None:
+        """In one write, so that processes do not mix their lines."""
+        if self.file:
+            notes = [{"conditions": self.conditions, "sequence": sequence, "score": asdict(s)} for s in scores]
+            with self.file.open("a") as out:
+                out.write("".join(json.dumps(note) + "\n" for note in notes))
+
+
 def measure(
     trackers: Mapping[str, VideoTracker],
     sequences: Iterable[tuple[str, VideoSequence]],
     total: int,
+    kept: Kept,
     doubts: Doubts | None = None,
 ) -> list[ObjectScore]:
     """Scores of all sequences, with a progress bar."""
     scores: list[ObjectScore] = []
     for group, sequence in track(sequences, description="sequences", total=total):
-        scores += score(trackers, group, sequence, doubts)
+        known = kept.of(group, sequence.name, trackers)
+        missing = {name: trackers[name] for name in trackers if name not in {s.setting for s in known}}
+        if missing:
+            measured = score(missing, group, sequence, doubts)
+            kept.add(sequence.name, measured)
+            known += measured
+        scores += known
     return scores
 
 
@@ -285,11 +323,15 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=SEARCH_SEED)
     parser.add_argument("--doubt", action="store_true", help="judge the uncertainty too")
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--keep", type=Path, metavar="FILE", help="add scores to a file; take those that it has")
     options = parser.parse_args()
+    if options.keep and options.doubt:
+        parser.error("--keep holds J and F alone: leave out --keep or --doubt")
 
     base = load_tracker(options.model, checkpoint=options.checkpoint, image_size=options.image_size)
     trackers = {text: make_tracker(base, text) for text in options.settings}
     doubts = Doubts() if options.doubt else None
+    kept = Kept(options.keep, f"{base.name} {options.checkpoint} {base.image_size} {options.frames} {options.surround}")
     began = time.perf_counter()
     scores: list[ObjectScore] = []
     if options.davis:
@@ -303,10 +345,10 @@ def main() -> None:
             real[i] if options.surround == 1 else cast(VideoSequence, SmallSequence(real[i], options.surround))
             for i in range(options.first, len(real), options.every)
         ]
-        scores += measure(trackers, ((f"DAVIS-2016 {options.split}", v) for v in videos), len(videos), doubts)
+        scores += measure(trackers, ((f"DAVIS-2016 {options.split}", v) for v in videos), len(videos), kept, doubts)
     if options.clips:
         clips = generated(options.clips, options.frames, options.seed, options.families)
-        scores += measure(trackers, clips, options.clips * len(options.families), doubts)
+        scores += measure(trackers, clips, options.clips * len(options.families), kept, doubts)
     console = Console(width=140)
     report = show(console, scores, list(trackers), doubts)
     for name, seconds in (doubts.seconds if doubts else {}).items():

@@ -54,6 +54,7 @@ def test_a_benchmark_rehearses_each_video_and_keeps_its_results_apart(
     results = json.loads((tmp_path / "out" / "results.json").read_text())
     asked = {name: entry["fingerprint"]["memory_settings"]["rehearse"] for name, entry in results.items()}
     assert asked == {"sam2": 0, "uamp": 2}
+    assert "Rehearsing and tracking: " in outcome.err
     assert "--overwrite" in run(*given, *memories, "--output", "out").refused()
 
 

@@ -4,11 +4,13 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from tiny_videos import MANY, TinyVideo, contents, read_mask, write_mask
+from uamp_eval.distributed import Alone
 from uamp_eval.results_store import RECORD
 from uamp_eval.runs import run_benchmark
 from uamp_eval.sequences import Ids
@@ -29,18 +31,34 @@ class Diary:
     def __init__(self) -> None:
         self.pages: list[tuple[object, ...]] = []
         self.frames = 0
+        self.steps = 0
 
-    def run_started(self, frames: int, kept: int) -> None:
-        self.pages.append(("run", frames, kept))
+    def run_started(self, frames: int, steps: int, kept: int) -> None:
+        self.pages.append(("run", frames, steps, kept))
 
     def sequence_started(self, name: str, frames: int) -> None:
         self.pages.append(("start", name, frames))
+
+    def step_done(self) -> None:
+        self.steps += 1
 
     def frame_done(self) -> None:
         self.frames += 1
 
     def sequence_finished(self, name: str) -> None:
         self.pages.append(("end", name, self.frames))
+
+
+def test_a_rehearsal_tells_its_steps_and_that_it_is_alive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    beats: list[Alone] = []
+    monkeypatch.setattr(Alone, "beat", lambda team: beats.append(team))
+    small = load_tracker("nano", device="cpu", precision="fp32", image_size=64)
+    trackers = {"uamp": small, "taught": small.with_memory("taught", replace(small.settings, rehearse=3))}
+    diary, video = Diary(), TinyVideo("a", length=4)
+    run_benchmark(trackers, [video], tmp_path, write=write_mask, protocol="tiny", progress=diary)
+    assert diary.pages[0] == ("run", 4, 3, 0)
+    assert (diary.frames, diary.steps) == (4, 3)
+    assert len(beats) == 1 + 4 + 3 + 4  # once at first, for each frame seen before, each step and each frame
 
 
 def test_listed_frames_are_written_for_every_setting_and_progress_is_told(
@@ -54,7 +72,7 @@ def test_listed_frames_are_written_for_every_setting_and_progress_is_told(
     assert read_mask(tmp_path / "sam2/a/00003.png").shape == (30, 44)
     assert not read_mask(tmp_path / "sam2/a/00000.png").any()
     assert np.unique(read_mask(tmp_path / "twin/a/00001.png")).tolist() == [0, 1]
-    assert diary.pages == [("run", 9, 0), ("start", "a", 7), ("end", "a", 7), ("start", "b", 2), ("end", "b", 9)]
+    assert diary.pages == [("run", 9, 0, 0), ("start", "a", 7), ("end", "a", 7), ("start", "b", 2), ("end", "b", 9)]
     assert (summary.sequences, summary.kept, summary.frames, summary.processes) == (2, 0, 9, 1)
     assert summary.folders == {"sam2": tmp_path / "sam2", "twin": tmp_path / "twin"}
     assert summary.frames_per_second > 0

@@ -281,15 +281,22 @@ class _Telling:
         self._progress = progress
         self._console = console
 
-    def run_started(self, frames: int, kept: int) -> None:
-        """The bar counts the frames of this process."""
+    def run_started(self, frames: int, steps: int, kept: int) -> None:
+        """The bar counts what this process has to do."""
         if kept:
             kept_ones = "1 sequence has" if kept == 1 else f"{kept} sequences have"
             self._console.print(f"{kept_ones} results from an earlier run, which are kept.", highlight=False)
-        self._progress.begin("Tracking", frames)
+        if steps:
+            self._progress.begin("Rehearsing and tracking", frames + steps, "steps and frames")
+        else:
+            self._progress.begin("Tracking", frames)
 
     def sequence_started(self, name: str, frames: int) -> None:
         """The bar goes on: sequences are short."""
+
+    def step_done(self) -> None:
+        """One step of the bar."""
+        self._progress.advance()
 
     def frame_done(self) -> None:
         """One step of the bar."""

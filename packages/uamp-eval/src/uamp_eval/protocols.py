@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 from uamp_model import FrameResult, InputError, Prompt, VideoTracker
-from uamp_model.rehearsal import rehearse
+from uamp_model.rehearsal import Tell, rehearse
 from uamp_model.sam2 import ImageFeatures
 
 from uamp_eval.sequences import Ids, Image, VideoSequence
@@ -40,13 +40,20 @@ class TrackedFrame:
     seconds: Mapping[str, float]
 
 
-def run_sequence(trackers: Mapping[str, VideoTracker], sequence: VideoSequence) -> Generator[TrackedFrame, None, None]:
+def _tell_nobody(what: str, done: int, total: int) -> None:
+    """See `uamp_model.rehearsal.Tell`."""
+
+
+def run_sequence(
+    trackers: Mapping[str, VideoTracker], sequence: VideoSequence, *, tell: Tell = _tell_nobody
+) -> Generator[TrackedFrame, None, None]:
     """Track a video's objects with one or more memory settings at once.
 
     Args:
         trackers: by a name of the caller's choice, usually the memory setting. All must share one network, as those
             made by `VideoTracker.with_memory` do.
         sequence: the video; frame f's prompts are the masks of the objects `sequence.prompts[f]` in its annotation.
+        tell: hears how far a rehearsal is, where a tracker's settings ask for one.
 
     Yields:
         Every frame in order.
@@ -58,7 +65,7 @@ def run_sequence(trackers: Mapping[str, VideoTracker], sequence: VideoSequence) 
     _check_shared(trackers)
     check_prompts(sequence)
     total = len(sequence.frame_names)
-    trackers, spent = _rehearsed(trackers, sequence)
+    trackers, spent = _rehearsed(trackers, sequence, tell)
     sessions = {name: tracker.start(num_frames=total) for name, tracker in trackers.items()}
     size: tuple[int, ...] = ()
     for frame, image in enumerate(_read_ahead(sequence)):
@@ -123,7 +130,7 @@ def check_prompts(sequence: VideoSequence) -> None:
 
 
 def _rehearsed(
-    trackers: Mapping[str, VideoTracker], sequence: VideoSequence
+    trackers: Mapping[str, VideoTracker], sequence: VideoSequence, tell: Tell
 ) -> tuple[dict[str, VideoTracker], dict[str, float]]:
     """The trackers, those whose settings ask for it with layers for this video, and how many seconds that took."""
     ready, spent = {}, {}
@@ -133,7 +140,7 @@ def _rehearsed(
         if tracker.settings.rehearse:
             prompts = {frame: _prompts_at(sequence, frame, sequence.image(frame)) for frame in sequence.prompts}
             frames = map(sequence.image, range(len(sequence.frame_names)))
-            ready[name] = rehearse(tracker, frames, prompts, steps=tracker.settings.rehearse)
+            ready[name] = rehearse(tracker, frames, prompts, steps=tracker.settings.rehearse, tell=tell)
         spent[name] = time.perf_counter() - began
     return ready, spent
 

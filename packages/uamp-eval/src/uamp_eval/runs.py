@@ -24,6 +24,9 @@ from uamp_eval.sequences import Ids, VideoSequence
 _FILE_SYSTEM_SECONDS = 60
 """For how long a file system of several machines may hide what another one wrote."""
 
+FRAMES_A_STEP = 12
+"""One step of a rehearsal takes about as long as tracking so many frames."""
+
 WriteMask = Callable[[Path, Ids], None]
 """Writes object ids as a PNG; raises an error with one sentence, which is passed on."""
 
@@ -31,11 +34,14 @@ WriteMask = Callable[[Path, Ids], None]
 class RunProgress(Protocol):
     """Hears how far this process is."""
 
-    def run_started(self, frames: int, kept: int) -> None:
-        """This process has `frames` frames to do; the results of `kept` sequences were there already."""
+    def run_started(self, frames: int, steps: int, kept: int) -> None:
+        """This process has `frames` frames and `steps` of rehearsal to do; `kept` sequences had results already."""
 
     def sequence_started(self, name: str, frames: int) -> None:
         """A sequence begins."""
+
+    def step_done(self) -> None:
+        """One more step of a rehearsal is done, for one memory setting."""
 
     def frame_done(self) -> None:
         """One more frame is done, for all memory settings."""
@@ -47,10 +53,13 @@ class RunProgress(Protocol):
 class Silence:
     """Tells nobody."""
 
-    def run_started(self, frames: int, kept: int) -> None:
+    def run_started(self, frames: int, steps: int, kept: int) -> None:
         """See `RunProgress`."""
 
     def sequence_started(self, name: str, frames: int) -> None:
+        """See `RunProgress`."""
+
+    def step_done(self) -> None:
         """See `RunProgress`."""
 
     def frame_done(self) -> None:
@@ -156,9 +165,10 @@ def run_benchmark(
     fingerprints, missing = team.agree(prepare)
     team.together(lambda: team.rank == 0 or _check_same(team, fingerprints, describe()))
     by_name = {sequence.name: sequence for sequence in sequences}
-    costs = {name: len(by_name[name].frame_names) * len(missing[name]) for name in missing}
+    costs = {name: sum(_cost(trackers[m], by_name[name]) for m in missing[name]) for name in missing}
     own = [by_name[name] for name in share_out(costs, team.size)[team.rank]]
-    run.progress.run_started(sum(len(s.frame_names) for s in own), len(sequences) - len(missing))
+    steps = sum(trackers[memory].settings.rehearse for sequence in own for memory in missing[sequence.name])
+    run.progress.run_started(sum(len(s.frame_names) for s in own), steps, len(sequences) - len(missing))
     done = team.together(lambda: (_track_all(run, own, missing), dict(run.spent)))
     _check_complete(team, folders, sequences)
     return RunSummary(
@@ -223,6 +233,11 @@ def _missing(folders: Mapping[str, ResultFolder], sequences: Sequence[VideoSeque
     return missing
 
 
+def _cost(tracker: VideoTracker, sequence: VideoSequence) -> int:
+    """How long a sequence takes, in frames."""
+    return len(sequence.frame_names) + FRAMES_A_STEP * tracker.settings.rehearse
+
+
 def _track_all(run: _Run, own: Sequence[VideoSequence], missing: Mapping[str, Sequence[str]]) -> float:
     """Do one process's share; returns how many seconds it took."""
     started = time.perf_counter()
@@ -238,11 +253,17 @@ def _track_all(run: _Run, own: Sequence[VideoSequence], missing: Mapping[str, Se
 def _track(run: _Run, sequence: VideoSequence, memories: Sequence[str]) -> None:
     listed, names = set(sequence.listed), sequence.frame_names
     collector = None if run.calibrate is None else DoubtCollector(sequence, run.calibrate, memories)
+
+    def tell(what: str, *_: int) -> None:
+        if what == "steps":
+            run.progress.step_done()
+        run.team.beat()
+
     with ExitStack() as stack:
         places = {
             m: stack.enter_context(run.folders[m].new_sequence(sequence.name, _listed(sequence))) for m in memories
         }
-        for frame in run_sequence({m: run.trackers[m] for m in memories}, sequence):
+        for frame in run_sequence({m: run.trackers[m] for m in memories}, sequence, tell=tell):
             if frame.number in listed:
                 for memory, place in places.items():
                     run.write(place / f"{names[frame.number]}.png", frame.labels[memory])
