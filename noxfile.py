@@ -18,7 +18,7 @@ nox.options.default_venv_backend = "none"
 ROOT = Path(__file__).parent
 PACKAGES = ("uamp-model", "uamp-data", "uamp-eval", "uamp-train", "uamp-cli")
 EXTRAS = {"uamp-cli": "[ui]"}  # without them not all of a package's modules import
-NANO_WEIGHTS = Path("uamp_model/weights/nano.safetensors")
+NANO_WEIGHTS = ("uamp_model/weights/nano.safetensors", "uamp_model/weights/nano_rehearsal.safetensors")
 IMPORT_ALL = """
 import importlib, pkgutil, sys
 name = sys.argv[1]
@@ -104,8 +104,8 @@ def check_contents(session: nox.Session, package: str, wheel: Path) -> None:
     module = package.replace("-", "_")
     names = zipfile.ZipFile(wheel).namelist()
     wanted = [f"{module}/py.typed"]
-    if package == "uamp-model" and (ROOT / "packages" / package / "src" / NANO_WEIGHTS).exists():
-        wanted.append(NANO_WEIGHTS.as_posix())
+    if package == "uamp-model":
+        wanted += NANO_WEIGHTS
     missing = [name for name in wanted if name not in names]
     missing += [] if any(name.endswith("/licenses/LICENSE") for name in names) else ["LICENSE"]
     if missing:

@@ -8,12 +8,12 @@
 
 A setting is a name (sam2, samurai, uamp; uamp-free is uamp without learned layers, uamp-rehearsed learns from each
 video before it tracks it) or numbers of `MemorySettings` over SAM 2's; with @FILE behind it, the layers of a file act
-(uamp@FILE; refine=1@FILE: the refiner alone). Doubt is judged on the pixels within 16 of the edge of the predicted or
-the true mask. Differences to the first setting, and of the last one to the others, come with 95 % bootstrap intervals
-over objects; up to ten objects are listed one by one. What --keep FILE holds already is not measured again, so that
-several processes can share a long measurement (each with its own --families or --sequences) and a last call shows all
-of it; layers files are told apart by their names alone. Search with --seed 8000000 (the default) and the train split;
-report other seeds and val. It asserts nothing.
+(uamp@FILE; refine=1@FILE: the refiner alone; uamp-rehearsed@nothing begins at no layers). Doubt is judged on the
+pixels within 16 of the edge of the predicted or the true mask. Differences to the first setting, and of the last one
+to the others, come with 95 % bootstrap intervals over objects; up to ten objects are listed one by one. What --keep
+FILE holds already is not measured again, so that several processes can share a long measurement (each with its own
+--families or --sequences) and a last call shows all of it; layers files are told apart by their names alone. Search
+with --seed 8000000 (the default) and the train split; report other seeds and val. It asserts nothing.
 """
 
 import argparse
@@ -40,7 +40,7 @@ from uamp_eval.sequences import VideoSequence
 from uamp_model import VideoTracker, load_tracker
 from uamp_model.layers_file import load_layers
 from uamp_model.presets import MEMORY_SETTINGS, MemorySettings, memory_settings
-from uamp_model.rehearsal import STEPS
+from uamp_model.rehearsal import STEPS, new_layers
 
 SEARCH_SEED = 8_000_000
 RESAMPLES = 2000
@@ -128,7 +128,8 @@ def make_tracker(base: VideoTracker, text: str) -> VideoTracker:
     """A tracker of the base's network for a setting: see the top of this file."""
     name, _, file = text.partition("@")
     if file:
-        layers = load_layers(Path(file), base.base, base_model=base.name)
+        nothing = file == "nothing"
+        layers = new_layers(base.base) if nothing else load_layers(Path(file), base.base, base_model=base.name)
         settings = parse_setting(name, base.name)
         return VideoTracker(base.base, name=base.name, settings=settings, dtype=base.dtype, layers=layers)
     if text == "uamp-free":

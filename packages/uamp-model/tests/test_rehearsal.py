@@ -8,8 +8,8 @@ import pytest
 import torch
 from uamp_model import Prompt, VideoTracker, load_tracker, rehearse
 from uamp_model.layers import LayerSizes, UampLayers
-from uamp_model.layers_file import weights_digest
-from uamp_model.rehearsal import COPIES, REACH, _loss, _Seen, _Tasks, _watch
+from uamp_model.layers_file import load_rehearsal_start, weights_digest
+from uamp_model.rehearsal import COPIES, RANK, REACH, _loss, _Seen, _Tasks, _watch
 from uamp_model.sam2 import build_model
 
 HEIGHT, WIDTH = 96, 128
@@ -72,7 +72,7 @@ def test_the_way_back_begins_with_what_was_found_and_ends_with_what_was_given(
     drawing = tasks(tracker, frames, {0: {4: Prompt.mask(region)}, 3: {9: Prompt.box(2, 60, 20, 90)}})
     given = drawing.seen[0].masks[4]
     assert given.float().mean() == pytest.approx(region.mean(), abs=0.01)
-    back = drawing._return(0, drawing._later(0))
+    back = drawing._return(0, drawing.later[0])
     assert back.judged == (2,)
     assert back.masks.shape == (1, 3, 128, 128)
     area = back.masks[0].float().mean((1, 2))
@@ -82,7 +82,7 @@ def test_the_way_back_begins_with_what_was_found_and_ends_with_what_was_given(
 
 def test_the_way_out_ends_with_what_was_found(tracker: VideoTracker, frames: Frames, region: Region) -> None:
     drawing = tasks(tracker, frames, {0: {4: Prompt.mask(region)}, 3: {9: Prompt.box(2, 60, 20, 90)}})
-    out = drawing._way_out(0, drawing._later(0))
+    out = drawing._way_out(0, drawing.later[0])
     assert out is not None
     assert out.judged == (1, 2)
     assert out.masks.shape == (1, 3, 128, 128)
@@ -92,11 +92,10 @@ def test_the_way_out_ends_with_what_was_found(tracker: VideoTracker, frames: Fra
 def test_an_object_that_is_lost_at_once_teaches_nothing(tracker: VideoTracker, frames: Frames, region: Region) -> None:
     drawing = tasks(tracker, frames, {0: {4: Prompt.mask(region)}})
     nothing = torch.zeros(128, 128, dtype=torch.bool)
-    drawing.seen = {t: s if t == 0 else _Seen(s.image, {4: nothing}) for t, s in drawing.seen.items()}
-    assert drawing.draw() == []
-    alone = rehearse(tracker, frames[:1], {0: {4: Prompt.mask(region)}}, steps=2)
-    assert alone.layers is not None
-    assert alone.layers.trained_parts == ()
+    lost = {t: s if t == 0 else _Seen(s.image, {4: nothing}) for t, s in drawing.seen.items()}
+    assert list(drawing.later) == [0]
+    assert _Tasks(lost, drawing.given, drawing.rng).later == {}
+    assert rehearse(tracker, frames[:1], {0: {4: Prompt.mask(region)}}, steps=2) is tracker
 
 
 def test_only_frames_near_given_ones_are_kept(tracker: VideoTracker, frames: Frames, region: Region) -> None:
@@ -154,6 +153,31 @@ def test_known_layers_are_the_start_and_stay_as_they_are(frames: Frames, region:
     moved = {name for name, value in before.items() if not torch.equal(after[name], value)}
     assert moved
     assert all(name.startswith("adapter.") for name in moved)
+
+
+def test_nano_begins_at_layers_of_its_own_and_other_weights_at_none(
+    tracker: VideoTracker, frames: Frames, region: Region
+) -> None:
+    start = load_rehearsal_start(tracker.base, base_model="nano")
+    assert start is not None
+    assert start.trained_parts == ("adapt",)
+    prompts = {0: {1: Prompt.mask(region)}}
+    ours = rehearse(tracker, frames, prompts, steps=1)
+    same = rehearse(tracker.with_layers(start), frames, prompts, steps=1)
+    assert ours.layers is not None
+    assert same.layers is not None
+    assert ours.layers.sizes == start.sizes
+    states = ours.layers.state_dict(), same.layers.state_dict()
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+    other = load_tracker("nano", device="cpu", precision="fp32", exact=False, image_size=128)
+    with torch.no_grad():
+        next(other.base.parameters()).mul_(1.001)
+    assert load_rehearsal_start(other.base, base_model="nano") is None
+    taught = rehearse(other, frames, prompts, steps=1)
+    assert taught.layers is not None
+    assert taught.layers.sizes.rank == RANK
+    assert load_rehearsal_start(other.base, base_model="sam2.1-hiera-tiny") is None
 
 
 def test_where_there_is_nothing_to_learn_the_tracker_itself_comes_back(

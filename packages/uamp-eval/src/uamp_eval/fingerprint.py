@@ -12,7 +12,7 @@ from uamp_eval.sequences import VideoSequence
 if TYPE_CHECKING:
     from uamp_model import VideoTracker
 
-FORMAT = 3
+FORMAT = 4
 """Of the fingerprint as it is stored; raised when its fields change their meaning."""
 
 _SPOKEN = {

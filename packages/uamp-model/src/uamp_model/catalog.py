@@ -29,6 +29,7 @@ class ModelSpec:
         licence: SPDX identifier of the weights' licence.
         bundled: whether the weights ship with uamp_model.
         note: one line for a list of models.
+        rehearsal: path inside uamp_model of the layers that a rehearsal begins at, None where it begins at nothing.
     """
 
     name: str
@@ -44,6 +45,7 @@ class ModelSpec:
     licence: str
     bundled: bool
     note: str
+    rehearsal: str | None = None
 
 
 SIDE_STEP: Final = 32
@@ -94,6 +96,7 @@ _ALL: Final = (
         licence="Apache-2.0",
         bundled=True,
         note="small SAM 2 of our own at 448 px, trained on generated clips; works offline and on a laptop's CPU",
+        rehearsal="weights/nano_rehearsal.safetensors",
     ),
     _official(
         "sam2.1",

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from uamp_model.adapter import ENCODER
+from uamp_model.catalog import MODELS
 from uamp_model.checkpoint import load_into, load_state_dict, read_metadata, save_state_dict
 from uamp_model.errors import CheckpointError
 from uamp_model.layers import LayerSizes, UampLayers
@@ -65,6 +66,28 @@ def load_layers(path: Path, model: Sam2, *, base_model: str) -> UampLayers:
             f"{path} holds UAMP layers trained on other weights of {base_model} (digest {header[_DIGEST][:12]}): "
             "pass the checkpoint they were trained on."
         )
+    return _build(path, header, state, model, base_model)
+
+
+def load_rehearsal_start(model: Sam2, *, base_model: str) -> UampLayers | None:
+    """The bundled layers that a rehearsal of a base model begins at; None if there are none, or its weights are others.
+
+    Raises:
+        CheckpointError: if the file is missing or damaged.
+    """
+    spec = MODELS.get(base_model)
+    if spec is None or spec.rehearsal is None:
+        return None
+    path = Path(__file__).parent / spec.rehearsal
+    header = read_metadata(path)
+    if header.get(_DIGEST) != weights_digest(model):
+        return None
+    return _build(path, header, load_state_dict(path), model, base_model)
+
+
+def _build(
+    path: Path, header: Mapping[str, str], state: Mapping[str, Tensor], model: Sam2, base_model: str
+) -> UampLayers:
     layers = UampLayers(model, _sizes(path, header, state, model))
     try:
         load_into(layers, state, source=str(path))

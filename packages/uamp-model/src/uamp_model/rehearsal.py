@@ -13,7 +13,7 @@ import copy
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 import numpy as np
@@ -24,8 +24,10 @@ from torch import Tensor
 from uamp_model.core import PromptBatch
 from uamp_model.devices import autocast, steady_attention
 from uamp_model.layers import LayerSizes, UampLayers
+from uamp_model.layers_file import load_rehearsal_start
 from uamp_model.losses import LossWeights, cell_shares, frame_loss
 from uamp_model.preprocess import normalize, prepare_mask, resize_bytes
+from uamp_model.sam2 import Sam2
 from uamp_model.session import Frame
 from uamp_model.tracker import VideoTracker
 from uamp_model.types import FrameResult, Prompt
@@ -101,7 +103,8 @@ def rehearse(
     """Learn what a video's objects look like, before it is tracked.
 
     Args:
-        tracker: of any model; nothing of it changes.
+        tracker: of any model; nothing of it changes. What is learned begins at its layers; without any at those that
+            come with the model for this (nano has some), or else at nothing.
         frames: the video, H×W×3 uint8 RGB; no more than the first `REACH` behind the last prompt are taken.
         prompts: by frame and object. A mask counts as the truth; of a box or points it is what the tracker makes of it.
         steps: how often something is drawn and learned, `STEPS` for what was measured.
@@ -109,8 +112,8 @@ def rehearse(
         tell: is called after each frame and each step.
 
     Returns:
-        A tracker of the same network with layers for this video; the given one if there is nothing to do, or its memory
-        setting has no learned corrections, as those of SAM 2 and SAMURAI.
+        A tracker of the same network with layers for this video; the given one if there is nothing to learn, as where
+        the objects are lost at once, or its memory setting has no learned corrections, as those of SAM 2 and SAMURAI.
 
     Raises:
         InputError: if a frame or a prompt is wrong.
@@ -121,10 +124,10 @@ def rehearse(
     horizon = max(given) + REACH + 1
     seen = _watch(tracker, islice(frames, horizon), prompts, lambda done: tell("frames", done, horizon))
     given = {index: ids for index, ids in given.items() if index in seen}
-    if not given:
+    tasks = _Tasks(seen, given, np.random.default_rng(seed))
+    if not tasks.later:
         return tracker
     layers = _layers_to_learn(tracker, seed)
-    tasks = _Tasks(seen, given, np.random.default_rng(seed))
     _learn(tracker, layers, tasks, steps, lambda done: tell("steps", done, steps))
     return tracker.with_layers(layers)
 
@@ -161,14 +164,19 @@ def _small_masks(result: FrameResult, size: int) -> Tensor:
 
 
 def _layers_to_learn(tracker: VideoTracker, seed: int) -> UampLayers:
-    """A copy of the tracker's layers, or new ones that correct every part of the network; none learns yet."""
+    """A copy of the tracker's layers, else those that its model comes with for this, else new ones; none learns yet."""
     if tracker.layers is not None:
         layers = copy.deepcopy(tracker.layers)
     else:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            layers = UampLayers(tracker.base, LayerSizes.of(tracker.base, rank=RANK))
+        layers = load_rehearsal_start(tracker.base, base_model=tracker.name) or new_layers(tracker.base, seed)
     return layers.to(tracker.device).requires_grad_(False).eval()
+
+
+def new_layers(base: Sam2, seed: int = 0) -> UampLayers:
+    """Layers for a rehearsal to begin at nothing: of rank `RANK`, of every part of the network, without effect yet."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return UampLayers(base, LayerSizes.of(base, rank=RANK))
 
 
 @dataclass(slots=True)
@@ -179,21 +187,24 @@ class _Tasks:
         seen: the frames, by their numbers.
         given: objects whose masks are true, by the frame they are true on.
         rng: the only source of chance.
+        later: by given frame, those behind it on which tracking found any of its objects. A given frame without any is
+            left out: copies alone would teach that frame and nothing else.
     """
 
     seen: Mapping[int, _Seen]
     given: Mapping[int, tuple[int, ...]]
     rng: np.random.Generator
+    later: dict[int, list[int]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Look where the objects were found."""
+        later = {index: self._later(index) for index in self.given}
+        self.later = {index: frames for index, frames in later.items() if frames}
 
     def draw(self) -> list[_Task]:
-        """One of each kind about one of the given frames; none where its objects were lost at once.
-
-        Copies alone would teach the given frame and nothing else.
-        """
-        index = int(self.rng.choice(list(self.given)))
-        later = self._later(index)
-        if not later:
-            return []
+        """One of each kind about one of the given frames."""
+        index = int(self.rng.choice(list(self.later)))
+        later = self.later[index]
         tasks = [self._copies(index), self._return(index, later), self._way_out(index, later)]
         return [task for task in tasks if task is not None]
 
