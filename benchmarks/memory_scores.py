@@ -21,12 +21,14 @@ import json
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from functools import partial
 from pathlib import Path
 from typing import cast
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+from nano_scores import prompt_of
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -35,7 +37,7 @@ from uamp_data.synthetic import FAMILIES, generate_clip
 from uamp_eval.calibration import ENTROPY, UNCERTAINTY, Calibration
 from uamp_eval.doubt import add_frame
 from uamp_eval.metrics import score_frame
-from uamp_eval.protocols import run_sequence
+from uamp_eval.protocols import Give, run_sequence
 from uamp_eval.sequences import VideoSequence
 from uamp_model import VideoTracker, load_tracker
 from uamp_model.layers_file import load_layers
@@ -183,13 +185,13 @@ class Doubts:
 
 
 def score(
-    trackers: Mapping[str, VideoTracker], group: str, sequence: VideoSequence, doubts: Doubts | None = None
+    trackers: Mapping[str, VideoTracker], group: str, sequence: VideoSequence, give: Give, doubts: Doubts | None = None
 ) -> list[ObjectScore]:
     """Scores of all objects under all settings; doubts are counted where they are asked for."""
     ids = sorted(i for start in sequence.prompts.values() for i in start)
     sums = {name: np.zeros((2, len(ids))) for name in trackers}
     last = len(sequence.frame_names) - 1
-    for frame in run_sequence(trackers, sequence):
+    for frame in run_sequence(trackers, sequence, give=give):
         if not 0 < frame.number < last:
             continue
         truth = sequence.annotation(frame.number)
@@ -291,6 +293,7 @@ def measure(
     sequences: Iterable[tuple[str, VideoSequence]],
     total: int,
     kept: Kept,
+    give: Give,
     doubts: Doubts | None = None,
 ) -> list[ObjectScore]:
     """Scores of all sequences, with a progress bar."""
@@ -299,7 +302,7 @@ def measure(
         known = kept.of(group, sequence.name, trackers)
         missing = {name: trackers[name] for name in trackers if name not in {s.setting for s in known}}
         if missing:
-            measured = score(missing, group, sequence, doubts)
+            measured = score(missing, group, sequence, give, doubts)
             kept.add(sequence.name, measured)
             known += measured
         scores += known
@@ -322,6 +325,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=48)
     parser.add_argument("--families", nargs="+", default=list(STORIES))
     parser.add_argument("--seed", type=int, default=SEARCH_SEED)
+    parser.add_argument("--prompt", choices=("mask", "box", "point"), default="mask", help="how objects are given")
     parser.add_argument("--doubt", action="store_true", help="judge the uncertainty too")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--keep", type=Path, metavar="FILE", help="add scores to a file; take those that it has")
@@ -332,7 +336,8 @@ def main() -> None:
     base = load_tracker(options.model, checkpoint=options.checkpoint, image_size=options.image_size)
     trackers = {text: make_tracker(base, text) for text in options.settings}
     doubts = Doubts() if options.doubt else None
-    kept = Kept(options.keep, f"{base.name} {options.checkpoint} {base.image_size} {options.frames} {options.surround}")
+    conditions = (base.name, options.checkpoint, base.image_size, options.frames, options.surround, options.prompt)
+    kept, give = Kept(options.keep, " ".join(map(str, conditions))), partial(prompt_of, kind=options.prompt)
     began = time.perf_counter()
     scores: list[ObjectScore] = []
     if options.davis:
@@ -346,10 +351,11 @@ def main() -> None:
             real[i] if options.surround == 1 else cast(VideoSequence, SmallSequence(real[i], options.surround))
             for i in range(options.first, len(real), options.every)
         ]
-        scores += measure(trackers, ((f"DAVIS-2016 {options.split}", v) for v in videos), len(videos), kept, doubts)
+        group = f"DAVIS-2016 {options.split}"
+        scores += measure(trackers, ((group, video) for video in videos), len(videos), kept, give, doubts)
     if options.clips:
         clips = generated(options.clips, options.frames, options.seed, options.families)
-        scores += measure(trackers, clips, options.clips * len(options.families), kept, doubts)
+        scores += measure(trackers, clips, options.clips * len(options.families), kept, give, doubts)
     console = Console(width=140)
     report = show(console, scores, list(trackers), doubts)
     for name, seconds in (doubts.seconds if doubts else {}).items():

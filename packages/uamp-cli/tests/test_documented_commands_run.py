@@ -2,7 +2,7 @@
 
 Large models and GPUs give way to nano on the CPU, and options at the end of a line cut the work short; the rest is as
 it stands. A line that is not run is named in `NOT_RUN` with the reason; if it starts `uamp`, it is parsed by
-`test_documented_commands.py`.
+`test_documented_commands.py`. Of long measurements the options are looked up.
 """
 
 import re
@@ -27,27 +27,10 @@ _INSTALLS = "installs into the environment that the tests run in; CI starts with
 _PROCESSES = "several processes: test_processes.py (uamp-train) and test_evaluation.py start both launchers with two"
 _MEASURES = "many minutes of measuring on data that is not shipped"
 NOT_RUN = {
-    "uv run python benchmarks/memory_scores.py --davis DAVIS --split val --doubt "
-    "--settings sam2 samurai uamp-free uamp@b.safetensors uamp-rehearsed@b.safetensors": _MEASURES,
-    "uv run python benchmarks/memory_scores.py --davis DAVIS --split val --doubt "
-    "--settings uamp-free uamp-rehearsed": _MEASURES,
-    "uv run python benchmarks/memory_scores.py --davis DAVIS --split val --doubt "
-    "--settings sam2 samurai outline=1 uamp-free uamp@b352.safetensors": _MEASURES,
-    "uv run python benchmarks/memory_scores.py --clips 4 --frames 48 --seed 9500000 --doubt "
-    "--settings sam2 samurai outline=1 uamp-free uamp@b352.safetensors": _MEASURES,
     "uamp train --config configs/finetune_nano.yaml --set experiment_name=nano_layers_b352_0 --set seed=0 "
     "--set precision=fp32 --set dataset=mix --set 'mix={davis: 0.8, synthetic: 0.2}' --set dataset_root=DAVIS "
     "--set val_interval=0 --set augment.crop=0.25 "
     "--set 'stages=[{steps: 160, image_size: 352, num_frames: 9, batch_size: 2, max_stride: 3}]'": _MEASURES,
-    "uv run python benchmarks/average_layers.py runs/nano_layers_b352_0/uamp_finetuned.safetensors "
-    "runs/nano_layers_b352_1/uamp_finetuned.safetensors --out b352.safetensors": "averages what two long runs leave",
-    "uv run python benchmarks/train_rounds.py runs/nano_rounds --rounds 4 --runs 4 --jobs 2 --set precision=fp32 "
-    "--set dataset=mix --set 'mix={davis: 0.8, synthetic: 0.2}' --set dataset_root=DAVIS --set val_interval=0 "
-    "--set augment.crop=0.25 "
-    "--set 'stages=[{steps: 160, image_size: 352, num_frames: 9, batch_size: 2, max_stride: 3}]'": _MEASURES,
-    "uv run python benchmarks/train_rounds.py runs/mine --config configs/finetune_nano.yaml --rounds 4 --runs 4 "
-    "--jobs 2 --set dataset=mix --set 'mix={folders: 0.8, synthetic: 0.2}' --set dataset_root=mine "
-    "--set val_interval=0": "sixteen trainings",
     "python3 -m pip install --quiet --upgrade --target .tools uv": _INSTALLS,
     "python3 -m pip install --quiet --target .tools uv": _INSTALLS,
     "pip install torch torchvision setuptools wheel": _INSTALLS,
@@ -60,29 +43,19 @@ NOT_RUN = {
     "uamp demo --ui": "runs until Ctrl-C: page/test_page.py opens the page in a browser",
     "uamp data download davis": "downloads: test_data_download.py does it from the loopback",
     "uamp data download davis data": "downloads: test_data_download.py does it from the loopback",
-    "uv run python benchmarks/memory_scores.py --davis DAVIS --split val --doubt "
-    "--settings sam2 samurai outline=1 outline=1,focus=3.5 adapt=1,outline=1,focus=3.5@a.safetensors "
-    "adapt=1,outline=1,focus=3.5@b.safetensors": _MEASURES,
-    "uv run python benchmarks/memory_scores.py --clips 4 --frames 48 --seed 9500000 --doubt "
-    "--settings sam2 samurai outline=1 outline=1,focus=3.5 adapt=1,outline=1,focus=3.5@b.safetensors "
-    "adapt=1,outline=1,focus=3.5@a.safetensors": _MEASURES,
     "uamp train --config configs/finetune_nano.yaml --set experiment_name=nano_layers_a --set lr=7e-4 "
     "--set warmup_steps=30 --set free_frames=5 "
     "--set 'stages=[{steps: 300, image_size: 448, num_frames: 10, batch_size: 2, max_stride: 3}]'": _MEASURES,
     "uamp train --config configs/finetune_nano.yaml --set experiment_name=nano_layers_b2 --set dataset=mix "
     "--set 'mix={davis: 0.8, synthetic: 0.2}' --set dataset_root=DAVIS --set val_interval=0 --set augment.paste=0.5 "
     "--set 'stages=[{steps: 200, image_size: 448, num_frames: 9, batch_size: 2, max_stride: 3}]'": _MEASURES,
-    "uv run python benchmarks/average_layers.py runs/nano_layers_b/uamp_finetuned.safetensors "
-    "runs/nano_layers_b2/uamp_finetuned.safetensors --out b.safetensors": "averages what two long runs leave",
-    "uv run python benchmarks/memory_scores.py --davis DAVIS --split val --image-size 576 --doubt "
-    "--settings sam2 samurai outline=1 adapt=1,outline=1@a.safetensors adapt=1,outline=1@b576.safetensors": _MEASURES,
     "uamp train --config configs/finetune_nano.yaml --set experiment_name=nano_layers_b576_0 --set seed=0 "
     "--set dataset=mix --set 'mix={davis: 0.8, synthetic: 0.2}' --set dataset_root=DAVIS --set val_interval=0 "
     "--set 'stages=[{steps: 160, image_size: 576, num_frames: 9, batch_size: 2, max_stride: 3}]'": _MEASURES,
-    "uv run python benchmarks/average_layers.py runs/nano_layers_b576_0/uamp_finetuned.safetensors "
-    "runs/nano_layers_b576_1/uamp_finetuned.safetensors --out b576.safetensors": "averages what two long runs leave",
     "uamp train --config configs/pretrain_nano_gpu.yaml": "a step of 40 clips takes minutes of a CPU",
 }
+_LONG = re.compile(r"uv run python (benchmarks/(?:memory_scores|train_rounds|average_layers)\.py) ")
+"""Many minutes of measuring or training, on data that is not shipped."""
 _LAUNCHERS = re.compile(r"(OMP_NUM_THREADS=1 )?(torchrun|accelerate launch) ")
 _GIVES_WAY = {
     "sam2.1-hiera-large": "nano",
@@ -122,7 +95,7 @@ def _lines() -> list[str]:
 
 
 def _is_run(line: str) -> bool:
-    return line not in NOT_RUN and not _LAUNCHERS.match(line)
+    return line not in NOT_RUN and not _LAUNCHERS.match(line) and not _LONG.match(line)
 
 
 class World:
@@ -197,6 +170,16 @@ def test_what_is_documented_runs(world: World, line: str) -> None:
 def test_what_is_not_run_is_documented_still() -> None:
     assert set(NOT_RUN) <= set(_lines())
     assert all(line.startswith("uamp ") for line in _lines() if _is_run(line))
+
+
+@pytest.mark.parametrize("line", [pytest.param(line, id=line[:80]) for line in _lines() if _LONG.match(line)])
+def test_long_measurements_have_the_options_they_are_documented_with(line: str) -> None:
+    match = _LONG.match(line)
+    assert match is not None
+    script = (ROOT / match[1]).read_text()
+    options = [word for word in shlex.split(line) if word.startswith("--")]
+    assert options
+    assert not [option for option in options if f'add_argument("{option}"' not in script]
 
 
 def _python() -> list[Any]:

@@ -136,6 +136,21 @@ def test_a_video_abandoned_half_way_leaves_no_thread_and_no_state(tracker: Video
     assert np.array_equal(first.labels["sam2"], again.labels["sam2"])
 
 
+def test_other_prompts_than_masks_can_be_made_of_them(tracker: VideoTracker) -> None:
+    given: list[int] = []
+
+    def middle(region: np.ndarray) -> Prompt:
+        given.append(int(region.sum()))
+        rows, columns = np.nonzero(region)
+        return Prompt.points([[columns.mean(), rows.mean()]])
+
+    video = TinyVideo("one", length=2)
+    masks = next(run_sequence({"sam2": tracker}, video))
+    points = next(run_sequence({"sam2": tracker}, video, give=middle))
+    assert given == [int((video.annotation(0) == 1).sum())]
+    assert not torch.equal(masks.results["sam2"].logits, points.results["sam2"].logits)
+
+
 def test_a_rehearsal_sees_all_objects_and_its_time_counts_for_the_first_frame() -> None:
     small = load_tracker("nano", device="cpu", precision="fp32", image_size=64)
     taught = small.with_memory("taught", replace(small.settings, rehearse=2))

@@ -6,17 +6,22 @@ the outputs alone, never in memory.
 """
 
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from uamp_model import FrameResult, InputError, Prompt, VideoTracker
 from uamp_model.rehearsal import Tell, rehearse
 from uamp_model.sam2 import ImageFeatures
 
 from uamp_eval.sequences import Ids, Image, VideoSequence
+
+Give = Callable[[NDArray[np.bool_]], Prompt]
+"""Makes a prompt of an object's mask, H×W."""
 
 LARGEST_ID = 254
 """255 is void."""
@@ -45,7 +50,11 @@ def _tell_nobody(what: str, done: int, total: int) -> None:
 
 
 def run_sequence(
-    trackers: Mapping[str, VideoTracker], sequence: VideoSequence, *, tell: Tell = _tell_nobody
+    trackers: Mapping[str, VideoTracker],
+    sequence: VideoSequence,
+    *,
+    give: Give = Prompt.mask,
+    tell: Tell = _tell_nobody,
 ) -> Generator[TrackedFrame, None, None]:
     """Track a video's objects with one or more memory settings at once.
 
@@ -53,6 +62,7 @@ def run_sequence(
         trackers: by a name of the caller's choice, usually the memory setting. All must share one network, as those
             made by `VideoTracker.with_memory` do.
         sequence: the video; frame f's prompts are the masks of the objects `sequence.prompts[f]` in its annotation.
+        give: makes a prompt of a mask; benchmarks give the mask itself.
         tell: hears how far a rehearsal is, where a tracker's settings ask for one.
 
     Yields:
@@ -65,7 +75,7 @@ def run_sequence(
     _check_shared(trackers)
     check_prompts(sequence)
     total = len(sequence.frame_names)
-    trackers, spent = _rehearsed(trackers, sequence, tell)
+    trackers, spent = _rehearsed(trackers, sequence, give, tell)
     sessions = {name: tracker.start(num_frames=total) for name, tracker in trackers.items()}
     size: tuple[int, ...] = ()
     for frame, image in enumerate(_read_ahead(sequence)):
@@ -76,7 +86,7 @@ def run_sequence(
                 f"Frame {_name(sequence, frame)} of {sequence.name} is {sizes[0]} pixels but the first is {sizes[1]}: "
                 "all frames of a video must have one size."
             )
-        prompts = _prompts_at(sequence, frame, image)
+        prompts = _prompts_at(sequence, frame, image, give)
         encoded = _Encoded(image)
         results: dict[str, FrameResult] = {}
         labels: dict[str, Ids] = {}
@@ -130,7 +140,7 @@ def check_prompts(sequence: VideoSequence) -> None:
 
 
 def _rehearsed(
-    trackers: Mapping[str, VideoTracker], sequence: VideoSequence, tell: Tell
+    trackers: Mapping[str, VideoTracker], sequence: VideoSequence, give: Give, tell: Tell
 ) -> tuple[dict[str, VideoTracker], dict[str, float]]:
     """The trackers, those whose settings ask for it with layers for this video, and how many seconds that took."""
     ready, spent = {}, {}
@@ -138,7 +148,7 @@ def _rehearsed(
         began = time.perf_counter()
         ready[name] = tracker
         if tracker.settings.rehearse:
-            prompts = {frame: _prompts_at(sequence, frame, sequence.image(frame)) for frame in sequence.prompts}
+            prompts = {frame: _prompts_at(sequence, frame, sequence.image(frame), give) for frame in sequence.prompts}
             frames = map(sequence.image, range(len(sequence.frame_names)))
             ready[name] = rehearse(tracker, frames, prompts, steps=tracker.settings.rehearse, tell=tell)
         spent[name] = time.perf_counter() - began
@@ -186,8 +196,8 @@ def _read_ahead(sequence: VideoSequence) -> Iterator[Image]:
             yield image
 
 
-def _prompts_at(sequence: VideoSequence, frame: int, image: Image) -> dict[int, Prompt]:
-    """The masks given on a frame, by id."""
+def _prompts_at(sequence: VideoSequence, frame: int, image: Image, give: Give) -> dict[int, Prompt]:
+    """What is given on a frame, by id."""
     wanted = sequence.prompts.get(frame, ())
     if not wanted:
         return {}
@@ -206,7 +216,7 @@ def _prompts_at(sequence: VideoSequence, frame: int, image: Image) -> dict[int, 
                 f"Object {object_id} is to be tracked from {where}, but that frame's annotation does not show it: "
                 "correct the annotation or the list of objects."
             )
-        prompts[object_id] = Prompt.mask(region)
+        prompts[object_id] = give(region)
     return prompts
 
 
