@@ -202,6 +202,7 @@ def test_python_that_is_documented_runs(world: World, block: str) -> None:
         return
     frames = [picture_at(index)[0] for index in range(3)]
     names: dict[str, Any] = {"frames": frames, "first_frame": frames[0], "__name__": "documented"}
+    names["first_mask"] = picture_at(0)[1] == 1
     exec(textwrap.dedent(block).replace("steps=40", "steps=1"), names)
     result = names.get("result")
     if result is not None:

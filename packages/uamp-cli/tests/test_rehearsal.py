@@ -81,7 +81,13 @@ def write_broadcast(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def test_a_live_stream_cannot_be_looked_ahead_in(run: Run, tmp_path: Path) -> None:
+@pytest.mark.parametrize("given", [BOX, ("--point", "20,20"), ()], ids=["box", "point", "proposal"])
+def test_what_is_not_a_mask_teaches_nothing(run: Run, make_video: Make, given: tuple[str, ...]) -> None:
+    outcome = run("demo", *SMALL, "--input", make_video(frames=3), *given, "--rehearse", 5)
+    assert "--rehearse learns from a mask" in outcome.refused()
+
+
+def test_a_live_stream_cannot_be_looked_ahead_in(run: Run, make_mask: Make, tmp_path: Path) -> None:
     data = write_broadcast(tmp_path / "live.ts")
 
     class Broadcast(BaseHTTPRequestHandler):
@@ -95,6 +101,6 @@ def test_a_live_stream_cannot_be_looked_ahead_in(run: Run, tmp_path: Path) -> No
             pass
 
     with serving(Broadcast) as address:
-        given = ("--input", f"{address}/live", *BOX, "--rehearse", 5)
+        given = ("--input", f"{address}/live", "--mask", make_mask(), "--rehearse", 5)
         assert "--rehearse looks ahead" in run("demo", *SMALL, *given).refused()
     assert not list(tmp_path.glob("*.mp4"))

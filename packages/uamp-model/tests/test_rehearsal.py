@@ -6,10 +6,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from uamp_model import Prompt, VideoTracker, load_tracker, rehearse
+from uamp_model import InputError, Prompt, VideoTracker, load_tracker, rehearse
 from uamp_model.layers import LayerSizes, UampLayers
 from uamp_model.layers_file import load_rehearsal_start, weights_digest
-from uamp_model.rehearsal import COPIES, RANK, REACH, _loss, _Seen, _Tasks, _watch
+from uamp_model.rehearsal import COPIES, RANK, REACH, _loss, _Seen, _Tasks, _watch, _with_masks
 from uamp_model.sam2 import build_model
 
 HEIGHT, WIDTH = 96, 128
@@ -51,7 +51,7 @@ def tracker() -> VideoTracker:
 
 def tasks(tracker: VideoTracker, frames: Frames, prompts: dict[int, dict[int, Prompt]], seed: int = 0) -> _Tasks:
     seen = _watch(tracker, frames, prompts, lambda done: None)
-    return _Tasks(seen, {index: tuple(own) for index, own in prompts.items()}, np.random.default_rng(seed))
+    return _Tasks(seen, _with_masks(prompts), np.random.default_rng(seed))
 
 
 def test_copies_move_picture_and_mask_alike(tracker: VideoTracker, frames: Frames, region: Region) -> None:
@@ -189,6 +189,15 @@ def test_where_there_is_nothing_to_learn_the_tracker_itself_comes_back(
     assert rehearse(tracker, frames, prompts, steps=0) is tracker
     assert rehearse(tracker, frames, {}, steps=5) is tracker
     assert rehearse(tracker, frames, {100: prompts[0]}, steps=1) is tracker
+
+
+def test_boxes_and_points_are_not_learned_from(tracker: VideoTracker, frames: Frames, region: Region) -> None:
+    box, mask = Prompt.box(2, 60, 20, 90), Prompt.mask(region)
+    with pytest.raises(InputError, match="learns from masks"):
+        rehearse(tracker, frames, {0: {1: box, 2: Prompt.points([[20, 70]])}}, steps=1)
+    mixed = {0: {1: box, 2: mask}, 1: {3: box}}
+    assert _with_masks(mixed) == {0: (2,)}
+    assert rehearse(tracker, frames, mixed, steps=1).layers is not None
 
 
 def test_learned_strengths_are_not_added_twice() -> None:

@@ -61,7 +61,7 @@ def run_demo(settings: DemoSettings, plan: Plan) -> DemoTally:
             plan = true_plan(source.truth)
             err_console().print(f"Tracking a {source.name} from its true first mask.", highlight=False)
         plan.check(source.width, source.height, source.frame_count)
-        spool = read_head(source.frames, plan.reach, scratch, ahead=_frames_ahead(settings, source))
+        spool = read_head(source.frames, plan.reach, scratch, ahead=_frames_ahead(settings, source, plan))
         tracker = _load_tracker(settings)
         if not plan.prompts:
             plan = _choose_objects(settings, tracker, spool[plan.start].image, plan.start)
@@ -76,10 +76,12 @@ def run_demo(settings: DemoSettings, plan: Plan) -> DemoTally:
     return tally
 
 
-def _frames_ahead(settings: DemoSettings, source: Source) -> int:
+def _frames_ahead(settings: DemoSettings, source: Source, plan: Plan) -> int:
     """How many frames behind the first prompts must be known before tracking begins."""
     if settings.rehearse == 0:
         return 0
+    if all(prompt.mask is None for prompt in plan.prompts):
+        raise InputError("--rehearse learns from a mask: give one by --mask or --prompts, or leave --rehearse away.")
     if source.is_live:
         raise InputError("--rehearse looks ahead in the video, which a camera or a stream cannot: leave it away.")
     from uamp_model.rehearsal import REACH

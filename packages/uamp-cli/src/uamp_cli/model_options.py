@@ -52,7 +52,7 @@ Rehearse = Annotated[
         min=0,
         metavar="STEPS",
         help="Learn these very objects from the video first, in so many steps of a second or two; 40 is a good number. "
-        "Needs a video to look ahead in.",
+        "Needs a mask to learn from and a video to look ahead in.",
         rich_help_panel=_MODEL,
     ),
 ]

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from uamp_model.core import PromptBatch
 from uamp_model.devices import autocast, steady_attention
+from uamp_model.errors import InputError
 from uamp_model.layers import LayerSizes, UampLayers
 from uamp_model.layers_file import load_rehearsal_start
 from uamp_model.losses import LossWeights, cell_shares, frame_loss
@@ -106,7 +107,8 @@ def rehearse(
         tracker: of any model; nothing of it changes. What is learned begins at its layers; without any at those that
             come with the model for this (nano has some), or else at nothing.
         frames: the video, H×W×3 uint8 RGB; no more than the first `REACH` behind the last prompt are taken.
-        prompts: by frame and object. A mask counts as the truth; of a box or points it is what the tracker makes of it.
+        prompts: by frame and object. What is learned is what masks among them show: taught what it makes of a box by
+            itself, a tracker loses.
         steps: how often something is drawn and learned, `STEPS` for what was measured.
         seed: of what is drawn by chance.
         tell: is called after each frame and each step.
@@ -116,11 +118,13 @@ def rehearse(
         the objects are lost at once, or its memory setting has no learned corrections, as those of SAM 2 and SAMURAI.
 
     Raises:
-        InputError: if a frame or a prompt is wrong.
+        InputError: if a frame or a prompt is wrong, or none of the prompts is a mask.
     """
-    given = {index: tuple(own) for index, own in sorted(prompts.items()) if own}
-    if steps == 0 or not given or tracker.settings.adapt == 0:
+    if steps == 0 or not any(prompts.values()) or tracker.settings.adapt == 0:
         return tracker
+    given = _with_masks(prompts)
+    if not given:
+        raise InputError("A rehearsal learns from masks: give one instead of a box or points, or do not rehearse.")
     horizon = max(given) + REACH + 1
     seen = _watch(tracker, islice(frames, horizon), prompts, lambda done: tell("frames", done, horizon))
     given = {index: ids for index, ids in given.items() if index in seen}
@@ -130,6 +134,12 @@ def rehearse(
     layers = _layers_to_learn(tracker, seed)
     _learn(tracker, layers, tasks, steps, lambda done: tell("steps", done, steps))
     return tracker.with_layers(layers)
+
+
+def _with_masks(prompts: Mapping[int, Mapping[int, Prompt]]) -> dict[int, tuple[int, ...]]:
+    """By frame, the objects that are given by a mask there."""
+    given = {index: tuple(i for i, p in own.items() if p.region is not None) for index, own in sorted(prompts.items())}
+    return {index: ids for index, ids in given.items() if ids}
 
 
 def _watch(
