@@ -1,12 +1,13 @@
 """Rehearsal: what tasks show and know, that something is learned, and that nothing else changes."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from uamp_model import InputError, Prompt, VideoTracker, load_tracker, rehearse
+from uamp_model import InputError, Prompt, VideoTracker, load_tracker, rehearsal, rehearse
 from uamp_model.layers import LayerSizes, UampLayers
 from uamp_model.layers_file import load_rehearsal_start, weights_digest
 from uamp_model.rehearsal import COPIES, RANK, REACH, _loss, _Seen, _Tasks, _watch, _with_masks
@@ -156,8 +157,15 @@ def test_known_layers_are_the_start_and_stay_as_they_are(frames: Frames, region:
 
 
 def test_nano_begins_at_layers_of_its_own_and_other_weights_at_none(
-    tracker: VideoTracker, frames: Frames, region: Region
+    tracker: VideoTracker, frames: Frames, region: Region, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    watching = []
+
+    def watch(begun: VideoTracker, *more: Any) -> dict[int, _Seen]:
+        watching.append(begun)
+        return _watch(begun, *more)
+
+    monkeypatch.setattr(rehearsal, "_watch", watch)
     start = load_rehearsal_start(tracker.base, base_model="nano")
     assert start is not None
     assert start.trained_parts == ("adapt",)
@@ -167,6 +175,7 @@ def test_nano_begins_at_layers_of_its_own_and_other_weights_at_none(
     assert ours.layers is not None
     assert same.layers is not None
     assert ours.layers.sizes == start.sizes
+    assert [begun.layers.sizes for begun in watching if begun.layers is not None] == [start.sizes] * 2
     states = ours.layers.state_dict(), same.layers.state_dict()
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 

@@ -125,14 +125,15 @@ def rehearse(
     given = _with_masks(prompts)
     if not given:
         raise InputError("A rehearsal learns from masks: give one instead of a box or points, or do not rehearse.")
+    layers = _layers_to_learn(tracker, seed)
+    begun = tracker.with_layers(layers)
     horizon = max(given) + REACH + 1
-    seen = _watch(tracker, islice(frames, horizon), prompts, lambda done: tell("frames", done, horizon))
+    seen = _watch(begun, islice(frames, horizon), prompts, lambda done: tell("frames", done, horizon))
     given = {index: ids for index, ids in given.items() if index in seen}
     tasks = _Tasks(seen, given, np.random.default_rng(seed))
     if not tasks.later:
         return tracker
-    layers = _layers_to_learn(tracker, seed)
-    _learn(tracker, layers, tasks, steps, lambda done: tell("steps", done, steps))
+    _learn(begun, layers, tasks, steps, lambda done: tell("steps", done, steps))
     return tracker.with_layers(layers)
 
 
