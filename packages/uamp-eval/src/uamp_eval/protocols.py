@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from uamp_model import FrameResult, InputError, Prompt, VideoTracker
-from uamp_model.rehearsal import Tell, rehearse
+from uamp_model.rehearsal import Tell, rehearse, tell_nobody
 from uamp_model.sam2 import ImageFeatures
 
 from uamp_eval.sequences import Ids, Image, VideoSequence
@@ -45,16 +45,12 @@ class TrackedFrame:
     seconds: Mapping[str, float]
 
 
-def _tell_nobody(what: str, done: int, total: int) -> None:
-    """See `uamp_model.rehearsal.Tell`."""
-
-
 def run_sequence(
     trackers: Mapping[str, VideoTracker],
     sequence: VideoSequence,
     *,
     give: Give = Prompt.mask,
-    tell: Tell = _tell_nobody,
+    tell: Tell = tell_nobody,
 ) -> Generator[TrackedFrame, None, None]:
     """Track a video's objects with one or more memory settings at once.
 

@@ -60,7 +60,7 @@ Tell = Callable[[str, int, int], None]
 """Hears how many of at most how many "frames", and after them of how many "steps", are done."""
 
 
-def _tell_nobody(what: str, done: int, total: int) -> None:
+def tell_nobody(what: str, done: int, total: int) -> None:
     """See `Tell`."""
 
 
@@ -99,7 +99,7 @@ def rehearse(
     *,
     steps: int,
     seed: int = 0,
-    tell: Tell = _tell_nobody,
+    tell: Tell = tell_nobody,
 ) -> VideoTracker:
     """Learn what a video's objects look like, before it is tracked.
 
