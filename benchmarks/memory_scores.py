@@ -23,7 +23,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -34,7 +34,7 @@ from rich.progress import track
 from rich.table import Table
 from uamp_data.davis import DavisDataset
 from uamp_data.synthetic import FAMILIES, generate_clip
-from uamp_eval.calibration import ENTROPY, UNCERTAINTY, Calibration
+from uamp_eval.calibration import ENTROPY, UNCERTAINTY, Calibration, packed, unpacked
 from uamp_eval.doubt import add_frame
 from uamp_eval.metrics import score_frame
 from uamp_eval.protocols import Give, run_sequence
@@ -165,42 +165,59 @@ def generated(clips: int, frames: int, seed: int, families: Sequence[str]) -> It
 
 
 @dataclass
-class Doubts:
-    """What is known beside J and F: calibration of the doubt, and how long frames took with each setting alone."""
+class Doubt:
+    """What is known of a sequence under one setting beside J and F.
 
-    calibrations: dict[tuple[str, str], Calibration] = field(default_factory=dict)
-    seconds: dict[str, float] = field(default_factory=dict)
+    Attributes:
+        calibration: of the uncertainty, and of the mask's own entropy.
+        frames, seconds: how many frames took how long with this setting alone.
+    """
+
+    group: str
+    setting: str
+    calibration: Calibration = field(default_factory=Calibration)
     frames: int = 0
+    seconds: float = 0.0
 
-    def row(self, group: str, setting: str) -> list[str]:
-        """AUROC and ECE of the uncertainty, and AUROC of the mask's own entropy."""
-        groups = STORIES if group == "all generated" else (group,)
-        together = Calibration()
-        for one in groups:
-            if (one, setting) in self.calibrations:
-                together.include(self.calibrations[one, setting])
-        figures = together.figures()
-        shown = (figures[UNCERTAINTY]["AUROC"], figures[UNCERTAINTY]["ECE"], figures[ENTROPY]["AUROC"])
-        return ["" if value is None else f"{value:.3f}" for value in shown]
+    def note(self) -> dict[str, object]:
+        """What `from_note` reads."""
+        return {**vars(self), "calibration": packed(self.calibration)}
+
+    @classmethod
+    def from_note(cls, note: dict[str, Any]) -> "Doubt":
+        """What `note` made."""
+        return cls(**{**note, "calibration": unpacked(note["calibration"])})
+
+
+@dataclass
+class Scores:
+    """What was measured: of objects, and, where doubt was asked for, of sequences."""
+
+    objects: list[ObjectScore] = field(default_factory=list)
+    doubts: list[Doubt] = field(default_factory=list)
+
+    def add(self, others: "Scores") -> None:
+        """Take more."""
+        self.objects += others.objects
+        self.doubts += others.doubts
 
 
 def score(
-    trackers: Mapping[str, VideoTracker], group: str, sequence: VideoSequence, give: Give, doubts: Doubts | None = None
-) -> list[ObjectScore]:
+    trackers: Mapping[str, VideoTracker], group: str, sequence: VideoSequence, give: Give, doubt: bool = False
+) -> Scores:
     """Scores of all objects under all settings; doubts are counted where they are asked for."""
     ids = sorted(i for start in sequence.prompts.values() for i in start)
     sums = {name: np.zeros((2, len(ids))) for name in trackers}
+    doubts = {name: Doubt(group, name) for name in trackers if doubt}
     last = len(sequence.frame_names) - 1
     for frame in run_sequence(trackers, sequence, give=give):
         if not 0 < frame.number < last:
             continue
         truth = sequence.annotation(frame.number)
-        if doubts:
-            doubts.frames += 1
-            for name, result in frame.results.items():
-                calibration = doubts.calibrations.setdefault((group, name), Calibration())
-                add_frame(calibration, result, truth, ids, truth == 255)
-                doubts.seconds[name] = doubts.seconds.get(name, 0.0) + frame.seconds[name]
+        for name, one in doubts.items():
+            add_frame(one.calibration, frame.results[name], truth, ids, truth == 255)
+            one.frames += 1
+            one.seconds += frame.seconds[name]
         for name, labels in frame.labels.items():
             sums[name] += np.stack(score_frame(labels, np.where(truth == 255, 0, truth).astype(np.uint8), ids))
     scores = []
@@ -208,7 +225,7 @@ def score(
         for column, number in enumerate(ids):
             j, f = (total[:, column] / (last - 1)).tolist()
             scores.append(ObjectScore(group, f"{sequence.name}_{number}", name, j, f))
-    return scores
+    return Scores(scores, list(doubts.values()))
 
 
 def interval(values: npt.NDArray[np.float64]) -> tuple[float, float]:
@@ -219,8 +236,19 @@ def interval(values: npt.NDArray[np.float64]) -> tuple[float, float]:
     return float(low), float(high)
 
 
+def doubt_figures(doubts: Sequence[Doubt], setting: str, groups: Sequence[str]) -> list[str]:
+    """AUROC and ECE of the uncertainty, and AUROC of the mask's own entropy."""
+    together = Calibration()
+    for one in doubts:
+        if one.setting == setting and one.group in groups:
+            together.include(one.calibration)
+    figures = together.figures()
+    shown = (figures[UNCERTAINTY]["AUROC"], figures[UNCERTAINTY]["ECE"], figures[ENTROPY]["AUROC"])
+    return ["" if value is None else f"{value:.3f}" for value in shown]
+
+
 def show(
-    console: Console, scores: Sequence[ObjectScore], settings: Sequence[str], doubts: Doubts | None = None
+    console: Console, scores: Sequence[ObjectScore], settings: Sequence[str], doubts: Sequence[Doubt] = ()
 ) -> dict[str, dict[str, object]]:
     """Print a row for each setting and group; return the same as JSON."""
     report: dict[str, dict[str, object]] = {}
@@ -236,7 +264,7 @@ def show(
             gain = 100 * (np.array([s.jf for s in own]) - base)
             low, high = interval(gain)
             j, f, jf = (100 * float(np.mean([getattr(s, k) for s in own])) for k in ("j", "f", "jf"))
-            doubt = doubts.row(group, name) if doubts else []
+            doubt = doubt_figures(doubts, name, STORIES if group == "all generated" else (group,)) if doubts else []
             span = f"{low:+.2f} to {high:+.2f}"
             table.add_row(name, f"{j:.1f}", f"{f:.1f}", f"{jf:.1f}", f"{gain.mean():+.2f}", span, *doubt)
             report.setdefault(group, {})[name] = {
@@ -262,7 +290,7 @@ def show(
 
 @dataclass(frozen=True)
 class Kept:
-    """Scores in a file, one object and setting a line, which processes append to as they measure.
+    """What was measured, in a file which processes append to: a line for an object or a sequence under one setting.
 
     Attributes:
         file: none keeps nothing.
@@ -272,18 +300,23 @@ class Kept:
     file: Path | None
     conditions: str
 
-    def of(self, group: str, sequence: str, settings: Iterable[str]) -> list[ObjectScore]:
-        """What is known about a sequence under some settings."""
+    def of(self, group: str, sequence: str, settings: Iterable[str], doubt: bool) -> Scores:
+        """What is known about a sequence under some settings; where doubt is asked for, of those that have it."""
         lines = self.file.read_text().splitlines() if self.file and self.file.exists() else []
         notes = [json.loads(line) for line in lines]
-        mine = [n["score"] for n in notes if n["conditions"] == self.conditions and n["sequence"] == sequence]
-        wanted = [ObjectScore(**s) for s in mine if s["group"] == group and s["setting"] in set(settings)]
-        return list({(s.name, s.setting): s for s in wanted}.values())
+        mine = [n for n in notes if n["conditions"] == self.conditions and n["sequence"] == sequence]
+        doubts = {n["doubt"]["setting"]: n["doubt"] for n in mine if doubt and n.get("doubt", {}).get("group") == group}
+        wanted = set(settings) & doubts.keys() if doubt else set(settings)
+        scores = [ObjectScore(**n["score"]) for n in mine if n.get("score", {}).get("group") == group]
+        objects = {(s.name, s.setting): s for s in scores if s.setting in wanted}
+        return Scores(list(objects.values()), [Doubt.from_note(doubts[name]) for name in wanted if doubt])
 
-    def add(self, sequence: str, scores: Sequence[ObjectScore]) -> None:
+    def add(self, sequence: str, scores: Scores) -> None:
         """In one write, so that processes do not mix their lines."""
         if self.file:
-            notes = [{"conditions": self.conditions, "sequence": sequence, "score": asdict(s)} for s in scores]
+            where = {"conditions": self.conditions, "sequence": sequence}
+            notes = [{**where, "score": asdict(s)} for s in scores.objects]
+            notes += [{**where, "doubt": one.note()} for one in scores.doubts]
             with self.file.open("a") as out:
                 out.write("".join(json.dumps(note) + "\n" for note in notes))
 
@@ -294,18 +327,18 @@ def measure(
     total: int,
     kept: Kept,
     give: Give,
-    doubts: Doubts | None = None,
-) -> list[ObjectScore]:
+    doubt: bool,
+) -> Scores:
     """Scores of all sequences, with a progress bar."""
-    scores: list[ObjectScore] = []
+    scores = Scores()
     for group, sequence in track(sequences, description="sequences", total=total):
-        known = kept.of(group, sequence.name, trackers)
-        missing = {name: trackers[name] for name in trackers if name not in {s.setting for s in known}}
+        known = kept.of(group, sequence.name, trackers, doubt)
+        missing = {name: trackers[name] for name in trackers if name not in {s.setting for s in known.objects}}
         if missing:
-            measured = score(missing, group, sequence, give, doubts)
+            measured = score(missing, group, sequence, give, doubt)
             kept.add(sequence.name, measured)
-            known += measured
-        scores += known
+            known.add(measured)
+        scores.add(known)
     return scores
 
 
@@ -330,16 +363,13 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--keep", type=Path, metavar="FILE", help="add scores to a file; take those that it has")
     options = parser.parse_args()
-    if options.keep and options.doubt:
-        parser.error("--keep holds J and F alone: leave out --keep or --doubt")
 
     base = load_tracker(options.model, checkpoint=options.checkpoint, image_size=options.image_size)
     trackers = {text: make_tracker(base, text) for text in options.settings}
-    doubts = Doubts() if options.doubt else None
     conditions = (base.name, options.checkpoint, base.image_size, options.frames, options.surround, options.prompt)
     kept, give = Kept(options.keep, " ".join(map(str, conditions))), partial(prompt_of, kind=options.prompt)
     began = time.perf_counter()
-    scores: list[ObjectScore] = []
+    scores = Scores()
     if options.davis:
         real = DavisDataset(
             options.davis,
@@ -352,14 +382,17 @@ def main() -> None:
             for i in range(options.first, len(real), options.every)
         ]
         group = f"DAVIS-2016 {options.split}"
-        scores += measure(trackers, ((group, video) for video in videos), len(videos), kept, give, doubts)
+        named = ((group, video) for video in videos)
+        scores.add(measure(trackers, named, len(videos), kept, give, options.doubt))
     if options.clips:
         clips = generated(options.clips, options.frames, options.seed, options.families)
-        scores += measure(trackers, clips, options.clips * len(options.families), kept, give, doubts)
+        scores.add(measure(trackers, clips, options.clips * len(options.families), kept, give, options.doubt))
     console = Console(width=140)
-    report = show(console, scores, list(trackers), doubts)
-    for name, seconds in (doubts.seconds if doubts else {}).items():
-        console.print(f"{name}: {doubts.frames / seconds if doubts else 0:.1f} frames/s, the image encoder included")
+    report = show(console, scores.objects, list(trackers), scores.doubts)
+    for name in trackers if options.doubt else ():
+        own = [one for one in scores.doubts if one.setting == name]
+        rate = sum(one.frames for one in own) / sum(one.seconds for one in own)
+        console.print(f"{name}: {rate:.1f} frames/s, the image encoder included")
     console.print(f"{base.name} at {base.image_size} px on {base.device}, {time.perf_counter() - began:.0f} s")
     if options.json:
         options.json.write_text(json.dumps(report, indent=1))

@@ -198,12 +198,8 @@ def write_calibration(folder: Path, calibration: Calibration) -> None:
     Raises:
         InputError: it cannot be written.
     """
-    histograms = {
-        region: {source: _packed(histogram.counts) for source, histogram in sources.items()}
-        for region, sources in calibration.histograms.items()
-    }
-    document = {"format": _FORMAT, "bins": BINS, "histograms": histograms}
-    write_atomically(folder / CALIBRATION, json.dumps(document, separators=(",", ":"), ensure_ascii=False) + "\n")
+    document = json.dumps(packed(calibration), separators=(",", ":"), ensure_ascii=False)
+    write_atomically(folder / CALIBRATION, document + "\n")
 
 
 def read_calibration(results: Path, sequences: Iterable[str]) -> Calibration | None:
@@ -224,7 +220,32 @@ def read_calibration(results: Path, sequences: Iterable[str]) -> Calibration | N
     return total if total.pixels else None
 
 
-def _packed(counts: Counts) -> list[list[int]]:
+def packed(calibration: Calibration) -> dict[str, object]:
+    """The histograms of one video as JSON holds them: of the bins that hold pixels."""
+    histograms = {
+        region: {source: _held(histogram.counts) for source, histogram in sources.items()}
+        for region, sources in calibration.histograms.items()
+    }
+    return {"format": _FORMAT, "bins": BINS, "histograms": histograms}
+
+
+def unpacked(document: Any) -> Calibration:
+    """The histograms that `packed` wrote.
+
+    Raises:
+        ValueError, LookupError, TypeError: it wrote something else.
+    """
+    if (document["format"], document["bins"]) != (_FORMAT, BINS):
+        raise ValueError("another format")
+    calibration = Calibration()
+    for region, sources in calibration.histograms.items():
+        for source, histogram in sources.items():
+            held, *counts = document["histograms"][region][source]
+            histogram.counts[:, held] = counts
+    return calibration
+
+
+def _held(counts: Counts) -> list[list[int]]:
     """The bins that hold pixels: their numbers, and how many right and wrong ones each holds."""
     held = np.flatnonzero(counts.any(axis=0))
     return [held.tolist(), *counts[:, held].tolist()]
@@ -232,20 +253,12 @@ def _packed(counts: Counts) -> list[list[int]]:
 
 def _read(path: Path) -> Calibration | None:
     try:
-        document: Any = json.loads(path.read_text(encoding="utf-8"))
-        if (document["format"], document["bins"]) != (_FORMAT, BINS):
-            raise ValueError("another format")
-        calibration = Calibration()
-        for region, sources in calibration.histograms.items():
-            for source, histogram in sources.items():
-                held, *counts = document["histograms"][region][source]
-                histogram.counts[:, held] = counts
+        return unpacked(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, LookupError, TypeError) as error:
         _log.warning("%s cannot be read (%s); what it says of doubt is left out.", path, error)
         return None
-    return calibration
 
 
 def _edges() -> NDArray[np.float64]:
