@@ -21,7 +21,9 @@ def built(name: str, size: int) -> Sam2:
 
 @pytest.mark.parametrize("name", [*MODELS, "sam2.1-hiera-base-plus"])
 @pytest.mark.parametrize("size", [128, 224])
-def test_image_features(name: str, size: int) -> None:
+@pytest.mark.parametrize("fused", [False, True], ids=["products", "fused"])
+def test_image_features(name: str, size: int, fused: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("uamp_model.hiera.mkl_is_wide", lambda: fused)
     model, images = built(name, size), torch.randn(2, 3, size, size)
     with torch.inference_mode():
         plain, fast = (encode_image(model, images, fast=fast_form) for fast_form in (None, FAST))
@@ -42,6 +44,7 @@ def test_more_images_than_a_kernel_takes(form: Forms | None, monkeypatch: pytest
 
 def test_attention_over_the_whole_image_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("uamp_model.hiera._WHOLE_SCORES", 1)
+    monkeypatch.setattr("uamp_model.hiera.mkl_is_wide", lambda: False)
     trunk, images = built("sam2.1-hiera-tiny", 128).image_encoder.trunk, torch.randn(1, 3, 128, 128)
     with torch.inference_mode():
         for fast, plain in zip(trunk_levels(trunk, images), trunk(images), strict=True):

@@ -1,13 +1,32 @@
 """Fast products are exact enough, and leave torch's setting as it was."""
 
 import threading
+from collections.abc import Iterator
 
 import pytest
 import torch
+from uamp_model import products
 from uamp_model.devices import inference
 from uamp_model.products import fast_products
 
 CPU = torch.device("cpu")
+
+
+@pytest.fixture(params=["here", "as on another maker's CPU"], autouse=True)
+def maker(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Where MKL is as wide as oneDNN nothing is set: see that what is done elsewhere holds there too."""
+    if request.param != "here":
+        monkeypatch.setattr(products, "mkl_is_wide", lambda: False)
+    products._onednn_is_better.cache_clear()
+    yield
+    products._onednn_is_better.cache_clear()
+
+
+def test_intels_own_products_are_left_to_mkl(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = torch.get_float32_matmul_precision()
+    monkeypatch.setattr(products, "mkl_is_wide", lambda: True)
+    with fast_products(CPU):
+        assert torch.get_float32_matmul_precision() == before
 
 
 @pytest.mark.parametrize("shape", [(4096, 384, 1536), (64, 32, 96), (256, 128, 1824)])

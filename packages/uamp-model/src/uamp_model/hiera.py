@@ -4,7 +4,8 @@ It says what `sam2.modeling.backbones` says, up to rounding. What it saves:
 
 - The trunk's positions are a small table, enlarged by cubic interpolation. That is linear in rows and in columns, so
   that two thin products do it, where torch goes through the pixels one by one.
-- Attention in windows is written out as products: torch's fused CPU kernel is slow for pieces as small as these.
+- Attention is written out as products on a CPU, where torch's fused kernel is slow for pieces as small as windows,
+  but in fp32 on Intel's.
 - On a CPU, a block that looks at windows goes over a map in bands of them, so that queries, keys, values and the wide
   part of the feed-forward layer stay in the cache. Large pieces of new memory cost as much as the arithmetic.
 - Maps stay channels last, so that 1×1 convolutions are products and windows are copied once each way.
@@ -22,6 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from uamp_model.attention import Part, average, by_hand, by_rows, in_parts
+from uamp_model.products import mkl_is_wide
 from uamp_model.resample import weights
 
 _BAND = 2**18
@@ -160,7 +162,7 @@ def _attend(attention: Part, x: Tensor) -> Tensor:
 
 def _average_heads(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     """W×Q×heads×E averages of values W×L×heads×E for queries W×Q×heads×E and keys W×L×heads×E."""
-    if not by_hand(q):
+    if not by_hand(q) or (q.dtype == torch.float32 and mkl_is_wide()):
         q, k, v = (part.transpose(1, 2) for part in (q, k, v))
         return F.scaled_dot_product_attention(q, k, v).transpose(1, 2)
     count, queries, heads, _ = q.shape
