@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 import pytest
 from uamp_cli.bench_tracker import ALL_STAGES, OURS, THEIRS, MemoryCurve, slope
 from uamp_cli.bench_tracker_command import parse_counts
+from uamp_cli.bench_tracker_report import round_ticks
 from uamp_model.errors import InputError
 
 Run = Callable[..., Any]
@@ -106,3 +107,12 @@ def test_no_such_memory_budget(run: Run, command: tuple[str, ...], spelling: str
     assert outcome.code == 2
     assert "--memory-budget" in outcome.err
     assert "0.2" in outcome.err
+
+
+@pytest.mark.parametrize("most", [0.0031, 0.3, 1, 4, 6.5, 16, 892.5, 2019])
+def test_ticks_are_few_and_round(most: float) -> None:
+    ticks = round_ticks(most)
+    assert 5 <= len(ticks) <= 11
+    assert ticks[0] == 0
+    assert most - (ticks[1] - ticks[0]) < ticks[-1] <= most
+    assert all(len(f"{tick:g}") <= 6 for tick in ticks)

@@ -1,5 +1,6 @@
 """Tables, JSON and a picture of what `bench_tracker` measured."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -145,6 +146,13 @@ def save_panels(path: Path, panels: Sequence[str]) -> None:
 _WIDTH, _HEIGHT = 330.0, 230.0
 
 
+def round_ticks(most: float) -> list[float]:
+    """Multiples of 1, 2 or 5 times a power of ten from 0 to no more than `most`, five to eleven of them."""
+    power = 10.0 ** math.floor(math.log10(most / 4))
+    step = max(power * factor for factor in (1, 2, 5) if power * factor <= most / 4)
+    return [float(f"{step * number:.6g}") for number in range(int(most / step * (1 + 1e-9)) + 1)]
+
+
 def draw_panel(lines: Mapping[str, Points], across: str, up: str, *, dots: bool) -> str:
     """One diagram from 0 on both axes, of named lines through points (x, y), as a piece of SVG."""
     most_x = max((x for points in lines.values() for x, _ in points), default=1) or 1
@@ -154,12 +162,12 @@ def draw_panel(lines: Mapping[str, Points], across: str, up: str, *, dots: bool)
         f'<text x="0" y="-12">{escape(up)}</text>',
         f'<text x="{_WIDTH}" y="{_HEIGHT + 34}" text-anchor="end">{escape(across)}</text>',
     ]
-    for share in (0.0, 0.25, 0.5, 0.75, 1.0):
-        y = _HEIGHT * (1 - share)
-        parts.append(f'<path d="M0 {y}H{_WIDTH}" stroke="#eee"/>')
-        parts.append(f'<text x="-6" y="{y + 4}" text-anchor="end">{most_y * share:.3g}</text>')
-        x = _WIDTH * share
-        parts.append(f'<text x="{x}" y="{_HEIGHT + 18}" text-anchor="middle">{most_x * share:.3g}</text>')
+    for tick in round_ticks(most_y):
+        y = _HEIGHT * (1 - tick / most_y)
+        parts.append(f'<path d="M0 {y:.1f}H{_WIDTH}" stroke="#eee"/>')
+        parts.append(f'<text x="-6" y="{y + 4:.1f}" text-anchor="end">{tick:g}</text>')
+    for tick in round_ticks(most_x):
+        parts.append(f'<text x="{_WIDTH * tick / most_x:.1f}" y="{_HEIGHT + 18}" text-anchor="middle">{tick:g}</text>')
     for row, (name, points) in enumerate(lines.items()):
         colour = _COLOURS.get(name, _OTHERS[row % len(_OTHERS)])
         places = [(_WIDTH * x / most_x, _HEIGHT * (1 - y / most_y)) for x, y in points]
