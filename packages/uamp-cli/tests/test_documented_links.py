@@ -2,12 +2,12 @@
 
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
+from loopback import serving
 
 CHECKER = Path(__file__).parents[3] / "docs" / "check_links.py"
 
@@ -52,12 +52,8 @@ class _Answers(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server() -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), _Answers) as served:
-        thread = threading.Thread(target=served.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{served.server_address[1]}"
-        served.shutdown()
-        thread.join()
+    with serving(_Answers) as address:
+        yield address
 
 
 def test_addresses_are_fine_broken_or_not_reached(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
