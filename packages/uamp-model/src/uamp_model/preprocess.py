@@ -20,7 +20,7 @@ def normalize(images: Tensor) -> Tensor:
     """Turn uint8 RGB images, …×3×S×S, into the floats the network expects."""
     mean = torch.tensor(MEAN, device=images.device).view(3, 1, 1)
     std = torch.tensor(STD, device=images.device).view(3, 1, 1)
-    return (images.float() / 255 - mean) / std
+    return (images / 255).sub_(mean).div_(std)
 
 
 def check_frame(frame: npt.NDArray[np.uint8]) -> None:
