@@ -54,7 +54,7 @@ NOT_RUN = {
     "--set 'stages=[{steps: 160, image_size: 576, num_frames: 9, batch_size: 2, max_stride: 3}]'": _MEASURES,
     "uamp train --config configs/pretrain_nano_gpu.yaml": "a step of 40 clips takes minutes of a CPU",
 }
-_LONG = re.compile(r"uv run python (benchmarks/(?:memory_scores|train_rounds|average_layers)\.py) ")
+_LONG = re.compile(r"uv run python (benchmarks/(?:memory_scores|train_rounds|average_layers|scores_figure)\.py) ")
 """Many minutes of measuring or training, on data that is not shipped."""
 _LAUNCHERS = re.compile(r"(OMP_NUM_THREADS=1 )?(torchrun|accelerate launch) ")
 _GIVES_WAY = {
