@@ -99,7 +99,7 @@ def _read_image(attention: Part, asked: Tensor, keys: Tensor, values: Tensor) ->
     scores = torch.bmm(_join(q @ _head_rows(attention, "k_proj"), asked) * scale, keys.transpose(1, 2))
     shares = torch.softmax(scores, -1)
     if by_hand(shares):
-        F.threshold_(shares, _SMALLEST_SHARE, 0.0)
+        F.threshold(shares, _SMALLEST_SHARE, 0.0, inplace=True)
     read = _split(torch.bmm(shares, values), asked)  # R×NT×C
     read = read @ _head_rows(attention, "v_proj").transpose(1, 2)  # R×NT×E
     read = read.permute(1, 0, 2).reshape(*asked.shape[:2], -1) + attention.v_proj.bias
