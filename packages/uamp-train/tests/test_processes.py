@@ -57,18 +57,21 @@ def test_two_processes_lose_what_one_with_twice_the_batch_loses(
     alike: MakeConfig, blobs: ClipSource, tmp_path: Path, launcher: list[str]
 ) -> None:
     one, two = alike("one", 2), alike("two", 1)
+    in_turns = alike("in_turns", 1).model_copy(update={"gradient_accumulation": 2})
     train(one, blobs)
+    train(in_turns, blobs)
     script = tmp_path / "run.py"
     script.write_text(RUN)
     command = [sys.executable, "-m", *launcher, str(script), str(Path(__file__).parent), two.model_dump_json()]
     done = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert losses(two) == [pytest.approx(row, rel=1e-3) for row in losses(one)]
-    stored, wanted = (load_state(config.run_dir / LAST).model for config in (two, one))
-    # corrections begin at 0; AdamW takes whole steps from single gradients that are no more than rounding
-    found, learned = (torch.cat([state[n].flatten() for n in wanted if ".up." in n]) for state in (stored, wanted))
+    stored, doubled, wanted = (load_state(config.run_dir / LAST).model for config in (two, one, in_turns))
+    assert all(torch.allclose(stored[name], wanted[name], rtol=1e-3, atol=1e-4) for name in wanted)
+    # in a doubled batch gradients round otherwise, and AdamW makes whole steps of single ones that are mere rounding;
+    # these corrections begin at 0
+    found, learned = (torch.cat([state[n].flatten() for n in wanted if ".up." in n]) for state in (stored, doubled))
     assert (found - learned).norm() < 0.03 * learned.norm()
-    assert all(torch.allclose(stored[name], wanted[name], rtol=1e-3, atol=2e-3) for name in wanted)
 
 
 def test_what_is_stored_is_what_learns_where_the_device_has_a_number(tiny: MakeConfig, blobs: ClipSource) -> None:
