@@ -21,7 +21,7 @@ import json
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -288,6 +288,11 @@ def show(
     return report
 
 
+def kept_notes(file: Path) -> list[dict[str, Any]]:
+    """The lines of a file that `Kept` wrote."""
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
 @dataclass(frozen=True)
 class Kept:
     """What was measured, in a file which processes append to: a line for an object or a sequence under one setting.
@@ -300,11 +305,15 @@ class Kept:
     file: Path | None
     conditions: str
 
+    @cached_property
+    def _notes(self) -> list[dict[str, Any]]:
+        """What was there when it was first asked for: others measure other sequences meanwhile."""
+        notes = kept_notes(self.file) if self.file and self.file.exists() else []
+        return [note for note in notes if note["conditions"] == self.conditions]
+
     def of(self, group: str, sequence: str, settings: Iterable[str], doubt: bool) -> Scores:
         """What is known about a sequence under some settings; where doubt is asked for, of those that have it."""
-        lines = self.file.read_text().splitlines() if self.file and self.file.exists() else []
-        notes = [json.loads(line) for line in lines]
-        mine = [n for n in notes if n["conditions"] == self.conditions and n["sequence"] == sequence]
+        mine = [n for n in self._notes if n["sequence"] == sequence]
         doubts = {n["doubt"]["setting"]: n["doubt"] for n in mine if doubt and n.get("doubt", {}).get("group") == group}
         wanted = set(settings) & doubts.keys() if doubt else set(settings)
         scores = [ObjectScore(**n["score"]) for n in mine if n.get("score", {}).get("group") == group]
