@@ -8,7 +8,6 @@ bootstrap interval over objects, the number the mean gain of J&F in points.
 """
 
 import argparse
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,8 +15,8 @@ from pathlib import Path
 from xml.sax.saxutils import escape
 
 import numpy as np
-from memory_scores import interval
-from uamp_cli.bench_tracker_report import round_ticks
+from memory_scores import STORIES, ObjectScore, interval, kept_notes
+from uamp_cli.bench_tracker_report import round_ticks, svg
 
 LABELS, PLOT, ROW, TOP = 190, 300, 30, 34
 COLOUR, GREY = "#0b6e4f", "#888"
@@ -35,19 +34,27 @@ class Gain:
 
 def gains(file: Path, rows: Sequence[tuple[str, str]]) -> list[Gain]:
     """Of every row but the first, over the objects that all of them have."""
-    notes = [json.loads(line) for line in file.read_text().splitlines()]
-    scores = [note["score"] for note in notes if "score" in note]
-    by_setting = {s: {o["name"]: (o["j"] + o["f"]) / 2 for o in scores if o["setting"] == s} for _, s in rows}
-    names = sorted(set.intersection(*(set(objects) for objects in by_setting.values())))
-    if not names:
+    notes = [note for note in kept_notes(file) if "score" in note]
+    if len(conditions := {note["conditions"] for note in notes}) > 1:
+        raise SystemExit(f"{file} has scores of different conditions: {'; '.join(sorted(conditions))}.")
+    scores = [ObjectScore(**note["score"]) for note in notes]
+    by_setting = {setting: {_place(s): s.jf for s in scores if s.setting == setting} for _, setting in rows}
+    objects = sorted(set.intersection(*(set(found) for found in by_setting.values())))
+    if not objects:
         raise SystemExit(f"{file} has no object that all of {', '.join(s for _, s in rows)} were measured on.")
     first = rows[0][1]
     found = []
     for words, setting in rows[1:]:
-        gain = 100 * np.array([by_setting[setting][name] - by_setting[first][name] for name in names])
+        gain = 100 * np.array([by_setting[setting][one] - by_setting[first][one] for one in objects])
         found.append(Gain(words, float(gain.mean()), *interval(gain)))
-    print(f"{file}: {len(names)} objects, {'; '.join(f'{g.words} {g.mean:+.2f}' for g in found)}")
+    spans = (f"{gain.words} {gain.mean:+.2f} ({gain.low:+.2f} to {gain.high:+.2f})" for gain in found)
+    print(f"{file}: {len(objects)} objects, {'; '.join(spans)}")
     return found
+
+
+def _place(score: ObjectScore) -> tuple[int, str]:
+    """Objects in the order in which `memory_scores.py` has them, so that intervals are the same."""
+    return STORIES.index(score.group) if score.group in STORIES else -1, score.name
 
 
 def draw(panels: Sequence[tuple[str, Sequence[Gain]]], over: str) -> str:
@@ -81,10 +88,7 @@ def draw(panels: Sequence[tuple[str, Sequence[Gain]]], over: str) -> str:
             parts.append(f'<text x="{place(gain.mean)}" y="{y - 7}" text-anchor="middle">{gain.mean:+.1f}</text>')
     width = LABELS + len(panels) * (PLOT + 40)
     parts.append(f'<text x="{LABELS}" y="{bottom + 38}">J&amp;F over {escape(over)}, in points</text>')
-    style = 'font-family="sans-serif" font-size="12" fill="#222"'
-    size = f'width="{width}" height="{math.ceil(bottom + 50)}"'
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" {size} {style}><rect width="100%" height="100%" fill="white"/>'
-    return head + "".join(parts) + "</svg>\n"
+    return svg(width, bottom + 50, "".join(parts))
 
 
 def pair(text: str) -> tuple[str, str]:

@@ -134,12 +134,16 @@ def save_plot(path: Path, measured: Sequence[SpeedMeasurement], curves: Sequence
 def save_panels(path: Path, panels: Sequence[str]) -> None:
     """Write diagrams side by side as an SVG file."""
     body = "".join(f'<g transform="translate({60 + 420 * i},40)">{panel}</g>' for i, panel in enumerate(panels))
-    size = f'width="{420 * len(panels) + 40}" height="340"'
+    path.write_text(svg(420 * len(panels) + 40, 340, body), encoding="utf-8")
+
+
+def svg(width: int, height: int, body: str) -> str:
+    """An SVG document of this many pixels: its elements on white."""
+    size = f'width="{width}" height="{height}"'
     style = 'font-family="sans-serif" font-size="12" fill="#222"'
-    path.write_text(
+    return (
         f'<svg xmlns="http://www.w3.org/2000/svg" {size} {style}><rect width="100%" height="100%" fill="white"/>'
-        f"{body}</svg>\n",
-        encoding="utf-8",
+        f"{body}</svg>\n"
     )
 
 
