@@ -172,11 +172,13 @@ def draw_panel(lines: Mapping[str, Points], across: str, up: str, *, dots: bool)
         parts.append(f'<text x="-6" y="{y + 4:.1f}" text-anchor="end">{tick:g}</text>')
     for tick in round_ticks(most_x):
         parts.append(f'<text x="{_WIDTH * tick / most_x:.1f}" y="{_HEIGHT + 18}" text-anchor="middle">{tick:g}</text>')
+    names: list[str] = []
     for row, (name, points) in enumerate(lines.items()):
         colour = _COLOURS.get(name, _OTHERS[row % len(_OTHERS)])
         places = [(_WIDTH * x / most_x, _HEIGHT * (1 - y / most_y)) for x, y in points]
         line = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
         parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>')
         parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>' for x, y in places] if dots else []
-        parts.append(f'<text x="{_WIDTH - 4}" y="{14 + 16 * row}" text-anchor="end" fill="{colour}">{name}</text>')
+        names.append(f'<tspan dx="10" fill="{colour}">{escape(name)}</tspan>')
+    parts.append(f'<text x="{_WIDTH}" y="-12" text-anchor="end">{"".join(names)}</text>')
     return "".join(parts)
