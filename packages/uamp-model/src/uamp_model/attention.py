@@ -3,8 +3,9 @@
 It says what `sam2.modeling.memory_attention` says, up to rounding. What it saves:
 
 - Values are projections of memory tokens, a quarter as wide (64 of 256). Attention weights sum to one, so that
-  the tokens can be averaged first and projected afterwards: Σ a·(W m + b) = W·(Σ a·m) + b. (On a CPU; a GPU's fused
-  kernels want keys and values of one width.)
+  the tokens can be averaged first and projected afterwards: Σ a·(W m + b) = W·(Σ a·m) + b. (On a CPU, and by cuDNN on
+  a GPU; its other fused kernels want keys and values of one width.)
+- What several products read is converted to their precision once.
 - All objects of a frame ask with the same features: the first layer's self-attention and queries are computed once.
 - Rotary tables and sums of tokens and positions are made once for all layers, and keys are rotated in place.
 - On a CPU, scores go through matrix products in blocks of rows that fit its caches. In bfloat16 that is about three
@@ -14,7 +15,7 @@ It says what `sam2.modeling.memory_attention` says, up to rounding. What it save
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -85,7 +86,7 @@ class Tokens:
             yield Tokens(self.values[row], self.keys[row], self.placed, bias, glance)
 
 
-def attend(attention: Part, now: Tensor, position: Tensor, tokens: Tokens) -> Tensor:
+def attend(attention: Part, now: Tensor, position: Tensor, tokens: Tokens, *, narrow: bool | None = None) -> Tensor:
     """Let features read memory.
 
     Args:
@@ -93,22 +94,24 @@ def attend(attention: Part, now: Tensor, position: Tensor, tokens: Tokens) -> Te
         now: G×hw×C features of the frame; G is 1 if all objects see the same image, else N.
         position: 1×hw×C, their sine encoding.
         tokens: what is read.
+        narrow: average tokens before they are projected; by default where that is faster.
 
     Returns:
         N×hw×C.
     """
     scratch = _Scratch(tokens.values)
+    narrow = averages_narrow(tokens.values) if narrow is None else narrow
+    tokens = replace(tokens, values=lowered(tokens.values), keys=lowered(tokens.keys))
     out = now + 0.1 * position if attention.pos_enc_at_input else now
     for number, layer in enumerate(attention.layers):
         normed = layer.norm1(out)
         asked = normed + position if layer.pos_enc_at_attn else normed
         glance = tokens.glance if number > 0 else None  # the first layer's is the same for all objects
-        out = out + _attend_self(layer.self_attn, asked, normed, scratch, glance)
+        out = out + _attend_self(layer.self_attn, lowered(asked), lowered(normed), scratch, glance)
         normed = layer.norm2(out)
         asked = normed + position if layer.pos_enc_at_cross_attn_queries else normed
-        out = out + _attend_memory(
-            layer.cross_attn_image, asked, tokens, scratch, with_position=bool(layer.pos_enc_at_cross_attn_keys)
-        )
+        told = tokens.keys if layer.pos_enc_at_cross_attn_keys else tokens.values
+        out = out + _attend_memory(layer.cross_attn_image, asked, told, tokens, scratch, narrow=narrow)
         out = out + by_rows(partial(_feed_forward, layer), out, layer.linear1.out_features)
     result: Tensor = attention.norm(out)
     return result
@@ -144,22 +147,25 @@ def _attend_self(own: Part, asked: Tensor, values: Tensor, scratch: "_Scratch", 
     return out
 
 
-def _attend_memory(cross: Part, asked: Tensor, tokens: Tokens, scratch: "_Scratch", *, with_position: bool) -> Tensor:
+def _attend_memory(
+    cross: Part, asked: Tensor, told: Tensor, tokens: Tokens, scratch: "_Scratch", *, narrow: bool
+) -> Tensor:
+    """What cells read of tokens, whose keys are projections of `told`."""
     rotation = _rotation(cross, asked)
     q = _rotate(cross.q_proj(asked), rotation)
-    told = tokens.keys if with_position else tokens.values
+    values = tokens.values.to(q.dtype) if narrow else cross.v_proj(tokens.values)
     if by_hand(q):
         # one object after the other: its keys stay in the CPU's cache until they have been read
         each = []
         for i, own in enumerate(tokens.each()):
             keys = _rotate_keys(cross.k_proj(told[i : i + 1]), rotation, own)
             mine = q[i : i + 1] if len(q) > 1 else q
-            each.append(_read(mine, keys, own.values.to(q.dtype), own, scratch))
-        read = cross.v_proj(torch.cat(each))
+            each.append(_read(mine, keys, values[i : i + 1], own, scratch))
+        read = torch.cat(each)
     else:
         keys = _rotate_keys(cross.k_proj(told), rotation, tokens)
-        read = _read(q, keys, cross.v_proj(tokens.values), tokens, scratch)
-    out: Tensor = cross.out_proj(read)
+        read = _read(q, keys, values, tokens, scratch)
+    out: Tensor = cross.out_proj(cross.v_proj(read) if narrow else read)
     return out
 
 
@@ -183,6 +189,23 @@ def _pick(x: Tensor, rows: Tensor) -> Tensor:
 def by_hand(x: Tensor) -> bool:
     """Whether work on `x` is cut up to fit a CPU's caches; a GPU, and what is compiled, takes it whole."""
     return x.device.type == "cpu" and not torch.compiler.is_compiling()
+
+
+def averages_narrow(x: Tensor) -> bool:
+    """Whether values may be narrower than keys: on a CPU, and on a GPU that attends by cuDNN.
+
+    Its other kernels refuse or are several times slower; cuDNN takes keys of 256 from compute capability 9.0 on.
+    """
+    if x.device.type != "cuda":
+        return by_hand(x)
+    halved = torch.is_autocast_enabled("cuda")  # cuDNN attends in half precision alone
+    return halved and torch.backends.cuda.cudnn_sdp_enabled() and torch.cuda.get_device_capability(x.device) >= (9, 0)
+
+
+def lowered(x: Tensor) -> Tensor:
+    """What autocast makes of a product's input, so that several products of it find it made."""
+    kind = x.device.type
+    return x.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else x
 
 
 def by_rows(function: Callable[[Tensor], Tensor], x: Tensor, width: int) -> Tensor:
@@ -217,7 +240,10 @@ def in_parts(function: Callable[[Tensor], Tensor], x: Tensor, count: int) -> Ten
 
 def _rotation(module: Part, asked: Tensor) -> Tensor:
     """hw×C/2 complex rotary table of the module's own grid."""
-    table: Tensor = getattr(module, "freqs_cis").to(asked.device)  # noqa: B009 - for the type checker
+    if module.freqs_cis.device != asked.device:  # sam2 moves no buffer of it with the module
+        with torch.inference_mode(False):  # so that it can be trained through afterwards
+            module.freqs_cis = module.freqs_cis.to(asked.device)
+    table: Tensor = module.freqs_cis
     return table
 
 

@@ -1,10 +1,11 @@
 """Which device and precision to compute in."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Literal, get_args
 
 import torch
+from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from uamp_model.errors import DeviceError, InputError
@@ -75,17 +76,25 @@ def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager
     return nullcontext() if dtype == torch.float32 else torch.autocast(device.type, dtype=dtype)
 
 
+def to_device(numbers: Sequence[object], device: torch.device) -> Tensor:
+    """Numbers, or lists of them, as a tensor there; a GPU is not waited for, as torch by itself would."""
+    made = torch.tensor(numbers)
+    return made.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else made.to(device)
+
+
 @contextmanager
-def steady_attention(device: torch.device) -> Iterator[None]:
+def steady_attention(device: torch.device, *, one_shape: bool = False) -> Iterator[None]:
     """Let a GPU attend by kernels that take any shape as it comes.
 
     cuDNN's, which torch prefers on recent ones, prepare themselves for each new shape: 35 to 75 ms a frame on an H100
-    for as long as memory grows, which is longer than the frame itself takes.
+    for as long as memory grows, which is longer than the frame itself takes. Where there is `one_shape` alone, they
+    may take part.
     """
     if device.type != "cuda":
         yield
         return
-    with sdpa_kernel([SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]):
+    backends = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
+    with sdpa_kernel([*backends, SDPBackend.CUDNN_ATTENTION] if one_shape else backends):
         yield
 
 

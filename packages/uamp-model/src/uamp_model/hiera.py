@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from uamp_model.attention import Part, average, by_hand, by_rows, in_parts
+from uamp_model.attention import Part, average, by_hand, by_rows, in_parts, lowered
 from uamp_model.products import mkl_is_wide
 from uamp_model.resample import weights
 
@@ -99,7 +99,7 @@ def _block(block: Part, x: Tensor) -> Tensor:
 
 
 def _whole_block(block: Part, x: Tensor) -> Tensor:
-    normed = block.norm1(x)
+    normed = lowered(block.norm1(x))
     widens = block.dim != block.dim_out
     shortcut = _pool(block.pool, block.proj(normed)) if widens else x
     h, w = shortcut.shape[1:3]

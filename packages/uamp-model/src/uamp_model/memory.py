@@ -14,6 +14,7 @@ from torch import Tensor
 
 from uamp_model.attention import Glance
 from uamp_model.budget import Reading, Share, spread, stand_in
+from uamp_model.devices import to_device
 from uamp_model.propagation import acts, read_bias
 from uamp_model.sam2 import MemoryTokens, Sam2
 
@@ -185,27 +186,32 @@ def gather(
         anchor: γ, how much more conditioning frames are read; 0 is SAM 2's attention.
         share: how many cells are read, where not all are.
     """
-    spatial, recency, pointers, ages = [], [], [], []
+    spatial, pointers = [], []
     for selection in selections:
         # channels last, as the tracker's entries are and as attention wants its tokens
         features = torch.stack([_features(entry).permute(0, 2, 3, 1) for _, entry in selection.spatial], dim=1)
-        pointer = torch.stack([entry.pointer for _, entry in selection.pointers], dim=1)
-        n, device = len(features), features.device
         spatial.append(features.permute(0, 1, 4, 2, 3))
-        pointers.append(pointer)
-        recency.append(torch.tensor([r for r, _ in selection.spatial], device=device).expand(n, -1))
-        ages.append(torch.tensor([float(a) for a, _ in selection.pointers], device=device))
+        pointers.append(torch.stack([entry.pointer for _, entry in selection.pointers], dim=1))
     stacked = torch.cat(pointers)
     biased = acts(read) or acts(anchor)
     biases = [_bias(selection, read, anchor) for selection in selections] if biased else []
+    ages = [[float(age) for age, _ in selection.pointers] for selection in selections]
     return MemoryTokens(
         torch.cat(spatial).to(stacked.dtype),
-        torch.cat(recency),
+        _recency(selections, [len(features) for features in spatial], stacked.device),
         stacked,
-        torch.stack(ages) / max(age_span, 1),
+        to_device(ages, stacked.device) / max(age_span, 1),
         torch.cat(biases) if biases else None,
         None if share is None else _glance(selections, share),
     )
+
+
+def _recency(selections: Sequence[Selection], counts: Sequence[int], device: torch.device) -> Tensor:
+    """N×M recency of what `counts` objects of each selection read; one row, expanded, where it is the same for all."""
+    rows = [[recency for recency, _ in selection.spatial] for selection in selections]
+    if all(row == rows[0] for row in rows):
+        return to_device(rows[:1], device).expand(sum(counts), -1)
+    return to_device([row for row, count in zip(rows, counts, strict=True) for _ in range(count)], device)
 
 
 def _glance(selections: Sequence[Selection], share: Share) -> Glance:

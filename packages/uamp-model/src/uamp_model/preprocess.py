@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from uamp_model.devices import to_device
 from uamp_model.errors import InputError
 from uamp_model.stages import RESIZE, stage
 from uamp_model.types import BOX_CORNER_0, Prompt
@@ -18,8 +19,8 @@ STD = (0.229, 0.224, 0.225)
 
 def normalize(images: Tensor) -> Tensor:
     """Turn uint8 RGB images, …×3×S×S, into the floats the network expects."""
-    mean = torch.tensor(MEAN, device=images.device).view(3, 1, 1)
-    std = torch.tensor(STD, device=images.device).view(3, 1, 1)
+    mean = to_device(MEAN, images.device).view(3, 1, 1)
+    std = to_device(STD, images.device).view(3, 1, 1)
     return (images / 255).sub_(mean).div_(std)
 
 

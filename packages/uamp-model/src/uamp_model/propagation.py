@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from uamp_model.devices import to_device
 from uamp_model.motion import (
     MotionState,
     box_iou,
@@ -79,7 +80,7 @@ def expect(motions: Sequence[ObjectMotion], settings: MemorySettings, device: to
     predicted = predict_motion(MotionState.join(filters))
     boxes, innovation = expected_boxes(predicted)
     corners[list(rows)] = to_corners(boxes)
-    settled = torch.tensor([motions[row].settled >= settings.settled for row in rows], device=device)
+    settled = to_device([motions[row].settled >= settings.settled for row in rows], device)
     confidence = torch.ones(len(rows), device=device) if settings.choose_steadily else trust(boxes, innovation)
     weight[list(rows)] = settings.choose * confidence * settled
     return Expectation(predicted, rows, corners, weight)

@@ -19,7 +19,7 @@ from sam2.modeling.sam2_utils import get_1d_sine_pe
 from torch import Tensor
 
 from uamp_model import hiera, two_way
-from uamp_model.attention import Glance, Tokens, can_attend
+from uamp_model.attention import Glance, Tokens, can_attend, lowered
 from uamp_model.catalog import check_image_size, find_model
 from uamp_model.forms import Forms
 from uamp_model.stages import ATTEND, DECODE, ENCODE, MEMORY, stage
@@ -224,8 +224,8 @@ def _attend_fast(model: Sam2, features: ImageFeatures, memory: MemoryTokens, fas
     spatial, spatial_position = _cells_and_positions(model, memory)
     bias = None if memory.bias is None else memory.bias.flatten(1)
     pointers, pointer_position = (part.transpose(0, 1) for part in _pointer_tokens(model, memory))
-    values = torch.cat([spatial, pointers], dim=1)
-    keys = torch.cat([spatial + spatial_position, pointers + pointer_position], dim=1)
+    values = lowered(torch.cat([spatial, pointers], dim=1))
+    keys = lowered(torch.cat([spatial + spatial_position, pointers + pointer_position], dim=1))
     bias = None if bias is None else F.pad(bias, (0, pointers.shape[1]))  # pointers are read as ever
     tokens = Tokens(values, keys, spatial.shape[1], bias, memory.glance)
     out = fast.attend(model.memory_attention, now, features.position.flatten(2).transpose(1, 2), tokens)
@@ -236,7 +236,7 @@ def _cells_and_positions(model: Sam2, memory: MemoryTokens) -> tuple[Tensor, Ten
     """N×(M·h·w)×D cells and their positional encoding, 1×… where all objects remember the same frames."""
     n, m, d, h, w = memory.spatial.shape
     cells = memory.spatial.permute(0, 1, 3, 4, 2).reshape(n, m * h * w, d)
-    recency = memory.recency[:1] if bool((memory.recency == memory.recency[:1]).all()) else memory.recency
+    recency = _once(memory.recency)
     place = model.memory_encoder.position_encoding(memory.spatial[:1, 0]).flatten(2).transpose(1, 2)  # 1×hw×D
     time = model.maskmem_tpos_enc[model.num_maskmem - recency - 1].view(len(recency), m, 1, d)
     return cells, (place.contiguous().unsqueeze(1) + time).flatten(1, 2)
@@ -401,7 +401,7 @@ def _decode_fast(
 
 
 def _once(features: Tensor) -> Tensor:
-    """The features of an image that N objects see, 1×…, or those of N images."""
+    """What N objects share, such as the features of an image that they see, 1×…, or what each of them has."""
     return features[:1] if features.stride(0) == 0 else features
 
 

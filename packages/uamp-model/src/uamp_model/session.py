@@ -15,7 +15,7 @@ from torch import Tensor
 
 from uamp_model.budget import Share
 from uamp_model.core import Doubt, FrameOutput, PromptBatch, read_in_part, readable_share, track_frame, write_memory
-from uamp_model.devices import inference
+from uamp_model.devices import inference, to_device
 from uamp_model.errors import InputError
 from uamp_model.focus import UNSEEN, Focus, Window, extent, is_clicks
 from uamp_model.layers import Past
@@ -486,7 +486,7 @@ class TrackingSession:
             torch.cat([o.agreed for o in known if o.agreed is not None]),
             torch.stack([o.presence for o in known if o.presence is not None]).float(),
             tuple(o.correction for o in known),
-            torch.tensor([o.given for o in known], device=device),
+            to_device([o.given for o in known], device),
             window,
         )
         return FrameResult(

@@ -10,7 +10,7 @@ from uamp_model.core import Learned
 from uamp_model.devices import inference
 from uamp_model.errors import InputError
 from uamp_model.focus import Focus
-from uamp_model.forms import FAST, compiled_forms
+from uamp_model.forms import forms_for
 from uamp_model.layers import UampLayers, with_learned_strengths
 from uamp_model.preprocess import check_frame, prepare_frame
 from uamp_model.presets import LEARNED_PARTS, MemorySettings, memory_settings
@@ -56,7 +56,7 @@ class VideoTracker:
             raise InputError("What is compiled is rounded otherwise and so is not exact: choose one of the two.")
         self.base = model.eval()
         self.compiled = compiled
-        self.forms = None if exact else compiled_forms() if compiled else FAST
+        self.forms = None if exact else forms_for(next(model.parameters()).device, dtype, compiled=compiled)
         self.memory_budget = check_budget(memory_budget)
         self.name = name
         self.memory = memory
@@ -130,7 +130,7 @@ class VideoTracker:
         return self._like(self.memory, self._asked, layers)
 
     def _like(self, memory: str, settings: MemorySettings | None, layers: UampLayers | None) -> "VideoTracker":
-        return VideoTracker(
+        other = VideoTracker(
             self.base,
             name=self.name,
             memory=memory,
@@ -141,6 +141,8 @@ class VideoTracker:
             compiled=self.compiled,
             memory_budget=self.memory_budget,
         )
+        other.forms = self.forms  # with what they have made for this machine
+        return other
 
     def encode(self, frame: Frame) -> ImageFeatures:
         """Image features of one H×W×3 uint8 RGB frame.

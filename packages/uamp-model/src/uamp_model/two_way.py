@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from uamp_model.attention import Part, by_hand
+from uamp_model.attention import Part, by_hand, lowered
 
 _SMALLEST_SHARE = 1e-30
 
@@ -83,7 +83,7 @@ def _two_way(transformer: Part, image: Tensor, position: Tensor, tokens: Tensor)
             placed_tokens = asked + tokens
             asked = asked + layer.self_attn(placed_tokens, placed_tokens, asked)
         asked = layer.norm1(asked)
-        placed = image + position
+        placed = lowered(image + position)
         asked = layer.norm2(asked + _read_image(layer.cross_attn_token_to_image, asked + tokens, placed, image))
         asked = layer.norm3(asked + layer.mlp(asked))
         read = _read_tokens(layer.cross_attn_image_to_token, placed, asked + tokens, asked)

@@ -1,0 +1,91 @@
+"""CUDA graphs: hundreds of kernels launched as one.
+
+A CPU core launches a kernel in some ten microseconds, and many of a frame's kernels take less. A graph holds all that
+a function launched for inputs of one shape, and launches it at once for others of that shape. Capturing it takes about
+as long as some frames, and it holds its inputs, so that it is only done for shapes that come again and again: those of
+a memory that has filled up.
+"""
+
+from collections import OrderedDict, defaultdict, deque
+from collections.abc import Callable, Hashable, Sequence
+from functools import cached_property, partial
+from threading import Lock
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from uamp_model.devices import steady_attention
+
+Function = Callable[..., Sequence[Tensor]]
+"""Of tensors, some of which may be None; what it does must not depend on their values, nor wait for the device."""
+
+_LATEST = 8
+"""Calls that are looked back at to tell which shapes come again and again."""
+_OFTEN = 3
+_MOST = 16
+"""Graphs that are kept; the one that was not asked for the longest is given up first."""
+
+
+class Graphs:
+    """Graphs of several functions, each for the shapes it is often called with. Threads take turns."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._latest: dict[str, deque[Hashable]] = defaultdict(partial(deque, maxlen=_LATEST))
+        self._graphs: OrderedDict[Hashable, _Graph] = OrderedDict()
+
+    def call(self, name: str, function: Function, given: Sequence[Tensor | None], *fixed: Hashable) -> list[Tensor]:
+        """What a function says of tensors on a GPU, by a graph where such have been given often.
+
+        Args:
+            name: of the function.
+            function: the same for equal `fixed`.
+            given: its arguments.
+            fixed: whatever else the result depends on, such as modules.
+        """
+        key = (name, fixed, tuple(None if x is None else (x.shape, x.stride(), x.dtype, x.device) for x in given))
+        with self._lock:
+            graph = self._graphs.get(key)
+            if graph is None:
+                latest = self._latest[name]
+                latest.append(key)
+                if latest.count(key) < _OFTEN:
+                    return list(function(*given))
+                if len(self._graphs) >= _MOST:
+                    self._graphs.popitem(last=False)
+                graph = self._graphs[key] = _Graph(function, given, self._pool)
+            self._graphs.move_to_end(key)
+            return graph.replay(given)
+
+    @cached_property
+    def _pool(self) -> Any:
+        """Memory for what lies between inputs and results, which graphs share since they run one after the other."""
+        return torch.cuda.graph_pool_handle()
+
+
+class _Graph:
+    """A function for inputs of one shape."""
+
+    def __init__(self, function: Function, given: Sequence[Tensor | None], pool: Any) -> None:
+        device = next(x.device for x in given if x is not None)
+        self._inputs = [None if x is None else x.clone() for x in given]
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.cuda.device(device), steady_attention(device, one_shape=True):
+            beside = torch.cuda.Stream()
+            beside.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(beside):  # kernels prepare themselves when they are first called
+                for _ in range(2):
+                    function(*self._inputs)
+            torch.cuda.current_stream().wait_stream(beside)
+            # what other threads ask of the device meanwhile is theirs alone
+            with torch.cuda.graph(self._graph, pool=pool, stream=beside, capture_error_mode="thread_local"):
+                self._outputs = list(function(*self._inputs))
+
+    def replay(self, given: Sequence[Tensor | None]) -> list[Tensor]:
+        """What the function says of these."""
+        for own, x in zip(self._inputs, given, strict=True):
+            if own is not None and x is not None:
+                own.copy_(x)
+        self._graph.replay()
+        return [said.clone() for said in self._outputs]
