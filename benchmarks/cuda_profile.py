@@ -76,14 +76,11 @@ def look(tracker: VideoTracker, bench: TrackerBench, count: int, name: str, rows
     launches = sum(e.count for e in kernels) / PROFILED
     copies = sum(e.count for e in seen.key_averages() if e.key == "cudaMemcpyAsync") / PROFILED
     graphs = sum(e.count for e in seen.key_averages() if e.key == "cudaGraphLaunch") / PROFILED
-    waits = sum(e.count for e in seen.key_averages() if "Synchronize" in e.key) / PROFILED
     held = torch.cuda.max_memory_allocated() / 2**20
     print(
         f"\n{tracker.name}, {count} objects, {name}: {1e3 * took:.1f} ms a frame after {start - begin:.1f} s for {WARM}"
     )
-    print(
-        f"device busy {busy:.1f} ms with {launches:.0f} kernels; {graphs:.0f} graphs, {copies:.0f} copies, {waits:.1f} waits"
-    )
+    print(f"device busy {busy:.1f} ms with {launches:.0f} kernels; {graphs:.0f} graphs, {copies:.0f} copies")
     print(f"memory {held:.0f} MiB at most")
     for e in sorted(kernels, key=lambda e: -e.self_device_time_total)[:rows]:
         print(

@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # The CUDA rows of docs/performance.md: the tracker beside the sam2 package's predictor, official sizes with random weights.
 #   benchmarks/cuda_speed.sh FOLDER        writes one JSON file for each model; "uamp" must be on the path, or UAMP say how to call it
+# Last, and only if LIMIT seconds are enough, the package's compiled predictor: its products by cuBLAS, since trying out kernels for
+# each takes many minutes (TORCHINDUCTOR_MAX_AUTOTUNE_GEMM_BACKENDS=ATEN,TRITON has them tried).
 set -uo pipefail
 out=${1:?a folder for the results}
 uamp=${UAMP:-uamp}
@@ -9,7 +11,9 @@ if ! python3 -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' 2>/
   exit 0
 fi
 mkdir -p "$out"
-for model in nano sam2.1-hiera-tiny sam2.1-hiera-large; do
-  timeout 120 $uamp bench tracker --model "$model" --objects 1,4,16 --frames "${FRAMES:-12}" --memory-frames 0 --size 1280x720 \
-    --no-sam2-compiled --json "$out/$model.json" || echo "$model: not measured"
+bench="$uamp bench tracker --frames ${FRAMES:-12} --memory-frames 0 --size 1280x720"
+for model in sam2.1-hiera-tiny sam2.1-hiera-large nano; do
+  timeout 120 $bench --model "$model" --objects 1,4,16 --no-sam2-compiled --json "$out/$model.json" || echo "$model: not measured"
 done
+export TORCHINDUCTOR_MAX_AUTOTUNE_GEMM_BACKENDS=${TORCHINDUCTOR_MAX_AUTOTUNE_GEMM_BACKENDS:-ATEN}
+timeout "${LIMIT:-900}" $bench --model sam2.1-hiera-tiny --objects 1 --json "$out/compiled.json" || echo "compiled: not measured"

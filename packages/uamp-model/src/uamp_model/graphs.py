@@ -10,7 +10,7 @@ from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Hashable, Sequence
 from functools import cached_property, partial
 from threading import Lock
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -27,13 +27,25 @@ _MOST = 16
 """Graphs that are kept; the one that was not asked for the longest is given up first."""
 
 
-class Graphs:
-    """Graphs of several functions, each for the shapes it is often called with. Threads take turns."""
+class Replayed(Protocol):
+    """What stands for a function of tensors of one shape."""
 
-    def __init__(self) -> None:
+    def replay(self, given: Sequence[Tensor | None]) -> list[Tensor]:
+        """What the function says of these."""
+
+
+class Graphs:
+    """Graphs of several functions, each for the shapes it is often called with. Threads take turns.
+
+    Args:
+        capture: makes a graph of a function for the shapes of what it is given.
+    """
+
+    def __init__(self, capture: "Callable[[Function, Sequence[Tensor | None]], Replayed] | None" = None) -> None:
+        self._capture = capture or self._capture_here
         self._lock = Lock()
         self._latest: dict[str, deque[Hashable]] = defaultdict(partial(deque, maxlen=_LATEST))
-        self._graphs: OrderedDict[Hashable, _Graph] = OrderedDict()
+        self._graphs: OrderedDict[Hashable, Replayed] = OrderedDict()
 
     def call(self, name: str, function: Function, given: Sequence[Tensor | None], *fixed: Hashable) -> list[Tensor]:
         """What a function says of tensors on a GPU, by a graph where such have been given often.
@@ -54,9 +66,12 @@ class Graphs:
                     return list(function(*given))
                 if len(self._graphs) >= _MOST:
                     self._graphs.popitem(last=False)
-                graph = self._graphs[key] = _Graph(function, given, self._pool)
+                graph = self._graphs[key] = self._capture(function, given)
             self._graphs.move_to_end(key)
             return graph.replay(given)
+
+    def _capture_here(self, function: Function, given: Sequence[Tensor | None]) -> Replayed:
+        return _Graph(function, given, self._pool)
 
     @cached_property
     def _pool(self) -> Any:

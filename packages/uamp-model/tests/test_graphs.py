@@ -1,0 +1,159 @@
+"""When a function becomes a CUDA graph, and that graphs say what the functions say."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from uamp_model import FrameResult, Prompt, VideoTracker, build_model, load_tracker
+from uamp_model.devices import Precision
+from uamp_model.forms import FAST
+from uamp_model.graphs import Graphs
+
+SIZE = 128
+needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
+
+
+class Recorded:
+    """Says what the function says, and that it was asked."""
+
+    def __init__(self, function: Callable[..., Sequence[Tensor]], given: Sequence[Tensor | None]) -> None:
+        self.function, self.shapes = function, [None if x is None else x.shape for x in given]
+        self.replays = 0
+
+    def replay(self, given: Sequence[Tensor | None]) -> list[Tensor]:
+        assert [None if x is None else x.shape for x in given] == self.shapes
+        self.replays += 1
+        return list(self.function(*given))
+
+
+class Recorder:
+    """Captures nothing, and keeps what it was asked for."""
+
+    def __init__(self) -> None:
+        self.made: list[Recorded] = []
+
+    def __call__(self, function: Callable[..., Sequence[Tensor]], given: Sequence[Tensor | None]) -> Recorded:
+        self.made.append(Recorded(function, given))
+        return self.made[-1]
+
+
+def double(x: Tensor, nothing: Tensor | None = None) -> list[Tensor]:
+    return [2 * x if nothing is None else x]
+
+
+def test_what_comes_again_becomes_a_graph() -> None:
+    recorder = Recorder()
+    graphs = Graphs(recorder)
+    for call in range(5):
+        assert torch.equal(graphs.call("double", double, [torch.full((3,), call), None])[0], torch.full((3,), 2 * call))
+        assert len(recorder.made) == (call >= 2)
+    assert recorder.made[0].replays == 3
+
+
+def test_a_memory_that_grows_stays_as_it_is() -> None:
+    recorder = Recorder()
+    graphs = Graphs(recorder)
+    for _ in range(20):  # as many videos
+        for length in range(1, 17):
+            graphs.call("double", double, [torch.ones(length)])
+    assert not recorder.made
+
+
+def test_graphs_are_of_one_shape_layout_dtype_module_and_function() -> None:
+    recorder = Recorder()
+    graphs = Graphs(recorder)
+    kinds = [torch.ones(2, 3), torch.ones(3, 2).t(), torch.ones(2, 3).double(), torch.ones(1, 3).expand(2, 3)]
+    for x in kinds:
+        for _ in range(3):
+            graphs.call("double", double, [x])
+    for _ in range(3):
+        graphs.call("double", double, [kinds[0]], "another module")
+        graphs.call("another function", double, [kinds[0]])
+        graphs.call("double", double, [kinds[0], kinds[0]])
+    assert len(recorder.made) == len(kinds) + 3
+
+
+def test_graphs_that_nobody_asks_for_are_given_up() -> None:
+    recorder = Recorder()
+    graphs = Graphs(recorder)
+
+    def ask(length: int) -> None:
+        for _ in range(3):
+            graphs.call("double", double, [torch.ones(length)])
+
+    for length in range(1, 17):
+        ask(length)
+    ask(1)  # so that the second is the one that was not asked for the longest
+    ask(17)
+    assert len(recorder.made) == 17
+    ask(1)
+    assert len(recorder.made) == 17
+    ask(2)
+    assert len(recorder.made) == 18
+
+
+def test_an_error_is_the_functions_own() -> None:
+    def fail(x: Tensor) -> list[Tensor]:
+        raise ValueError(f"no {len(x)}")
+
+    graphs = Graphs(Recorder())
+    for _ in range(4):
+        with pytest.raises(ValueError, match="no 2"):
+            graphs.call("fail", fail, [torch.ones(2)])
+    assert torch.equal(graphs.call("double", double, [torch.ones(2)])[0], 2 * torch.ones(2))
+
+
+def scene(index: int) -> np.ndarray:
+    """Two discs that move over a slope of grey."""
+    y, x = np.mgrid[:96, :128]
+    frame = np.stack([x + y, x, y], axis=-1).astype(np.uint8)
+    for (cx, cy), colour in (((30 + index, 40), (250, 40, 40)), ((90 - index, 60), (40, 250, 40))):
+        frame[(x - cx) ** 2 + (y - cy) ** 2 < 15**2] = colour
+    return frame
+
+
+def tracked(device: str, dtype: torch.dtype, *, plain: bool = False, budget: float = 1.0) -> list[FrameResult]:
+    """Thirty frames, with objects that come and go and a correction."""
+    precision: Precision = "fp32" if dtype == torch.float32 else "bf16"
+    tracker = load_tracker(
+        "nano", image_size=SIZE, device=device, precision=precision, exact=False, memory="uamp", memory_budget=budget
+    )
+    if plain:
+        tracker.forms = FAST
+    session = tracker.start()
+    found = []
+    for index in range(30):
+        prompts = {0: {1: Prompt.box(15, 25, 45, 55), 2: Prompt.box(75, 45, 105, 75)}, 20: {3: Prompt.points([(8, 8)])}}
+        found.append(session.step(scene(index), prompts.get(index)))
+        if index == 22:
+            session.correct({1: Prompt.points([(30 + index, 40)])})
+        if index == 25:
+            session.remove(2)
+    return found
+
+
+@needs_cuda
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("budget", [1.0, 0.25])
+def test_masks_are_those_of_the_plain_forms(dtype: torch.dtype, budget: float) -> None:
+    plain, graphed = (tracked("cuda", dtype, plain=plain, budget=budget) for plain in (True, False))
+    assert float(plain[18].masks.float().mean()) > 0.01
+    for a, b in zip(plain, graphed, strict=True):
+        assert a.object_ids == b.object_ids
+        assert float((a.masks == b.masks).float().mean()) > (0.999 if dtype == torch.float32 else 0.95)
+
+
+@needs_cuda
+def test_a_frame_that_was_captured_is_computed_anew() -> None:
+    """Graphs hold their inputs: what another frame gave must not show through."""
+    tracker = VideoTracker(build_model("nano", image_size=SIZE).to("cuda"), name="nano", dtype=torch.float32)
+    made = np.random.default_rng(0)
+    frames = [made.integers(0, 255, (96, 128, 3), dtype=np.uint8) for _ in range(6)]
+    for frame in frames[:4]:
+        tracker.encode(frame)
+    kept = [tracker.encode(frame) for frame in frames[4:]]
+    tracker.forms = FAST
+    for features, frame in zip(kept, frames[4:], strict=True):
+        torch.testing.assert_close(features.stride16, tracker.encode(frame).stride16, rtol=1e-3, atol=1e-3)
