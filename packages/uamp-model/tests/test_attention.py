@@ -112,3 +112,10 @@ def test_what_is_done_in_parts_is_what_is_done_at_once(count: int) -> None:
     x = torch.randn(10, 3)
     assert torch.equal(in_parts(lambda part: 2 * part, x, count), 2 * x)
     assert torch.equal(in_parts(lambda part: part[::2] + part[1::2], x, count), x[::2] + x[1::2]), "half as many"
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_norm_over_few_channels(dtype: torch.dtype) -> None:
+    x, weight, bias = 5 + 3 * torch.randn(2, 3, 4, 16).to(dtype), torch.randn(16), torch.randn(16)
+    found = memory_encoder.short_layer_norm(x, weight, bias, 1e-6)
+    torch.testing.assert_close(found, torch.nn.functional.layer_norm(x.float(), (16,), weight, bias, 1e-6))

@@ -18,6 +18,8 @@ from uamp_model.attention import Part, by_rows, in_parts
 
 _FEW_CHANNELS = 8
 """Below, norms over channels are faster with pixels next to each other."""
+_GPU_CHANNELS = 32
+"""Below, a GPU's kernel for norms, which gives each row to a block of threads, leaves most of them idle."""
 _PIXELS = 2**20
 """Pixels of masks that are made small at a time on a CPU: some objects of a small model, one of a large one."""
 
@@ -67,8 +69,18 @@ def _feed_forward(block: Part, rows: Tensor) -> Tensor:
 def _norm(norm: Part, x: Tensor) -> Tensor:
     """The norm over channels of N×C×h×w that lies channels last."""
     last = x.permute(0, 2, 3, 1)
-    normed = F.layer_norm(last, last.shape[-1:], norm.weight, norm.bias, norm.eps)
+    if x.is_cuda and x.shape[1] < _GPU_CHANNELS:
+        normed = short_layer_norm(last, norm.weight, norm.bias, norm.eps)
+    else:
+        normed = F.layer_norm(last, last.shape[-1:], norm.weight, norm.bias, norm.eps)
     return normed.permute(0, 3, 1, 2)
+
+
+def short_layer_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+    """`layer_norm` over a short last axis, written out."""
+    x = x.float()
+    variance, mean = torch.var_mean(x, dim=-1, correction=0, keepdim=True)
+    return torch.addcmul(bias, (x - mean) * torch.rsqrt(variance + eps), weight)
 
 
 def _linear(conv: Part, x: Tensor) -> Tensor:
