@@ -3,7 +3,8 @@
 import pytest
 import torch
 from uamp_model import memory_encoder
-from uamp_model.attention import in_parts
+from uamp_model.attention import average, average_pieces, in_parts, pieces_of
+from uamp_model.devices import inference, steady_attention
 from uamp_model.forms import FAST
 from uamp_model.sam2 import (
     ImageFeatures,
@@ -119,3 +120,40 @@ def test_norm_over_few_channels(dtype: torch.dtype) -> None:
     x, weight, bias = 5 + 3 * torch.randn(2, 3, 4, 16).to(dtype), torch.randn(16), torch.randn(16)
     found = memory_encoder.short_layer_norm(x, weight, bias, 1e-6)
     torch.testing.assert_close(found, torch.nn.functional.layer_norm(x.float(), (16,), weight, bias, 1e-6))
+
+
+@pytest.mark.parametrize("pieces", [1, 2, 5])
+def test_what_is_read_in_pieces(pieces: int) -> None:
+    q, k, v = 3 * torch.randn(2, 7, 16), torch.randn(2, 20, 16), torch.randn(2, 20, 4)
+
+    def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        scores = q @ k.transpose(-1, -2) / 4
+        return scores.softmax(-1) @ v, scores.logsumexp(-1, keepdim=True)
+
+    found = average_pieces(q, k, v, pieces, attend)
+    torch.testing.assert_close(found, torch.nn.functional.scaled_dot_product_attention(q, k, v))
+
+
+def test_pieces_are_of_equal_length_and_fewer_with_more_objects() -> None:
+    full = 7 * 4096 + 64
+    assert [pieces_of(objects, 4096, full) for objects in (1, 2, 4, 16)] == [4, 2, 1, 1]
+    assert pieces_of(1, 784, 7 * 784 + 64) == 8
+    assert pieces_of(1, 784, 7 * 784 + 63) == 7
+    assert pieces_of(1, 784, 5557) == 1  # a prime number
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
+@pytest.mark.parametrize("objects", [1, 3])
+@pytest.mark.parametrize("width", [64, 256])
+def test_attention_where_cudnn_attends(objects: int, width: int) -> None:
+    place = torch.device("cuda")
+    queries, length = 784, 7 * 784 + 64
+    q, k, v = (
+        torch.randn(*shape, device=place)
+        for shape in ((1, queries, 256), (objects, length, 256), (objects, length, width))
+    )
+    k *= torch.linspace(0, 3, length, device=place).view(1, -1, 1)  # so that pieces differ in what they weigh
+    exact = torch.nn.functional.scaled_dot_product_attention(q.double().expand(objects, -1, -1), k.double(), v.double())
+    with inference(place, torch.bfloat16, plainly=False), steady_attention(place, one_shape=True):
+        found = average(*(x.bfloat16() for x in (q, k, v)))
+    assert float((found.double() - exact).norm() / exact.norm()) < 0.02

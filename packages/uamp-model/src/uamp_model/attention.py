@@ -32,6 +32,8 @@ _SCORES = 2**21
 """Scores in one block: what a CPU core keeps at hand between product, softmax and product."""
 _FEWEST_ROWS = 128
 """Fewer rows at a time make matrix products slow."""
+_BLOCK_ROWS, _BLOCKS, _MOST_PIECES = 64, 256, 8
+"""Queries in one of cuDNN's blocks, twice the blocks that a large GPU works on at once, and pieces of tokens."""
 _BETWEEN = 2**18
 """Numbers of the widest thing between two products: what fits a core's own cache."""
 
@@ -192,14 +194,51 @@ def by_hand(x: Tensor) -> bool:
 
 
 def averages_narrow(x: Tensor) -> bool:
-    """Whether values may be narrower than keys: on a CPU, and on a GPU that attends by cuDNN.
+    """Whether values may be narrower than keys: on a CPU, and where cuDNN attends.
 
-    Its other kernels refuse or are several times slower; cuDNN takes keys of 256 from compute capability 9.0 on.
+    Other kernels of a GPU refuse, or are several times slower.
     """
-    if x.device.type != "cuda":
-        return by_hand(x)
-    halved = torch.is_autocast_enabled("cuda")  # cuDNN attends in half precision alone
-    return halved and torch.backends.cuda.cudnn_sdp_enabled() and torch.cuda.get_device_capability(x.device) >= (9, 0)
+    return by_hand(x) or cudnn_attends(x)
+
+
+def cudnn_attends(x: Tensor) -> bool:
+    """Whether cuDNN may attend, see `devices.steady_attention`, and can: heads of 256 want compute capability 9.0."""
+    if x.device.type != "cuda" or not torch.is_autocast_enabled("cuda"):  # it computes in half precision alone
+        return False
+    return torch.backends.cuda.cudnn_sdp_enabled() and torch.cuda.get_device_capability(x.device) >= (9, 0)
+
+
+def pieces_of(objects: int, queries: int, length: int) -> int:
+    """In how many pieces tokens are read, so that a GPU has enough blocks of queries and pieces to work on."""
+    wanted = min(_MOST_PIECES, _BLOCKS // (objects * -(-queries // _BLOCK_ROWS)))
+    return next(count for count in range(max(wanted, 1), 0, -1) if length % count == 0)
+
+
+def average_pieces(
+    q: Tensor, k: Tensor, values: Tensor, pieces: int, attend: Callable[..., tuple[Tensor, Tensor]]
+) -> Tensor:
+    """Averages of values N×L×E by attention of queries N×Q×C to keys N×L×C, read in pieces of equal length.
+
+    Each piece's average counts by the sum of exponentials of its scores, as in Dao et al.'s flash decoding (2023).
+
+    Args:
+        q: queries.
+        k: keys.
+        values: what is averaged.
+        pieces: L is a multiple of it.
+        attend: what N×pieces queries say of as many keys and values, and the logarithm of those sums, N×pieces×Q(×1).
+    """
+    count = len(k)
+    asked = q.unsqueeze(1).expand(-1, pieces, -1, -1).contiguous()
+    means, weights = attend(asked, *(part.reshape(count, pieces, -1, part.shape[-1]) for part in (k, values)))
+    share = torch.softmax(weights.float().view(count, pieces, -1, 1), dim=1)
+    return (means * share).sum(1).to(values.dtype)
+
+
+def _attend_by_cudnn(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+    """Its attention with the logarithms of sums, which torch's public function does not give."""
+    found = torch.ops.aten._scaled_dot_product_cudnn_attention(q, k, v, None, True)
+    return found[0], found[1]
 
 
 def lowered(x: Tensor) -> Tensor:
@@ -297,6 +336,10 @@ class _Scratch:
         if not self._by_hand:
             mask = None if bias is None else bias[:, None, None, :].to(q.dtype)
             q = q.expand(n, -1, -1)
+            if mask is None and cudnn_attends(k) and not torch.compiler.is_compiling():
+                pieces = pieces_of(n, q.shape[1], k.shape[1])
+                if pieces > 1:
+                    return average_pieces(q, k, values, pieces, _attend_by_cudnn)
             whole = F.scaled_dot_product_attention(q.unsqueeze(1), k.unsqueeze(1), values.unsqueeze(1), attn_mask=mask)
             return whole.squeeze(1)
         queries, length = q.shape[1], k.shape[1]
