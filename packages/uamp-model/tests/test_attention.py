@@ -2,8 +2,10 @@
 
 import pytest
 import torch
+from torch.overrides import TorchFunctionMode
 from uamp_model import memory_encoder
-from uamp_model.attention import average, average_pieces, in_parts, pieces_of
+from uamp_model.attention import Glance, average, average_pieces, in_parts, pieces_of
+from uamp_model.budget import Share, share_of
 from uamp_model.devices import inference, steady_attention
 from uamp_model.forms import FAST
 from uamp_model.sam2 import (
@@ -142,8 +144,61 @@ def test_pieces_are_of_equal_length_and_fewer_with_more_objects() -> None:
     assert pieces_of(1, 784, 5557) == 1  # a prime number
 
 
+class LaidOut(TorchFunctionMode):
+    """Checks what cuDNN wants of queries: it lays its result out as they are, and wants its rows in one piece."""
+
+    asked = 0
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
+        attends = (torch.nn.functional.scaled_dot_product_attention, torch.ops.aten._scaled_dot_product_cudnn_attention)
+        if func in attends:
+            self.asked += 1
+            q, _, v = args[:3]
+            shape, stride, next_stride = (*q.shape[:3], v.shape[3]), [0] * 4, 1
+            for axis in sorted(range(4), key=q.stride):
+                stride[axis], next_stride = next_stride, next_stride * shape[axis]
+            assert stride[3] == 1, f"queries {tuple(q.shape)} have strides {q.stride()}"
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("objects", [1, 3, 24])
+@pytest.mark.parametrize("budget", [1.0, 0.25])
+@pytest.mark.parametrize("cudnn", [True, False])
+def test_what_a_gpu_is_asked(objects: int, budget: float, cudnn: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The forms for GPUs with shapes alone, of which no GPU is needed to know."""
+    monkeypatch.setattr("uamp_model.attention.cudnn_attends", lambda x: cudnn)
+    model, bare = build_model("nano"), torch.device("meta")
+    cells, count = 28, model.num_maskmem
+    features = ImageFeatures(*(torch.empty(1, model.hidden_dim, cells, cells, device=bare) for _ in range(4)))
+    memory = MemoryTokens(
+        torch.empty(objects, count, model.mem_dim, cells, cells, device=bare),
+        torch.arange(count, device=bare).expand(objects, -1),
+        torch.empty(objects, 16, model.hidden_dim, device=bare),
+        torch.empty(1, 16, device=bare),
+        glance=bare_glance(share_of(budget, cells**2, count), objects, cells**2),
+    )
+    with torch.inference_mode(), LaidOut() as looked:
+        found = attend_memory(model.to(bare), features.expand(objects), memory, fast=FAST)
+    assert found.shape == (objects, model.hidden_dim, cells, cells)
+    assert looked.asked >= 2 * len(model.memory_attention.layers)
+
+
+def bare_glance(share: Share | None, objects: int, cells: int) -> Glance | None:
+    """One of shapes alone."""
+    if share is None:
+        return None
+
+    def empty(count: int) -> torch.Tensor:
+        return torch.empty(objects, count, dtype=torch.long, device="meta")
+
+    read = share.given + sum(share.tracked)
+    return Glance(
+        empty(share.doubtful), empty(cells - share.doubtful), empty(read), empty(read).float(), empty(share.own)[0]
+    )
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
-@pytest.mark.parametrize("objects", [1, 3])
+@pytest.mark.parametrize("objects", [1, 3, 24])
 @pytest.mark.parametrize("width", [64, 256])
 def test_attention_where_cudnn_attends(objects: int, width: int) -> None:
     place = torch.device("cuda")

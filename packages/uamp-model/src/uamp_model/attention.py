@@ -244,7 +244,9 @@ def _attend_by_cudnn(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
 def lowered(x: Tensor) -> Tensor:
     """What autocast makes of a product's input, so that several products of it find it made."""
     kind = x.device.type
-    return x.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else x
+    if kind not in ("cpu", "cuda") or not torch.is_autocast_enabled(kind):
+        return x
+    return x.to(torch.get_autocast_dtype(kind))
 
 
 def by_rows(function: Callable[[Tensor], Tensor], x: Tensor, width: int) -> Tensor:
@@ -335,7 +337,7 @@ class _Scratch:
         n = len(k)
         if not self._by_hand:
             mask = None if bias is None else bias[:, None, None, :].to(q.dtype)
-            q = q.expand(n, -1, -1)
+            q = q.expand(n, -1, -1).contiguous()  # cuDNN lays its result out as its queries are
             if mask is None and cudnn_attends(k) and not torch.compiler.is_compiling():
                 pieces = pieces_of(n, q.shape[1], k.shape[1])
                 if pieces > 1:
