@@ -13,7 +13,7 @@ fi
 mkdir -p "$out"
 bench="$uamp bench tracker --frames ${FRAMES:-12} --memory-frames 0 --size 1280x720"
 for model in sam2.1-hiera-tiny sam2.1-hiera-large nano; do
-  timeout 120 $bench --model "$model" --objects 1,4,16 --no-sam2-compiled --json "$out/$model.json" || echo "$model: not measured"
+  timeout -s INT 120 $bench --model "$model" --objects 1,4,16 --no-sam2-compiled --json "$out/$model.json" || echo "$model: not measured"
 done
 export TORCHINDUCTOR_MAX_AUTOTUNE_GEMM_BACKENDS=${TORCHINDUCTOR_MAX_AUTOTUNE_GEMM_BACKENDS:-ATEN}
-timeout "${LIMIT:-900}" $bench --model sam2.1-hiera-tiny --objects 1 --json "$out/compiled.json" || echo "compiled: not measured"
+timeout -s INT "${LIMIT:-900}" $bench --model sam2.1-hiera-tiny --objects 1 --json "$out/compiled.json" || echo "compiled: not measured"

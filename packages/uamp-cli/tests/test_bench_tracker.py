@@ -7,7 +7,8 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from uamp_cli.bench_tracker import ALL_STAGES, OURS, THEIRS, MemoryCurve, slope
+from torch import Tensor
+from uamp_cli.bench_tracker import ALL_STAGES, OURS, THEIRS, MemoryCurve, TrackerBench, measure_speed, slope
 from uamp_cli.bench_tracker_command import parse_counts
 from uamp_cli.bench_tracker_report import round_ticks
 from uamp_model.errors import InputError
@@ -45,6 +46,23 @@ def test_tables_json_and_plot(run: Run, tmp_path: Path, monkeypatch: pytest.Monk
         assert numbers["mask_iou"][THEIRS] > 0.99
         assert numbers["differing_pixels"][THEIRS] < 0.01
     assert ElementTree.parse(tmp_path / "bench.svg").getroot().tag.endswith("svg")
+
+
+def test_what_was_measured_before_an_error_is_kept(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("uamp_cli.bench_tracker_command._WARM_UP", 0)
+
+    def measure_one(bench: TrackerBench, weights: dict[str, Tensor], count: int, on_frame: Callable[[], None]) -> Any:
+        if count > 1:
+            raise InputError("Two are too many here: take one.")
+        return measure_speed(bench, weights, count, on_frame)
+
+    monkeypatch.setattr("uamp_cli.bench_tracker.measure_speed", measure_one)
+    given = ("--objects", "1,2", "--frames", 1, "--size", "64x48", "--memory-frames", 0, "--precision", "fp32")
+    outcome = run("bench", "tracker", *given, "--json", "bench.json")
+    assert outcome.code == 2
+    assert outcome.err.endswith("Error: Two are too many here: take one.\n")
+    assert "Frames per second" in outcome.out
+    assert list(json.loads((tmp_path / "bench.json").read_text())["speed"]) == ["1"]
 
 
 @pytest.mark.slow

@@ -13,6 +13,9 @@ from uamp_cli.sizes import parse_size
 from uamp_cli.terminal import err_console, out_console
 
 if TYPE_CHECKING:
+    from torch import Tensor
+    from uamp_model import VideoTracker
+
     from uamp_cli.bench_tracker import MemoryCurve, SpeedMeasurement, TrackerBench
 
 _WARM_UP = 8
@@ -94,14 +97,53 @@ def run_tracker_bench(options: TrackerOptions) -> None:
 
 
 def _measure_and_print(bench: "TrackerBench", options: TrackerOptions) -> None:
-    from uamp_eval.results_files import write_json
-
     from uamp_cli.bench_tracker import make_tracker, weights_of
-    from uamp_cli.bench_tracker_report import as_json, memory_table, save_plot, speed_table, stage_table
 
     weights, source = weights_of(bench)
     tracker = make_tracker(bench, weights)
-    measured, curves = _measure(bench, weights)
+    measured: list[SpeedMeasurement] = []
+    curves: list[MemoryCurve] = []
+    try:
+        _measure(bench, weights, measured, curves)
+    finally:  # of what is interrupted, or fails, all that was measured before is said all the same
+        if measured:
+            _report(bench, options, tracker, source, measured, curves)
+
+
+def _measure(
+    bench: "TrackerBench",
+    weights: "dict[str, Tensor]",
+    measured: "list[SpeedMeasurement]",
+    curves: "list[MemoryCurve]",
+) -> None:
+    """Add to what was measured."""
+    from uamp_cli.bench_tracker import OURS, THEIRS, measure_memory, measure_speed
+
+    with frame_progress(err_console()) as progress:
+        for count in bench.objects:
+            progress.begin(f"Tracking {count} object{'s' if count > 1 else ''}", 1 + bench.warm_up + bench.frames)
+            measured.append(measure_speed(bench, weights, count, progress.advance))
+        if bench.memory_frames:
+            progress.begin("Measuring memory", 2 * len(bench.memory_frames), "videos")
+        for length in bench.memory_frames:
+            for contender in (OURS, THEIRS):
+                curves.append(measure_memory(bench, contender, length, min(bench.objects)))
+                progress.advance()
+
+
+def _report(
+    bench: "TrackerBench",
+    options: TrackerOptions,
+    tracker: "VideoTracker",
+    source: str,
+    measured: "list[SpeedMeasurement]",
+    curves: "list[MemoryCurve]",
+) -> None:
+    """Print and save."""
+    from uamp_eval.results_files import write_json
+
+    from uamp_cli.bench_tracker_report import as_json, memory_table, save_plot, speed_table, stage_table
+
     out = out_console()
     out.print(speed_table(measured), highlight=False)
     out.print(stage_table(measured), highlight=False)
@@ -118,23 +160,6 @@ def _measure_and_print(bench: "TrackerBench", options: TrackerOptions) -> None:
         write_json(options.json, as_json(bench, described, measured, curves))
     if options.plot is not None:
         save_plot(options.plot, measured, curves)
-
-
-def _measure(bench: "TrackerBench", weights: dict) -> "tuple[list[SpeedMeasurement], list[MemoryCurve]]":  # type: ignore[type-arg]
-    from uamp_cli.bench_tracker import OURS, THEIRS, measure_memory, measure_speed
-
-    measured, curves = [], []
-    with frame_progress(err_console()) as progress:
-        for count in bench.objects:
-            progress.begin(f"Tracking {count} object{'s' if count > 1 else ''}", 1 + bench.warm_up + bench.frames)
-            measured.append(measure_speed(bench, weights, count, progress.advance))
-        if bench.memory_frames:
-            progress.begin("Measuring memory", 2 * len(bench.memory_frames), "videos")
-        for length in bench.memory_frames:
-            for contender in (OURS, THEIRS):
-                curves.append(measure_memory(bench, contender, length, min(bench.objects)))
-                progress.advance()
-    return measured, curves
 
 
 def _setting(device: str, dtype: str) -> dict[str, str]:

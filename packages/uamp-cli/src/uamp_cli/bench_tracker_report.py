@@ -7,6 +7,7 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 from rich.table import Table
+from uamp_eval.atomic import write_atomically
 
 from uamp_cli.bench_tracker import (
     ALL_STAGES,
@@ -134,7 +135,7 @@ def save_plot(path: Path, measured: Sequence[SpeedMeasurement], curves: Sequence
 def save_panels(path: Path, panels: Sequence[str]) -> None:
     """Write diagrams side by side as an SVG file."""
     body = "".join(f'<g transform="translate({60 + 420 * i},40)">{panel}</g>' for i, panel in enumerate(panels))
-    path.write_text(svg(420 * len(panels) + 40, 340, body), encoding="utf-8")
+    write_atomically(path, svg(420 * len(panels) + 40, 340, body))
 
 
 def svg(width: int, height: int, body: str) -> str:
