@@ -21,6 +21,18 @@ settings.register_profile("uamp", deadline=None, derandomize=True)
 settings.load_profile("uamp")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what needs a GPU where there is none."""
+    for_cuda = [item for item in items if item.get_closest_marker("cuda")]
+    if not for_cuda:
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        for item in for_cuda:
+            item.add_marker(pytest.mark.skip(reason="there is no CUDA device here"))
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator["Browser"]:
     """Headless Chromium, the system's."""

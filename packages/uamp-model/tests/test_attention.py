@@ -166,7 +166,7 @@ class LaidOut(TorchFunctionMode):
 @pytest.mark.parametrize("cudnn", [True, False])
 def test_what_a_gpu_is_asked(objects: int, budget: float, cudnn: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """The forms for GPUs with shapes alone, of which no GPU is needed to know."""
-    monkeypatch.setattr("uamp_model.attention.cudnn_attends", lambda x: cudnn)
+    monkeypatch.setattr("uamp_model.attention.cudnn_attends", lambda values, keys: cudnn)
     model, bare = build_model("nano"), torch.device("meta")
     cells, count = 28, model.num_maskmem
     features = ImageFeatures(*(torch.empty(1, model.hidden_dim, cells, cells, device=bare) for _ in range(4)))
@@ -197,7 +197,7 @@ def bare_glance(share: Share | None, objects: int, cells: int) -> Glance | None:
     )
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
+@pytest.mark.cuda
 @pytest.mark.parametrize("objects", [1, 3, 24])
 @pytest.mark.parametrize("width", [64, 256])
 def test_attention_where_cudnn_attends(objects: int, width: int) -> None:

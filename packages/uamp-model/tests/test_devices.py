@@ -10,3 +10,8 @@ def test_a_gpu_attends_without_cudnn_meanwhile_and_a_cpu_as_ever() -> None:
     assert torch.backends.cuda.cudnn_sdp_enabled() == before
     with steady_attention(torch.device("cpu")):
         assert torch.backends.cuda.cudnn_sdp_enabled() == before
+
+
+def test_cudnn_may_attend_where_there_is_one_shape() -> None:
+    with steady_attention(torch.device("cuda"), one_shape=True):
+        assert torch.backends.cuda.cudnn_sdp_enabled()

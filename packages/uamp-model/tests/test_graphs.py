@@ -12,7 +12,6 @@ from uamp_model.forms import FAST
 from uamp_model.graphs import Graphs
 
 SIZE = 128
-needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
 
 
 class Recorded:
@@ -134,7 +133,7 @@ def tracked(device: str, dtype: torch.dtype, *, plain: bool = False, budget: flo
     return found
 
 
-@needs_cuda
+@pytest.mark.cuda
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("budget", [1.0, 0.25])
 def test_masks_are_those_of_the_plain_forms(dtype: torch.dtype, budget: float) -> None:
@@ -145,7 +144,7 @@ def test_masks_are_those_of_the_plain_forms(dtype: torch.dtype, budget: float) -
         assert float((a.masks == b.masks).float().mean()) > (0.999 if dtype == torch.float32 else 0.95)
 
 
-@needs_cuda
+@pytest.mark.cuda
 def test_a_frame_that_was_captured_is_computed_anew() -> None:
     """Graphs hold their inputs: what another frame gave must not show through."""
     tracker = VideoTracker(build_model("nano", image_size=SIZE).to("cuda"), name="nano", dtype=torch.float32)

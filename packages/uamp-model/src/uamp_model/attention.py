@@ -16,12 +16,13 @@ It says what `sam2.modeling.memory_attention` says, up to rounding. What it save
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.backends.cuda import SDPAParams, can_use_cudnn_attention
 
 Part = Any
 """A module of the sam2 package, whose parts have no types."""
@@ -102,7 +103,7 @@ def attend(attention: Part, now: Tensor, position: Tensor, tokens: Tokens, *, na
         N×hw×C.
     """
     scratch = _Scratch(tokens.values)
-    narrow = averages_narrow(tokens.values) if narrow is None else narrow
+    narrow = averages_narrow(attention, tokens.values) if narrow is None else narrow
     tokens = replace(tokens, values=lowered(tokens.values), keys=lowered(tokens.keys))
     out = now + 0.1 * position if attention.pos_enc_at_input else now
     for number, layer in enumerate(attention.layers):
@@ -193,19 +194,27 @@ def by_hand(x: Tensor) -> bool:
     return x.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
-def averages_narrow(x: Tensor) -> bool:
-    """Whether values may be narrower than keys: on a CPU, and where cuDNN attends.
+def averages_narrow(attention: Part, values: Tensor) -> bool:
+    """Whether memory attention averages N×L×D tokens, narrower than its keys: on a CPU, and where cuDNN takes them.
 
     Other kernels of a GPU refuse, or are several times slower.
     """
-    return by_hand(x) or cudnn_attends(x)
+    keys = int(attention.layers[0].cross_attn_image.internal_dim)
+    return by_hand(values) or cudnn_attends(lowered(values), keys)
 
 
-def cudnn_attends(x: Tensor) -> bool:
-    """Whether cuDNN may attend, see `devices.steady_attention`, and can: heads of 256 want compute capability 9.0."""
-    if x.device.type != "cuda" or not torch.is_autocast_enabled("cuda"):  # it computes in half precision alone
+def cudnn_attends(values: Tensor, keys: int) -> bool:
+    """Whether cuDNN may attend, see `devices.steady_attention`, and takes such values beside keys of that width."""
+    if values.device.type != "cuda" or not torch.backends.cuda.cudnn_sdp_enabled():
         return False
-    return torch.backends.cuda.cudnn_sdp_enabled() and torch.cuda.get_device_capability(x.device) >= (9, 0)
+    return _cudnn_takes(values.device, values.dtype, keys, values.shape[-1])
+
+
+@cache
+def _cudnn_takes(device: torch.device, dtype: torch.dtype, keys: int, values: int) -> bool:
+    """Asked of torch, since it depends on the GPU, on cuDNN and on torch itself."""
+    k, v = (torch.empty(1, 1, _BLOCK_ROWS, width, device=device, dtype=dtype) for width in (keys, values))
+    return bool(can_use_cudnn_attention(SDPAParams(k, k, v, None, 0.0, False, False)))
 
 
 def pieces_of(objects: int, queries: int, length: int) -> int:
@@ -338,7 +347,7 @@ class _Scratch:
         if not self._by_hand:
             mask = None if bias is None else bias[:, None, None, :].to(q.dtype)
             q = q.expand(n, -1, -1).contiguous()  # cuDNN lays its result out as its queries are
-            if mask is None and cudnn_attends(k) and not torch.compiler.is_compiling():
+            if mask is None and not torch.compiler.is_compiling() and cudnn_attends(values, k.shape[-1]):
                 pieces = pieces_of(n, q.shape[1], k.shape[1])
                 if pieces > 1:
                     return average_pieces(q, k, values, pieces, _attend_by_cudnn)
