@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from uamp_model import FrameResult, Prompt, VideoTracker, build_model, load_tracker
 from uamp_model.devices import Precision
-from uamp_model.forms import FAST
+from uamp_model.forms import FAST, Forms, graphed_forms, lowered_forms
 from uamp_model.graphs import Graphs
 
 SIZE = 128
@@ -104,6 +104,20 @@ def test_an_error_is_the_functions_own() -> None:
     assert torch.equal(graphs.call("double", double, [torch.ones(2)])[0], 2 * torch.ones(2))
 
 
+def test_what_cannot_be_captured_is_computed_as_it_is(caplog: pytest.LogCaptureFixture) -> None:
+    tries = []
+
+    def refuse(function: Callable[..., Sequence[Tensor]], given: Sequence[Tensor | None]) -> Recorded:
+        tries.append(given)
+        raise RuntimeError("CUDA out of memory.\nTried to allocate a lot.")
+
+    graphs = Graphs(refuse)
+    for call in range(6):
+        assert torch.equal(graphs.call("double", double, [torch.full((3,), call)])[0], torch.full((3,), 2 * call))
+    assert len(tries) == 1
+    assert caplog.messages == ["no CUDA graph could be made of double, which is slower without: CUDA out of memory."]
+
+
 def scene(index: int) -> np.ndarray:
     """Two discs that move over a slope of grey."""
     y, x = np.mgrid[:96, :128]
@@ -113,14 +127,12 @@ def scene(index: int) -> np.ndarray:
     return frame
 
 
-def tracked(device: str, dtype: torch.dtype, *, plain: bool = False, budget: float = 1.0) -> list[FrameResult]:
-    """Thirty frames, with objects that come and go and a correction."""
-    precision: Precision = "fp32" if dtype == torch.float32 else "bf16"
+def tracked(device: str, precision: Precision, forms: Forms | None = None, *, budget: float = 1.0) -> list[FrameResult]:
+    """Thirty frames, with objects that come and go and a correction; by the tracker's own forms, or others."""
     tracker = load_tracker(
         "nano", image_size=SIZE, device=device, precision=precision, exact=False, memory="uamp", memory_budget=budget
     )
-    if plain:
-        tracker.forms = FAST
+    tracker.forms = forms or tracker.forms
     session = tracker.start()
     found = []
     for index in range(30):
@@ -133,15 +145,32 @@ def tracked(device: str, dtype: torch.dtype, *, plain: bool = False, budget: flo
     return found
 
 
-@pytest.mark.cuda
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("budget", [1.0, 0.25])
-def test_masks_are_those_of_the_plain_forms(dtype: torch.dtype, budget: float) -> None:
-    plain, graphed = (tracked("cuda", dtype, plain=plain, budget=budget) for plain in (True, False))
+def test_graphs_are_given_all_that_a_frame_depends_on(budget: float) -> None:
+    recorder = Recorder()
+    plain = tracked("cpu", "fp32", budget=budget)
+    graphed = tracked("cpu", "fp32", graphed_forms(FAST, Graphs(recorder)), budget=budget)
+    assert len(recorder.made) > 4
+    for a, b in zip(plain, graphed, strict=True):
+        assert torch.equal(a.logits, b.logits)
+
+
+def test_weights_that_were_converted_before() -> None:
+    plain = tracked("cpu", "bf16")
+    before = tracked("cpu", "bf16", lowered_forms(FAST, torch.bfloat16))
+    for a, b in zip(plain, before, strict=True):
+        assert float((a.masks == b.masks).float().mean()) > 0.99
+
+
+@pytest.mark.cuda
+@pytest.mark.parametrize(("precision", "alike"), [("fp32", 0.999), ("bf16", 0.95)])
+@pytest.mark.parametrize("budget", [1.0, 0.25])
+def test_masks_are_those_of_the_plain_forms(precision: Precision, alike: float, budget: float) -> None:
+    plain, graphed = (tracked("cuda", precision, forms, budget=budget) for forms in (FAST, None))
     assert float(plain[18].masks.float().mean()) > 0.01
     for a, b in zip(plain, graphed, strict=True):
         assert a.object_ids == b.object_ids
-        assert float((a.masks == b.masks).float().mean()) > (0.999 if dtype == torch.float32 else 0.95)
+        assert float((a.masks == b.masks).float().mean()) > alike
 
 
 @pytest.mark.cuda

@@ -116,9 +116,8 @@ def _lowered(part: nn.Module, dtype: torch.dtype) -> nn.Module:
     return twin
 
 
-def graphed_forms(forms: Forms) -> Forms:
+def graphed_forms(forms: Forms, graphs: Graphs) -> Forms:
     """The same forms as CUDA graphs where shapes have settled, see `graphs.py`."""
-    graphs = Graphs()
 
     def encode_levels(encoder: Part, images: Tensor, ends: Mapping[int, Part]) -> list[Tensor]:
         def levels(images: Tensor) -> list[Tensor]:
@@ -160,7 +159,7 @@ def forms_for(device: torch.device, dtype: torch.dtype, *, compiled: bool = Fals
     forms = compiled_forms() if compiled else FAST
     if device.type != "cuda":
         return forms
-    return graphed_forms(forms if dtype == torch.float32 else lowered_forms(forms, dtype))
+    return graphed_forms(forms if dtype == torch.float32 else lowered_forms(forms, dtype), Graphs())
 
 
 def check_compiler(device: torch.device) -> None:

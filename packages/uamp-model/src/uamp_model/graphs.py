@@ -6,6 +6,7 @@ as long as some frames, and it holds its inputs, so that it is only done for sha
 a memory that has filled up.
 """
 
+import logging
 from collections import OrderedDict, defaultdict, deque
 from collections.abc import Callable, Hashable, Sequence
 from functools import cached_property, partial
@@ -16,6 +17,8 @@ import torch
 from torch import Tensor
 
 from uamp_model.devices import steady_attention
+
+logger = logging.getLogger(__name__)
 
 Function = Callable[..., Sequence[Tensor]]
 """Of tensors, some of which may be None; what it does must not depend on their values, nor wait for the device."""
@@ -45,7 +48,7 @@ class Graphs:
         self._capture = capture or self._capture_here
         self._lock = Lock()
         self._latest: dict[str, deque[Hashable]] = defaultdict(partial(deque, maxlen=_LATEST))
-        self._graphs: OrderedDict[Hashable, Replayed] = OrderedDict()
+        self._graphs: OrderedDict[Hashable, Replayed | None] = OrderedDict()  # None where there can be none
 
     def call(self, name: str, function: Function, given: Sequence[Tensor | None], *fixed: Hashable) -> list[Tensor]:
         """What a function says of tensors on a GPU, by a graph where such have been given often.
@@ -58,17 +61,26 @@ class Graphs:
         """
         key = (name, fixed, tuple(None if x is None else (x.shape, x.stride(), x.dtype, x.device) for x in given))
         with self._lock:
-            graph = self._graphs.get(key)
-            if graph is None:
+            if key not in self._graphs:
                 latest = self._latest[name]
                 latest.append(key)
                 if latest.count(key) < _OFTEN:
                     return list(function(*given))
                 if len(self._graphs) >= _MOST:
                     self._graphs.popitem(last=False)
-                graph = self._graphs[key] = self._capture(function, given)
+                self._graphs[key] = self._try_to_capture(name, function, given)
             self._graphs.move_to_end(key)
-            return graph.replay(given)
+            graph = self._graphs[key]
+            return list(function(*given)) if graph is None else graph.replay(given)
+
+    def _try_to_capture(self, name: str, function: Function, given: Sequence[Tensor | None]) -> Replayed | None:
+        """A graph, or None where memory, or a driver, does not allow for one."""
+        try:
+            return self._capture(function, given)
+        except RuntimeError as error:
+            reason = str(error).partition("\n")[0]
+            logger.warning("no CUDA graph could be made of %s, which is slower without: %s", name, reason)
+            return None
 
     def _capture_here(self, function: Function, given: Sequence[Tensor | None]) -> Replayed:
         return _Graph(function, given, self._pool)
