@@ -105,19 +105,25 @@ def attend(attention: Part, now: Tensor, position: Tensor, tokens: Tokens, *, na
     scratch = _Scratch(tokens.values)
     narrow = averages_narrow(attention, tokens.values) if narrow is None else narrow
     tokens = replace(tokens, values=lowered(tokens.values), keys=lowered(tokens.keys))
-    out = now + 0.1 * position if attention.pos_enc_at_input else now
+    out = now + 0.1 * position if attention.pos_enc_at_input else now.clone()
     for number, layer in enumerate(attention.layers):
         normed = layer.norm1(out)
         asked = normed + position if layer.pos_enc_at_attn else normed
         glance = tokens.glance if number > 0 else None  # the first layer's is the same for all objects
-        out = out + _attend_self(layer.self_attn, lowered(asked), lowered(normed), scratch, glance)
+        out = _add(out, _attend_self(layer.self_attn, lowered(asked), lowered(normed), scratch, glance))
         normed = layer.norm2(out)
         asked = normed + position if layer.pos_enc_at_cross_attn_queries else normed
         told = tokens.keys if layer.pos_enc_at_cross_attn_keys else tokens.values
-        out = out + _attend_memory(layer.cross_attn_image, asked, told, tokens, scratch, narrow=narrow)
-        out = out + by_rows(partial(_feed_forward, layer), out, layer.linear1.out_features)
+        out = _add(out, _attend_memory(layer.cross_attn_image, asked, told, tokens, scratch, narrow=narrow))
+        out = _add(out, by_rows(partial(_feed_forward, layer), out, layer.linear1.out_features))
     result: Tensor = attention.norm(out)
     return result
+
+
+def _add(out: Tensor, x: Tensor) -> Tensor:
+    """Their sum; in place where it fits, since large pieces of new memory cost as much as the arithmetic."""
+    fits = out.shape == x.shape and torch.promote_types(out.dtype, x.dtype) == out.dtype
+    return out.add_(x) if fits else out + x
 
 
 def _feed_forward(layer: Part, rows: Tensor) -> Tensor:
@@ -161,7 +167,7 @@ def _attend_memory(
         # one object after the other: its keys stay in the CPU's cache until they have been read
         each = []
         for i, own in enumerate(tokens.each()):
-            keys = _rotate_keys(cross.k_proj(told[i : i + 1]), rotation, own)
+            keys = _rotate_keys(scratch.keys(cross.k_proj, told[i : i + 1]), rotation, own)
             mine = q[i : i + 1] if len(q) > 1 else q
             each.append(_read(mine, keys, values[i : i + 1], own, scratch))
         read = torch.cat(each)
@@ -298,9 +304,22 @@ def _rotation(module: Part, asked: Tensor) -> Tensor:
 
 
 def _rotate(x: Tensor, rotation: Tensor) -> Tensor:
-    """Rotate …×L×C by place, with L×C/2 of the table; in place where the dtype allows."""
+    """Rotate …×L×C by place, with L×C/2 of the table; in place where the dtype allows, and on a CPU in any."""
     if torch.compiler.is_compiling():
         return _turn(x, rotation)
+    if not by_hand(x):
+        return _rotate_whole(x, rotation)
+    rows = max(1, _BETWEEN // x.shape[-1])
+    for first in range(0, len(rotation), rows):
+        piece = slice(first, first + rows)
+        part = x[..., piece, :]
+        turned = _rotate_whole(part, rotation[piece])
+        if turned is not part:
+            part.copy_(turned)
+    return x
+
+
+def _rotate_whole(x: Tensor, rotation: Tensor) -> Tensor:
     wide = x.float()
     torch.view_as_complex(wide.unflatten(-1, (-1, 2))).mul_(rotation)
     return wide.to(x.dtype)
@@ -312,6 +331,10 @@ def _rotate_keys(keys: Tensor, rotation: Tensor, tokens: Tokens) -> Tensor:
         spatial, pointers = keys[:, : tokens.placed], keys[:, tokens.placed :]
         turned = _turn(spatial.unflatten(1, (-1, len(rotation))), rotation)
         return torch.cat([turned.flatten(1, -2), pointers], dim=1)
+    if by_hand(keys):
+        for frame in keys[:, : tokens.placed].unflatten(1, (-1, len(rotation))).unbind(1):
+            _rotate(frame, rotation)
+        return keys
     wide = keys.float()
     spatial = torch.view_as_complex(wide[:, : tokens.placed].unflatten(-1, (-1, 2)))
     spatial.unflatten(1, (-1, len(rotation))).mul_(rotation)
@@ -327,11 +350,20 @@ def _turn(x: Tensor, rotation: Tensor) -> Tensor:
 
 
 class _Scratch:
-    """Averages by attention, with one piece of memory for the scores of all layers and objects."""
+    """Averages by attention, with memory for scores and for keys that all layers and objects share."""
 
     def __init__(self, like: Tensor) -> None:
         self._by_hand = by_hand(like)
         self._scores: Tensor | None = None
+        self._keys: Tensor | None = None
+
+    def keys(self, project: Part, told: Tensor) -> Tensor:
+        """1×L×C keys of 1×L×D tokens: until the next object's or layer's are asked for."""
+        rows, weight, bias = (lowered(part) for part in (told[0], project.weight, project.bias))
+        shape = (len(rows), len(weight))
+        if self._keys is None or self._keys.shape != shape:
+            self._keys = rows.new_empty(shape)
+        return torch.addmm(bias, rows, weight.t(), out=self._keys)[None]
 
     def average_two(self, q: Tensor, glance: Glance, everything: Read, part: Read) -> Tensor:
         """`average` where cells in doubt read everything, the others a part."""
