@@ -250,6 +250,19 @@ def average_pieces(
     return (means * share).sum(1).to(values.dtype)
 
 
+def _average_by_kernel(q: Tensor, k: Tensor, values: Tensor, bias: Tensor | None) -> Tensor:
+    """`_Scratch.average` by one of torch's fused kernels."""
+    count = len(k)
+    q = q.expand(count, -1, -1).contiguous()  # cuDNN lays its result out as its queries are
+    if bias is None and not torch.compiler.is_compiling() and cudnn_attends(values, k.shape[-1]):
+        pieces = pieces_of(count, q.shape[1], k.shape[1])
+        if pieces > 1:
+            return average_pieces(q, k, values, pieces, _attend_by_cudnn)
+    mask = None if bias is None else bias[:, None, None, :].to(q.dtype)
+    whole = F.scaled_dot_product_attention(q.unsqueeze(1), k.unsqueeze(1), values.unsqueeze(1), attn_mask=mask)
+    return whole.squeeze(1)
+
+
 def _attend_by_cudnn(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
     """Its attention with the logarithms of sums, which torch's public function does not give."""
     found = torch.ops.aten._scaled_dot_product_cudnn_attention(q, k, v, None, True)
@@ -375,16 +388,9 @@ class _Scratch:
 
     def average(self, q: Tensor, k: Tensor, values: Tensor, bias: Tensor | None) -> Tensor:
         """N×Q×E averages of values N×L×E for queries G×Q×C and keys N×L×C; G is 1 or N."""
-        n = len(k)
         if not self._by_hand:
-            mask = None if bias is None else bias[:, None, None, :].to(q.dtype)
-            q = q.expand(n, -1, -1).contiguous()  # cuDNN lays its result out as its queries are
-            if mask is None and not torch.compiler.is_compiling() and cudnn_attends(values, k.shape[-1]):
-                pieces = pieces_of(n, q.shape[1], k.shape[1])
-                if pieces > 1:
-                    return average_pieces(q, k, values, pieces, _attend_by_cudnn)
-            whole = F.scaled_dot_product_attention(q.unsqueeze(1), k.unsqueeze(1), values.unsqueeze(1), attn_mask=mask)
-            return whole.squeeze(1)
+            return _average_by_kernel(q, k, values, bias)
+        n = len(k)
         queries, length = q.shape[1], k.shape[1]
         rows = min(queries, max(_FEWEST_ROWS, _SCORES // length))
         out = values.new_empty(n, queries, values.shape[-1])
