@@ -15,7 +15,7 @@ It says what `sam2.modeling.memory_attention` says, up to rounding. What it save
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
 
@@ -104,7 +104,7 @@ def attend(attention: Part, now: Tensor, position: Tensor, tokens: Tokens, *, na
     """
     scratch = _Scratch(tokens.values)
     narrow = averages_narrow(attention, tokens.values) if narrow is None else narrow
-    tokens = replace(tokens, values=lowered(tokens.values), keys=lowered(tokens.keys))
+    tokens = Tokens(lowered(tokens.values), lowered(tokens.keys), tokens.placed, tokens.bias, tokens.glance)
     out = now + 0.1 * position if attention.pos_enc_at_input else now.clone()
     for number, layer in enumerate(attention.layers):
         normed = layer.norm1(out)
