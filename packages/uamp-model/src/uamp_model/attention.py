@@ -108,9 +108,10 @@ def attend(attention: Part, now: Tensor, position: Tensor, tokens: Tokens, *, na
     out = now + 0.1 * position if attention.pos_enc_at_input else now.clone()
     for number, layer in enumerate(attention.layers):
         normed = layer.norm1(out)
-        asked = normed + position if layer.pos_enc_at_attn else normed
+        values = lowered(normed)
+        asked = lowered(normed + position) if layer.pos_enc_at_attn else values
         glance = tokens.glance if number > 0 else None  # the first layer's is the same for all objects
-        out = _add(out, _attend_self(layer.self_attn, lowered(asked), lowered(normed), scratch, glance))
+        out = _add(out, _attend_self(layer.self_attn, asked, values, scratch, glance))
         normed = layer.norm2(out)
         asked = normed + position if layer.pos_enc_at_cross_attn_queries else normed
         told = tokens.keys if layer.pos_enc_at_cross_attn_keys else tokens.values
@@ -191,8 +192,20 @@ def _read(q: Tensor, keys: Tensor, values: Tensor, tokens: Tokens, scratch: "_Sc
 
 
 def _pick(x: Tensor, rows: Tensor) -> Tensor:
-    """Rows N×k of N×L×C."""
-    return x.gather(1, rows.unsqueeze(-1).expand(-1, -1, x.shape[-1]))
+    """Rows N×k of N×L×C, or of 1×L×C that all share."""
+    picked = x.flatten(0, 1).index_select(0, _flat(rows, x.shape[1] if len(x) > 1 else 0))
+    return picked.view(*rows.shape, -1)
+
+
+def _put(x: Tensor, rows: Tensor) -> Tensor:
+    """N×L×C whose rows N×L are those of `x`, the other way round than by `_pick`."""
+    return torch.empty_like(x).flatten(0, 1).index_copy_(0, _flat(rows, x.shape[1]), x.flatten(0, 1)).view_as(x)
+
+
+def _flat(rows: Tensor, length: int) -> Tensor:
+    """Where rows N×k of N×length lie in all of them one after the other."""
+    first = length * torch.arange(len(rows), device=rows.device)
+    return (rows + first.unsqueeze(1)).flatten()
 
 
 def by_hand(x: Tensor) -> bool:
@@ -380,11 +393,8 @@ class _Scratch:
 
     def average_two(self, q: Tensor, glance: Glance, everything: Read, part: Read) -> Tensor:
         """`average` where cells in doubt read everything, the others a part."""
-        q = q.expand(len(glance.whole), -1, -1)
         found = [self.average(_pick(q, glance.whole), *everything), self.average(_pick(q, glance.others), *part)]
-        cells = torch.cat([glance.whole, glance.others], dim=1).unsqueeze(-1).expand(-1, -1, found[0].shape[-1])
-        both = torch.cat(found, dim=1)
-        return torch.empty_like(both).scatter_(1, cells, both)
+        return _put(torch.cat(found, dim=1), torch.cat([glance.whole, glance.others], dim=1))
 
     def average(self, q: Tensor, k: Tensor, values: Tensor, bias: Tensor | None) -> Tensor:
         """N×Q×E averages of values N×L×E for queries G×Q×C and keys N×L×C; G is 1 or N."""
@@ -392,7 +402,7 @@ class _Scratch:
             return _average_by_kernel(q, k, values, bias)
         n = len(k)
         queries, length = q.shape[1], k.shape[1]
-        rows = min(queries, max(_FEWEST_ROWS, _SCORES // length))
+        rows = -(-queries // max(1, round(queries / max(_FEWEST_ROWS, _SCORES // length))))  # in blocks of one size
         out = values.new_empty(n, queries, values.shape[-1])
         q = q * q.shape[-1] ** -0.5
         for i in range(n):
