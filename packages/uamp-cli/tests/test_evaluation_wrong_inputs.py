@@ -353,13 +353,16 @@ def test_output_folder_of_others(evaluate: Run, tracked: Tracked, tmp_path: Path
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs resource limits")
-def test_full_disk(tracked: Tracked, tmp_path: Path) -> None:
-    record = (tracked.output / "uamp" / "run.json").stat().st_size
-    first_masks = max(path.stat().st_size for path in (tracked.output / "uamp" / "camel").glob("*.png"))
-    largest = max(path.stat().st_size for path in (tracked.output / "uamp").rglob("*"))
-    assert record < first_masks - 1, "a limit must let the record pass and stop a mask"
-    limits = {"out/uamp ": 100, "out/uamp/.uamp-camel.part": first_masks - 1, "out/re": largest + 20}
-    arguments = ("davis", "--dataset-root", tracked.root, "--output", "out", "--json", "s.json", "--workers", 1)
+def test_full_disk(davis: Path, run: Run, tmp_path: Path) -> None:
+    given = davis / "Annotations" / "480p" / "camel" / "00000.png"
+    write_mask(given, np.random.default_rng(0).integers(0, 2, SIZE, dtype=np.uint8))  # which compresses badly
+    run("eval", "davis", "--dataset-root", davis, "--output", "whole", "--workers", 1)
+    record = (tmp_path / "whole" / "uamp" / "run.json").stat().st_size
+    first_mask = (tmp_path / "whole" / "uamp" / "camel" / "00000.png").stat().st_size
+    largest = max(path.stat().st_size for path in (tmp_path / "whole" / "uamp").rglob("*"))
+    assert record + 100 < first_mask, "a limit must let the record pass and stop a mask"
+    limits = {"out/uamp ": 100, "out/uamp/.uamp-camel.part": first_mask - 1, "out/re": largest + 20}
+    arguments = ("davis", "--dataset-root", davis, "--output", "out", "--json", "s.json", "--workers", 1)
     (tmp_path / "s.json").write_text("an older result")
     done = subprocess.run(
         [sys.executable, "-c", DISK_FULL, ",".join(map(str, limits.values())), "eval", *map(str, arguments)],
