@@ -2,8 +2,8 @@
 
 python benchmarks/cuda_profile.py --model sam2.1-hiera-tiny --objects 1,16
 
-A generated clip with random or bundled weights; the frames that are looked at come after memory has filled up. The
-first line of each number of objects is without the profiler: the frame as it is, and with forms that are no graphs.
+A generated clip with random or bundled weights; the frames that are looked at come after memory has filled up. How long
+a frame takes is measured without the profiler. `--plain` does all of it with forms that are no graphs, too.
 """
 
 import argparse
@@ -71,11 +71,12 @@ def look(tracker: VideoTracker, bench: TrackerBench, count: int, name: str, rows
         for _ in steps:
             pass
         torch.cuda.synchronize()
-    kernels = [e for e in seen.key_averages() if e.device_type.name == "CUDA"]
+    events = seen.key_averages()
+    kernels = [e for e in events if e.device_type.name == "CUDA"]
     busy = sum(e.self_device_time_total for e in kernels) / PROFILED / 1e3
     launches = sum(e.count for e in kernels) / PROFILED
-    copies = sum(e.count for e in seen.key_averages() if e.key == "cudaMemcpyAsync") / PROFILED
-    graphs = sum(e.count for e in seen.key_averages() if e.key == "cudaGraphLaunch") / PROFILED
+    copies = sum(e.count for e in events if e.key == "cudaMemcpyAsync") / PROFILED
+    graphs = sum(e.count for e in events if e.key == "cudaGraphLaunch") / PROFILED
     held = torch.cuda.max_memory_allocated() / 2**20
     print(
         f"\n{tracker.name}, {count} objects, {name}: {1e3 * took:.1f} ms a frame after {start - begin:.1f} s for {WARM}"

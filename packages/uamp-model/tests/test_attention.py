@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.overrides import TorchFunctionMode
 from uamp_model import memory_encoder
-from uamp_model.attention import Glance, average, average_pieces, in_parts, pieces_of
+from uamp_model.attention import Glance, average, average_pieces, in_parts, kernel_averages_narrow, pieces_of
 from uamp_model.budget import Share, share_of
 from uamp_model.devices import inference, steady_attention
 from uamp_model.forms import FAST
@@ -134,6 +134,10 @@ def test_what_is_read_in_pieces(pieces: int) -> None:
 
     found = average_pieces(q, k, v, pieces, attend)
     torch.testing.assert_close(found, torch.nn.functional.scaled_dot_product_attention(q, k, v))
+
+
+def test_a_cpus_kernel_wants_values_as_wide_as_keys(model: Sam2) -> None:
+    assert not kernel_averages_narrow(model.memory_attention, torch.randn(1, 8, model.mem_dim))
 
 
 def test_pieces_are_of_equal_length_and_fewer_with_more_objects() -> None:

@@ -103,7 +103,8 @@ def attend(attention: Part, now: Tensor, position: Tensor, tokens: Tokens, *, na
         N×hw×C.
     """
     scratch = _Scratch(tokens.values)
-    narrow = averages_narrow(attention, tokens.values) if narrow is None else narrow
+    if narrow is None:
+        narrow = by_hand(tokens.values) or kernel_averages_narrow(attention, tokens.values)
     tokens = Tokens(lowered(tokens.values), lowered(tokens.keys), tokens.placed, tokens.bias, tokens.glance)
     out = now + 0.1 * position if attention.pos_enc_at_input else now.clone()
     for number, layer in enumerate(attention.layers):
@@ -213,13 +214,12 @@ def by_hand(x: Tensor) -> bool:
     return x.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
-def averages_narrow(attention: Part, values: Tensor) -> bool:
-    """Whether memory attention averages N×L×D tokens, narrower than its keys: on a CPU, and where cuDNN takes them.
+def kernel_averages_narrow(attention: Part, values: Tensor) -> bool:
+    """Whether a fused kernel averages N×L×D tokens, narrower than memory attention's keys: cuDNN's, where it may.
 
-    Other kernels of a GPU refuse, or are several times slower.
+    Other kernels refuse, or are several times slower, also a CPU's, which compiled code attends by.
     """
-    keys = int(attention.layers[0].cross_attn_image.internal_dim)
-    return by_hand(values) or cudnn_attends(lowered(values), keys)
+    return cudnn_attends(lowered(values), int(attention.layers[0].cross_attn_image.internal_dim))
 
 
 def cudnn_attends(values: Tensor, keys: int) -> bool:

@@ -64,7 +64,7 @@ def compiled_forms(backend: str = "inductor") -> Forms:
         cells = _changing(tokens.values[:, spatial], 0, 1), _changing(tokens.keys[:, spatial], 0, 1)
         others = _changing(tokens.values[:, pointers], 0, 1), _changing(tokens.keys[:, pointers], 0, 1)
         bias = None if tokens.bias is None else _changing(tokens.bias, 0, 1)
-        narrow = attention.averages_narrow(module, tokens.values)
+        narrow = attention.kernel_averages_narrow(module, tokens.values)
         return read(module, now, position, cells, others, bias, _glance(tokens.glance), narrow)
 
     def decode_objects(

@@ -44,7 +44,7 @@ class Graphs:
         capture: makes a graph of a function for the shapes of what it is given.
     """
 
-    def __init__(self, capture: "Callable[[Function, Sequence[Tensor | None]], Replayed] | None" = None) -> None:
+    def __init__(self, capture: Callable[[Function, Sequence[Tensor | None]], Replayed] | None = None) -> None:
         self._capture = capture or self._capture_here
         self._lock = Lock()
         self._latest: dict[str, deque[Hashable]] = defaultdict(partial(deque, maxlen=_LATEST))
