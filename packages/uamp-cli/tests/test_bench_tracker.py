@@ -6,9 +6,21 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import cv2
+import numpy as np
 import pytest
 from torch import Tensor
-from uamp_cli.bench_tracker import ALL_STAGES, OURS, THEIRS, MemoryCurve, TrackerBench, measure_speed, slope
+from uamp_cli.bench_tracker import (
+    ALL_STAGES,
+    OURS,
+    READ,
+    THEIRS,
+    WRITE,
+    MemoryCurve,
+    TrackerBench,
+    measure_speed,
+    slope,
+)
 from uamp_cli.bench_tracker_command import parse_counts
 from uamp_cli.bench_tracker_report import round_ticks
 from uamp_model.errors import InputError
@@ -43,6 +55,7 @@ def test_tables_json_and_plot(run: Run, tmp_path: Path, monkeypatch: pytest.Monk
     for numbers in document["speed"].values():
         assert set(numbers["frames_per_second"]) == {OURS, THEIRS}
         assert set(numbers["stages_ms"]) == set(ALL_STAGES)
+        assert all(numbers["stages_ms"][stage] > 0 for stage in (READ, WRITE))
         assert numbers["mask_iou"][THEIRS] > 0.99
         assert numbers["differing_pixels"][THEIRS] < 0.01
     assert ElementTree.parse(tmp_path / "bench.svg").getroot().tag.endswith("svg")
@@ -87,6 +100,18 @@ def test_memory_in_processes_of_their_own(run: Run, tmp_path: Path, monkeypatch:
     for name in (OURS, THEIRS):
         assert list(memory[name]["peak_mib"]) == ["2", "4"]
         assert all(mib > 0 for mib in memory[name]["peak_mib"].values())
+
+
+def test_the_given_video_is_what_is_read(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("uamp_cli.bench_tracker_command._WARM_UP", 0)
+    for n in range(2):
+        cv2.imwrite(str(tmp_path / f"{n}.png"), np.full((48, 64, 3), 90 * n, np.uint8))
+    given = ("--objects", 1, "--frames", 1, "--memory-frames", 0, "--precision", "fp32")
+    outcome = run("bench", "tracker", "--video", tmp_path, *given, "--json", "b.json")
+    assert outcome.code == 0, outcome
+    stages = json.loads((tmp_path / "b.json").read_text())["speed"]["1"]["stages_ms"]
+    assert stages[READ] > 0
+    assert stages[WRITE] > 0
 
 
 def test_growth_is_that_of_peaks() -> None:

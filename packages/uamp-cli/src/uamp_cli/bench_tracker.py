@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from itertools import chain, islice
 from multiprocessing import get_context
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import numpy.typing as npt
@@ -23,12 +24,14 @@ from uamp_model.reference_predictor import ReferencePredictor
 from uamp_model.stages import STAGES, timed_stages
 
 Image = npt.NDArray[np.uint8]
+Ids = npt.NDArray[np.uint8]
 
 OURS, THEIRS, COMPILED = "uamp", "sam2", "sam2 compiled"
-READ = "read"
-ALL_STAGES = (READ, *STAGES)
+READ, WRITE = "read", "write"
+ALL_STAGES = (READ, *STAGES, WRITE)
 _MOST_IN_A_CLIP = 8
 _CLIP_FRAMES = 24
+_FRAME_RATE = 24
 _MIB = 2**20
 
 
@@ -67,7 +70,8 @@ class SpeedMeasurement:
         objects: how many were tracked.
         seconds: by contender, of each timed frame.
         cpu_seconds: the same, of this process's time on all cores.
-        stages: of ours, by stage, median seconds of a frame; on a CPU of its processor time.
+        stages: of ours, by stage, median seconds of a frame, for reading and writing the mean; on a CPU of its
+            processor time.
         iou: by other contender, mean IoU of its masks and ours, over frames and objects.
         differing: by other contender, share of pixels whose masks differ.
     """
@@ -215,6 +219,7 @@ def measure_speed(
     stages: dict[str, list[float]] = defaultdict(list)
     ious: dict[str, list[float]] = defaultdict(list)
     differing: dict[str, list[float]] = defaultdict(list)
+    found: list[Ids] = []
     stage_time = time.process_time if tracker.device.type == "cpu" else time.perf_counter
     with _opened(others, frames, prompts) as running:
         running = {OURS: track(tracker, frames, prompts)} | running
@@ -233,17 +238,19 @@ def measure_speed(
                     cpu[name].append(spent_cpu)
                     for part in STAGES if name == OURS else ():
                         stages[part].append(clock.seconds.get(part, 0.0))
+            found.append(_id_map(masks[OURS]))
             for name in others:
                 iou, share = _agreement(masks[OURS], masks[name])
                 ious[name].append(iou)
                 differing[name].append(share)
             on_frame()
     medians = {part: statistics.median(values) for part, values in stages.items()}
+    files = time_files(bench.video, frames, found, stage_time)
     return SpeedMeasurement(
         count,
         dict(seconds),
         dict(cpu),
-        {READ: time_reading(bench)} | medians,
+        medians | files,
         {name: statistics.mean(values) for name, values in ious.items()},
         {name: statistics.mean(values) for name, values in differing.items()},
     )
@@ -272,21 +279,33 @@ def _agreement(ours: Tensor, theirs: Tensor) -> tuple[float, float]:
     return float(iou.mean()), float((ours != theirs).float().mean())
 
 
-def time_reading(bench: TrackerBench) -> float:
-    """Median seconds to decode a frame of the video; 0 if it is generated."""
-    if bench.video is None:
-        return 0.0
-    from uamp_data.reader import open_video
+def _id_map(masks: Tensor) -> Ids:
+    """H×W numbers of the objects of N×H×W masks, of the last where they overlap."""
+    numbers = torch.arange(1, 1 + len(masks), dtype=torch.uint8, device=masks.device)
+    ids: Ids = (masks * numbers[:, None, None]).amax(0).cpu().numpy()
+    return ids
 
-    times = []
-    with open_video(bench.video) as video:
-        frames = iter(video)
-        for _ in range(1 + bench.frames):
-            start = time.perf_counter()
-            if next(frames, None) is None:
-                break
-            times.append(time.perf_counter() - start)
-    return statistics.median(times[1:] or times or [0.0])
+
+def time_files(
+    video: Path | None, frames: Sequence[Image], found: Sequence[Ids], time_of: Callable[[], float]
+) -> dict[str, float]:
+    """Mean seconds to write a frame with its objects drawn in, and to read one: of the video, or what was written."""
+    from uamp_data.reader import open_video
+    from uamp_data.writer import VideoWriter
+
+    from uamp_cli.overlay import draw_overlay
+
+    with TemporaryDirectory() as folder:
+        written = Path(folder) / "written.mp4"
+        start = time_of()
+        with VideoWriter(written, frame_rate=_FRAME_RATE, size=frames[0].shape[:2]) as writer:
+            for frame, ids in zip(frames, found, strict=True):
+                writer.write(draw_overlay(frame, ids))
+        writing = (time_of() - start) / len(frames)
+        start = time_of()
+        with open_video(video or written) as reader:
+            count = sum(1 for _ in islice(reader, len(frames)))
+        return {READ: (time_of() - start) / count, WRITE: writing}
 
 
 def measure_memory(bench: TrackerBench, contender: str, frames: int, count: int) -> MemoryCurve:
