@@ -102,7 +102,7 @@ class Machine:
 
     def _fastest(self, work: Callable[[], object]) -> float:
         best = float("inf")
-        for _ in range(5):
+        for _ in range(20):
             start = self.now()
             work()
             best = min(best, self.now() - start)
