@@ -58,6 +58,7 @@ def look(tracker: VideoTracker, bench: TrackerBench, count: int, name: str, rows
     """Time and profile some frames with so many objects."""
     frames, truth = make_clip(bench, WARM + TIMED + PROFILED)
     steps: Iterator[object] = track(tracker, frames, make_prompts(frames[0], truth, count))
+    torch.cuda.reset_peak_memory_stats()
     begin = time.perf_counter()
     for _ in islice(steps, WARM):
         pass
@@ -77,7 +78,7 @@ def look(tracker: VideoTracker, bench: TrackerBench, count: int, name: str, rows
     launches = sum(e.count for e in kernels) / PROFILED
     copies = sum(e.count for e in events if e.key == "cudaMemcpyAsync") / PROFILED
     graphs = sum(e.count for e in events if e.key == "cudaGraphLaunch") / PROFILED
-    held = torch.cuda.max_memory_allocated() / 2**20
+    held = torch.cuda.max_memory_reserved() / 2**20
     print(
         f"\n{tracker.name}, {count} objects, {name}: {1e3 * took:.1f} ms a frame after {start - begin:.1f} s for {WARM}"
     )

@@ -6,7 +6,11 @@
 set -uo pipefail
 out=${1:?a folder for the results}
 uamp=${UAMP:-uamp}
-if ! python3 -c 'import sys, torch; sys.exit(not torch.cuda.is_available())' 2>/dev/null; then
+if ! python3 -c 'import torch' 2>/dev/null; then
+  echo "python3 has no torch here: call this by \"uv run benchmarks/cuda_speed.sh FOLDER\", or activate the environment." >&2
+  exit 2
+fi
+if ! python3 -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then
   echo "There is no CUDA device here: the CUDA rows are left out."
   exit 0
 fi

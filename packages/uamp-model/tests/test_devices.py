@@ -1,5 +1,8 @@
+from threading import Event, Thread
+
+import pytest
 import torch
-from uamp_model.devices import steady_attention
+from uamp_model.devices import choose_dtype, inference, steady_attention
 
 
 def test_a_gpu_attends_without_cudnn_meanwhile_and_a_cpu_as_ever() -> None:
@@ -12,6 +15,35 @@ def test_a_gpu_attends_without_cudnn_meanwhile_and_a_cpu_as_ever() -> None:
         assert torch.backends.cuda.cudnn_sdp_enabled() == before
 
 
-def test_cudnn_may_attend_where_there_is_one_shape() -> None:
+@pytest.mark.parametrize(("version", "may"), [(91501, True), (91500, False), (None, False)])
+def test_cudnn_may_attend_where_there_is_one_shape(
+    version: int | None, may: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "version", lambda: version)
     with steady_attention(torch.device("cuda"), one_shape=True):
-        assert torch.backends.cuda.cudnn_sdp_enabled()
+        assert torch.backends.cuda.cudnn_sdp_enabled() == may
+
+
+@pytest.mark.parametrize(("capability", "dtype"), [((7, 5), torch.float32), ((8, 0), torch.bfloat16)])
+def test_a_gpu_that_only_emulates_bfloat16_computes_in_float32(
+    capability: tuple[int, int], dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    assert choose_dtype("auto", torch.device("cuda"), image_size=448) == dtype
+
+
+@pytest.mark.parametrize(("kind", "waits"), [("cuda", True), ("cpu", False)])
+def test_threads_take_turns_on_a_gpu(kind: str, waits: bool) -> None:
+    entered = Event()
+
+    def enter() -> None:
+        with inference(torch.device(kind), torch.float32, plainly=False):
+            entered.set()
+
+    other = Thread(target=enter)
+    device = torch.device(kind)
+    with inference(device, torch.float32, plainly=False), inference(device, torch.float32, plainly=False):
+        other.start()
+        assert entered.wait(0.2) != waits
+    assert entered.wait(10)
+    other.join()

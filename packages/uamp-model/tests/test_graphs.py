@@ -1,6 +1,9 @@
 """When a function becomes a CUDA graph, and that graphs say what the functions say."""
 
+import gc
 from collections.abc import Callable, Sequence
+from threading import Thread
+from weakref import WeakSet, ref
 
 import numpy as np
 import pytest
@@ -118,6 +121,47 @@ def test_what_cannot_be_captured_is_computed_as_it_is(caplog: pytest.LogCaptureF
     assert caplog.messages == ["no CUDA graph could be made of double, which is slower without: CUDA out of memory."]
 
 
+def test_what_graphs_hold_is_given_up_where_memory_is_short() -> None:
+    class Short(Recorded):
+        def replay(self, given: Sequence[Tensor | None]) -> list[Tensor]:
+            super().replay(given)
+            if self.replays > 1:
+                raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
+            return list(self.function(*given))
+
+    made = WeakSet[Short]()
+
+    def capture(function: Callable[..., Sequence[Tensor]], given: Sequence[Tensor | None]) -> Short:
+        short = Short(function, given)
+        made.add(short)
+        return short
+
+    graphs = Graphs(capture)
+    for call in range(4):
+        assert len(made) == (call == 3)
+        assert torch.equal(graphs.call("double", double, [torch.full((3,), call)])[0], torch.full((3,), 2 * call))
+    assert not made
+
+
+def test_too_little_memory_without_graphs_is_an_error() -> None:
+    def fail(x: Tensor) -> list[Tensor]:
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory.")
+
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        Graphs(Recorder()).call("fail", fail, [torch.ones(2)])
+
+
+def test_graphs_end_with_the_last_that_knows_them() -> None:
+    graphs = Graphs()
+    alive = ref(graphs)
+    gc.disable()
+    try:
+        del graphs
+        assert alive() is None
+    finally:
+        gc.enable()
+
+
 def scene(index: int) -> np.ndarray:
     """Two discs that move over a slope of grey."""
     y, x = np.mgrid[:96, :128]
@@ -185,3 +229,54 @@ def test_a_frame_that_was_captured_is_computed_anew() -> None:
     tracker.forms = FAST
     for features, frame in zip(kept, frames[4:], strict=True):
         torch.testing.assert_close(features.stride16, tracker.encode(frame).stride16, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.cuda
+def test_a_graph_outlives_the_thread_that_captured_it() -> None:
+    tracker = VideoTracker(build_model("nano", image_size=SIZE).to("cuda"), name="nano", dtype=torch.bfloat16)
+    found: list[list[FrameResult]] = []
+
+    def track() -> None:
+        session = tracker.start()
+        prompts = {1: Prompt.box(15, 25, 45, 55)}
+        found.append([session.step(scene(index), None if index else prompts) for index in range(24)])
+
+    for _ in range(2):
+        thread = Thread(target=track)
+        thread.start()
+        thread.join()
+    for a, b in zip(*found, strict=True):
+        assert float((a.masks == b.masks).float().mean()) > 0.95
+
+
+@pytest.mark.cuda
+def test_trackers_in_several_threads_take_turns() -> None:
+    made: dict[int, list[FrameResult]] = {}
+
+    def track(number: int) -> None:
+        made[number] = tracked("cuda", "bf16")
+
+    threads = [Thread(target=track, args=(number,)) for number in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    alone = tracked("cuda", "bf16")
+    assert len(made) == 3
+    for results in made.values():
+        for a, b in zip(alone, results, strict=True):
+            assert float((a.masks == b.masks).float().mean()) > 0.95
+
+
+@pytest.mark.cuda
+def test_what_graphs_no_longer_kept_held_is_used_again() -> None:
+    """Objects come and go: shapes change, and what is captured for one is captured in the place of another."""
+    tracker = VideoTracker(build_model("nano", image_size=SIZE).to("cuda"), name="nano", dtype=torch.bfloat16)
+    held = []
+    for count in (1, 2, 3, 4, 5, 6, 1, 2, 3, 4, 5, 6):
+        session = tracker.start()
+        prompts = {n: Prompt.box(8 * n, 25, 8 * n + 30, 55) for n in range(1, count + 1)}
+        for index in range(22):
+            session.step(scene(index), None if index else prompts)
+        held.append(torch.cuda.memory_reserved())
+    assert held[-1] < 1.25 * held[5]

@@ -242,3 +242,14 @@ def test_odd_frame_sizes_work(tracker: VideoTracker, size: tuple[int, int]) -> N
 def test_binary_entropy_is_one_bit_in_doubt_and_none_when_sure() -> None:
     entropy = binary_entropy(torch.tensor([0.0, 20.0, -20.0, -1024.0, 1024.0]))
     torch.testing.assert_close(entropy, torch.tensor([1.0, 0.0, 0.0, 0.0, 0.0]), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("exact", [True, False])
+def test_rotary_tables_are_where_the_network_is_and_can_be_trained_through(exact: bool) -> None:
+    """sam2 would move them in the first frame, in inference mode."""
+    model = build_model("nano", image_size=SIZE).to("meta")
+    with torch.inference_mode():
+        VideoTracker(model, name="nano", exact=exact)
+    tables = [part.freqs_cis for part in model.modules() if hasattr(part, "freqs_cis")]
+    assert len(tables) == 4
+    assert all(table.is_meta and not table.is_inference() for table in tables)

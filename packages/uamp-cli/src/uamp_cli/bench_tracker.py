@@ -21,7 +21,7 @@ from uamp_model.checkpoint import find_checkpoint
 from uamp_model.devices import Precision, choose_device, choose_dtype
 from uamp_model.errors import CheckpointError
 from uamp_model.reference_predictor import ReferencePredictor
-from uamp_model.stages import STAGES, timed_stages
+from uamp_model.stages import STAGES, StageClock, timed_stages
 
 Image = npt.NDArray[np.uint8]
 Ids = npt.NDArray[np.uint8]
@@ -60,6 +60,11 @@ class TrackerBench:
     size: tuple[int, int]
     threads: int | None = None
     sam2_compiled: bool = True
+
+    @property
+    def steps(self) -> int:
+        """Frames that ours tracks: the prompted one, the warm-up, those that are timed whole and those by stage."""
+        return 1 + self.warm_up + 2 * self.frames
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,53 +212,64 @@ def measure_speed(
     """Track `count` objects with all contenders, frame by frame in turns, and compare times and masks.
 
     What slows the machine down for a while so slows all of them down. Theirs has read and resized all frames before;
-    the time that ours takes for resizing is in its times.
+    the time that ours takes for resizing is in its times. Its stages are timed on as many frames more, since a GPU is
+    waited for after each of them.
     """
-    frames, truth = make_clip(bench, 1 + bench.warm_up + bench.frames)
+    frames, truth = make_clip(bench, bench.steps)
     prompts = make_prompts(frames[0], truth, count)
     tracker = make_tracker(bench, weights)
     names = [THEIRS, COMPILED] if tracker.device.type == "cuda" and bench.sam2_compiled else [THEIRS]
     others = {name: make_reference(bench, weights, compiled=name == COMPILED) for name in names}
     seconds: dict[str, list[float]] = defaultdict(list)
     cpu: dict[str, list[float]] = defaultdict(list)
-    stages: dict[str, list[float]] = defaultdict(list)
     ious: dict[str, list[float]] = defaultdict(list)
     differing: dict[str, list[float]] = defaultdict(list)
     found: list[Ids] = []
-    stage_time = time.process_time if tracker.device.type == "cpu" else time.perf_counter
+    clock = StageClock(tracker.device)
     with _opened(others, frames, prompts) as running:
         running = {OURS: track(tracker, frames, prompts)} | running
-        for index in range(len(frames)):
+        for index in range(1 + bench.warm_up + bench.frames):
             masks: dict[str, Tensor] = {}
             # every second frame in the other order, so that nobody always finds the caches warm
             for name in sorted(running, reverse=index % 2 == 1):
-                with timed_stages(tracker.device, stage_time) as clock:
-                    clock.now()  # waits for the device
-                    start, start_cpu = time.perf_counter(), time.process_time()
-                    _, masks[name] = next(running[name])
-                    clock.now()
-                    spent, spent_cpu = time.perf_counter() - start, time.process_time() - start_cpu
+                start, start_cpu = clock.now(), time.process_time()
+                _, masks[name] = next(running[name])
+                spent, spent_cpu = clock.now() - start, time.process_time() - start_cpu
                 if index > bench.warm_up:
                     seconds[name].append(spent)
                     cpu[name].append(spent_cpu)
-                    for part in STAGES if name == OURS else ():
-                        stages[part].append(clock.seconds.get(part, 0.0))
             found.append(_id_map(masks[OURS]))
             for name in others:
                 iou, share = _agreement(masks[OURS], masks[name])
                 ious[name].append(iou)
                 differing[name].append(share)
             on_frame()
-    medians = {part: statistics.median(values) for part, values in stages.items()}
-    files = time_files(bench.video, frames, found, stage_time)
+        stages = _time_stages(running[OURS], tracker.device, on_frame)
+    files = time_files(bench.video, frames[: len(found)], found, _stage_time(tracker.device))
     return SpeedMeasurement(
         count,
         dict(seconds),
         dict(cpu),
-        medians | files,
+        stages | files,
         {name: statistics.mean(values) for name, values in ious.items()},
         {name: statistics.mean(values) for name, values in differing.items()},
     )
+
+
+def _time_stages(steps: Iterator[Found], device: torch.device, on_frame: Callable[[], None]) -> dict[str, float]:
+    """Median seconds of each stage, over all frames that are left."""
+    took: dict[str, list[float]] = {part: [] for part in STAGES}
+    while True:
+        with timed_stages(device, _stage_time(device)) as clock:
+            if next(steps, None) is None:
+                return {part: statistics.median(seconds) for part, seconds in took.items()}
+        for part, seconds in took.items():
+            seconds.append(clock.seconds[part])
+        on_frame()
+
+
+def _stage_time(device: torch.device) -> Callable[[], float]:
+    return time.process_time if device.type == "cpu" else time.perf_counter
 
 
 class _opened:
@@ -351,7 +367,8 @@ def resident_mib() -> float:
 
 
 def _device_mib(device: torch.device) -> list[float]:
-    return [torch.cuda.memory_allocated(device) / _MIB] if device.type == "cuda" else []
+    """With what torch keeps at hand, such as for CUDA graphs: what others cannot have."""
+    return [torch.cuda.memory_reserved(device) / _MIB] if device.type == "cuda" else []
 
 
 def slope(curves: Sequence[MemoryCurve]) -> float | None:

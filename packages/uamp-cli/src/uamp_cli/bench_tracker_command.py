@@ -121,7 +121,7 @@ def _measure(
 
     with frame_progress(err_console()) as progress:
         for count in bench.objects:
-            progress.begin(f"Tracking {count} object{'s' if count > 1 else ''}", 1 + bench.warm_up + bench.frames)
+            progress.begin(f"Tracking {count} object{'s' if count > 1 else ''}", bench.steps)
             measured.append(measure_speed(bench, weights, count, progress.advance))
         if bench.memory_frames:
             progress.begin("Measuring memory", 2 * len(bench.memory_frames), "videos")

@@ -24,6 +24,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.backends.cuda import SDPAParams, can_use_cudnn_attention
 
+from uamp_model.devices import cudnn_is_sound
+
 Part = Any
 """A module of the sam2 package, whose parts have no types."""
 Read = tuple[Tensor, Tensor, Tensor | None]
@@ -147,7 +149,7 @@ def can_attend(attention: Part) -> bool:
 
 
 def _attend_self(own: Part, asked: Tensor, values: Tensor, scratch: "_Scratch", glance: Glance | None) -> Tensor:
-    rotation = _rotation(own, asked)
+    rotation = rotation_of(own, asked.device)
     q, k = (_rotate(project(asked), rotation) for project in (own.q_proj, own.k_proj))
     v = own.v_proj(values)
     if glance is None:
@@ -162,7 +164,7 @@ def _attend_memory(
     cross: Part, asked: Tensor, told: Tensor, tokens: Tokens, scratch: "_Scratch", *, narrow: bool
 ) -> Tensor:
     """What cells read of tokens, whose keys are projections of `told`."""
-    rotation = _rotation(cross, asked)
+    rotation = rotation_of(cross, asked.device)
     q = _rotate(cross.q_proj(asked), rotation)
     values = tokens.values.to(q.dtype) if narrow else cross.v_proj(tokens.values)
     if by_hand(q):
@@ -224,7 +226,7 @@ def kernel_averages_narrow(attention: Part, values: Tensor) -> bool:
 
 def cudnn_attends(values: Tensor, keys: int) -> bool:
     """Whether cuDNN may attend, see `devices.steady_attention`, and takes such values beside keys of that width."""
-    if values.device.type != "cuda" or not torch.backends.cuda.cudnn_sdp_enabled():
+    if values.device.type != "cuda" or not (torch.backends.cuda.cudnn_sdp_enabled() and cudnn_is_sound()):
         return False
     return _cudnn_takes(values.device, values.dtype, keys, values.shape[-1])
 
@@ -259,6 +261,8 @@ def average_pieces(
     count = len(k)
     asked = q.unsqueeze(1).expand(-1, pieces, -1, -1).contiguous()
     means, weights = attend(asked, *(part.reshape(count, pieces, -1, part.shape[-1]) for part in (k, values)))
+    if pieces == 1:
+        return means.squeeze(1)
     share = torch.softmax(weights.float().view(count, pieces, -1, 1), dim=1)
     return (means * share).sum(1).to(values.dtype)
 
@@ -269,8 +273,7 @@ def _average_by_kernel(q: Tensor, k: Tensor, values: Tensor, bias: Tensor | None
     q = q.expand(count, -1, -1).contiguous()  # cuDNN lays its result out as its queries are
     if bias is None and not torch.compiler.is_compiling() and cudnn_attends(values, k.shape[-1]):
         pieces = pieces_of(count, q.shape[1], k.shape[1])
-        if pieces > 1:
-            return average_pieces(q, k, values, pieces, _attend_by_cudnn)
+        return average_pieces(q, k, values, pieces, _attend_by_cudnn)
     mask = None if bias is None else bias[:, None, None, :].to(q.dtype)
     whole = F.scaled_dot_product_attention(q.unsqueeze(1), k.unsqueeze(1), values.unsqueeze(1), attn_mask=mask)
     return whole.squeeze(1)
@@ -320,11 +323,11 @@ def in_parts(function: Callable[[Tensor], Tensor], x: Tensor, count: int) -> Ten
     return out
 
 
-def _rotation(module: Part, asked: Tensor) -> Tensor:
-    """hw×C/2 complex rotary table of the module's own grid."""
-    if module.freqs_cis.device != asked.device:  # sam2 moves no buffer of it with the module
+def rotation_of(module: Part, device: torch.device) -> Tensor:
+    """hw×C/2 complex rotary table of the module's own grid, which is on that device from then on."""
+    if module.freqs_cis.device != device:  # sam2 moves no buffer of it with the module
         with torch.inference_mode(False):  # so that it can be trained through afterwards
-            module.freqs_cis = module.freqs_cis.to(asked.device)
+            module.freqs_cis = module.freqs_cis.to(device)
     table: Tensor = module.freqs_cis
     return table
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from threading import RLock
 from typing import Literal, get_args
 
 import torch
@@ -15,6 +16,9 @@ Precision = Literal["auto", "fp32", "bf16"]
 
 BFLOAT16_FROM = 320
 """Input side in pixels from which a CPU that computes in bfloat16 is faster in it."""
+_UNSOUND_CUDNN = 91500
+_TURN = RLock()
+"""Whose turn it is on a GPU: which kernels attend there is set for all threads, and one graph is captured at a time."""
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -60,7 +64,8 @@ def choose_dtype(precision: Precision, device: torch.device, *, image_size: int)
     if precision == "bf16":
         return torch.bfloat16
     if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+        # older GPUs only emulate it, and have no fused attention in it
+        return torch.bfloat16 if torch.cuda.get_device_capability(device)[0] >= 8 else torch.float32
     if device.type == "cpu" and image_size >= BFLOAT16_FROM and _cpu_has_bfloat16():
         return torch.bfloat16
     return torch.float32
@@ -88,21 +93,37 @@ def steady_attention(device: torch.device, *, one_shape: bool = False) -> Iterat
 
     cuDNN's, which torch prefers on recent ones, prepare themselves for each new shape: 35 to 75 ms a frame on an H100
     for as long as memory grows, which is longer than the frame itself takes. Where there is `one_shape` alone, they
-    may take part.
+    may take part, if they are sound there.
     """
     if device.type != "cuda":
         yield
         return
+    one_shape = one_shape and cudnn_is_sound()
     backends = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
     with sdpa_kernel([*backends, SDPBackend.CUDNN_ATTENTION] if one_shape else backends):
         yield
 
 
+def cudnn_is_sound() -> bool:
+    """Whether cuDNN's attention may be trusted in CUDA graphs: up to 9.15.0 it fails for some lengths.
+
+    See https://github.com/pytorch/pytorch/pull/167101.
+    """
+    return (torch.backends.cudnn.version() or 0) > _UNSOUND_CUDNN
+
+
 @contextmanager
 def inference(device: torch.device, dtype: torch.dtype, *, plainly: bool) -> Iterator[None]:
-    """A context for tracking: no gradients, computing in `dtype`, and unless `plainly` with the fastest products."""
-    with torch.inference_mode(), autocast(device, dtype), nullcontext() if plainly else _fast(device):
+    """A context for tracking: no gradients, computing in `dtype`, and unless `plainly` with the fastest products.
+
+    On a GPU, threads take turns.
+    """
+    with _turn(device), torch.inference_mode(), autocast(device, dtype), nullcontext() if plainly else _fast(device):
         yield
+
+
+def _turn(device: torch.device) -> AbstractContextManager[object]:
+    return _TURN if device.type == "cuda" else nullcontext()
 
 
 @contextmanager

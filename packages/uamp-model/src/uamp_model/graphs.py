@@ -38,14 +38,16 @@ class Replayed(Protocol):
 
 
 class Graphs:
-    """Graphs of several functions, each for the shapes it is often called with. Threads take turns.
+    """Graphs of several functions on one device, each for the shapes it is often called with.
+
+    Threads take turns, and ask on one CUDA stream: graphs hold their inputs, so that one must be done before the next.
 
     Args:
         capture: makes a graph of a function for the shapes of what it is given.
     """
 
     def __init__(self, capture: Callable[[Function, Sequence[Tensor | None]], Replayed] | None = None) -> None:
-        self._capture = capture or self._capture_here
+        self._capture = capture
         self._lock = Lock()
         self._latest: dict[str, deque[Hashable]] = defaultdict(partial(deque, maxlen=_LATEST))
         self._graphs: OrderedDict[Hashable, Replayed | None] = OrderedDict()  # None where there can be none
@@ -61,53 +63,72 @@ class Graphs:
         """
         key = (name, fixed, tuple(None if x is None else (x.shape, x.stride(), x.dtype, x.device) for x in given))
         with self._lock:
-            if key not in self._graphs:
-                latest = self._latest[name]
-                latest.append(key)
-                if latest.count(key) < _OFTEN:
-                    return list(function(*given))
-                if len(self._graphs) >= _MOST:
-                    self._graphs.popitem(last=False)
-                self._graphs[key] = self._try_to_capture(name, function, given)
-            self._graphs.move_to_end(key)
-            graph = self._graphs[key]
-            return list(function(*given)) if graph is None else graph.replay(given)
+            try:
+                graph = self._graph_of(key, name, function, given)
+                return list(function(*given)) if graph is None else graph.replay(given)
+            except torch.cuda.OutOfMemoryError:
+                if not self._graphs:
+                    raise
+                graph = None
+                self._graphs.clear()  # what they hold is given back when memory is asked for again
+            return list(function(*given))
+
+    def _graph_of(
+        self, key: Hashable, name: str, function: Function, given: Sequence[Tensor | None]
+    ) -> Replayed | None:
+        """The graph of a function for these shapes, made now if it is time to; None where there is none."""
+        if key not in self._graphs:
+            latest = self._latest[name]
+            latest.append(key)
+            if latest.count(key) < _OFTEN:
+                return None
+            if len(self._graphs) >= _MOST:
+                self._graphs.popitem(last=False)
+            self._graphs[key] = self._try_to_capture(name, function, given)
+        self._graphs.move_to_end(key)
+        return self._graphs[key]
 
     def _try_to_capture(self, name: str, function: Function, given: Sequence[Tensor | None]) -> Replayed | None:
         """A graph, or None where memory, or a driver, does not allow for one."""
         try:
-            return self._capture(function, given)
+            return (self._capture or self._capture_here)(function, given)
         except RuntimeError as error:
             reason = str(error).partition("\n")[0]
             logger.warning("no CUDA graph could be made of %s, which is slower without: %s", name, reason)
             return None
 
     def _capture_here(self, function: Function, given: Sequence[Tensor | None]) -> Replayed:
-        return _Graph(function, given, self._pool)
+        device = next(x.device for x in given if x is not None)
+        with torch.cuda.device(device), steady_attention(device, one_shape=True):
+            return _Graph(function, given, *self._place)
 
     @cached_property
-    def _pool(self) -> Any:
-        """Memory for what lies between inputs and results, which graphs share since they run one after the other."""
-        return torch.cuda.graph_pool_handle()
+    def _place(self) -> "tuple[Any, torch.cuda.Stream]":
+        """Memory for what lies between inputs and results, which graphs share since they run one after the other.
+
+        And the stream that they are captured on: memory is shared by what is captured on the same.
+        """
+        return torch.cuda.graph_pool_handle(), torch.cuda.Stream()
 
 
 class _Graph:
     """A function for inputs of one shape."""
 
-    def __init__(self, function: Function, given: Sequence[Tensor | None], pool: Any) -> None:
-        device = next(x.device for x in given if x is not None)
+    def __init__(
+        self, function: Function, given: Sequence[Tensor | None], pool: Any, beside: "torch.cuda.Stream"
+    ) -> None:
         self._inputs = [None if x is None else x.clone() for x in given]
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.device(device), steady_attention(device, one_shape=True):
-            beside = torch.cuda.Stream()
-            beside.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(beside):  # kernels prepare themselves when they are first called
-                for _ in range(2):
-                    function(*self._inputs)
-            torch.cuda.current_stream().wait_stream(beside)
-            # what other threads ask of the device meanwhile is theirs alone
-            with torch.cuda.graph(self._graph, pool=pool, stream=beside, capture_error_mode="thread_local"):
-                self._outputs = list(function(*self._inputs))
+        beside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(beside):  # kernels prepare themselves when they are first called
+            for _ in range(2):
+                function(*self._inputs)
+        torch.cuda.current_stream().wait_stream(beside)
+        _forget_workspaces()
+        # what other threads ask of the device meanwhile is theirs alone
+        with torch.cuda.graph(self._graph, pool=pool, stream=beside, capture_error_mode="thread_local"):
+            self._outputs = list(function(*self._inputs))
+        _forget_workspaces()
 
     def replay(self, given: Sequence[Tensor | None]) -> list[Tensor]:
         """What the function says of these."""
@@ -116,3 +137,11 @@ class _Graph:
                 own.copy_(x)
         self._graph.replay()
         return [said.clone() for said in self._outputs]
+
+
+def _forget_workspaces() -> None:
+    """Let cuBLAS ask for its scratch memory anew.
+
+    So that a graph has it in its own pool: whoever else has it forgotten, as torch's compiler does, takes nothing away.
+    """
+    torch._C._cuda_clearCublasWorkspaces()

@@ -19,7 +19,7 @@ from sam2.modeling.sam2_utils import get_1d_sine_pe
 from torch import Tensor
 
 from uamp_model import hiera, two_way
-from uamp_model.attention import Glance, Tokens, can_attend, lowered
+from uamp_model.attention import Glance, Tokens, can_attend, lowered, rotation_of
 from uamp_model.catalog import check_image_size, find_model
 from uamp_model.forms import Forms
 from uamp_model.stages import ATTEND, DECODE, ENCODE, MEMORY, stage
@@ -127,6 +127,17 @@ def _fit_rotations(model: Sam2) -> None:
     for module in model.modules():
         if isinstance(module, RoPEAttention):
             module.freqs_cis = module.compute_cis(end_x=side, end_y=side)
+
+
+def place_rotations(model: Sam2) -> None:
+    """Take the rotary encoding to where the network is.
+
+    sam2 does so at the first frame: in inference mode, the copy on a GPU could not be trained through afterwards.
+    """
+    device = next(model.parameters()).device
+    for module in model.modules():
+        if isinstance(module, RoPEAttention):
+            rotation_of(module, device)
 
 
 def model_config(name: str, *, image_size: int | None = None) -> DictConfig:

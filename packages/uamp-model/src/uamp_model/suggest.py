@@ -15,6 +15,7 @@ from torch import Tensor
 
 from uamp_model.core import PromptBatch, track_frame
 from uamp_model.devices import inference
+from uamp_model.forms import FAST
 from uamp_model.preprocess import check_frame
 from uamp_model.types import Prompt, Suggestion
 
@@ -47,6 +48,7 @@ def _masks_of_grid(tracker: "VideoTracker", frame: npt.NDArray[np.uint8]) -> tup
     ticks = (torch.arange(GRID) + 0.5) / GRID * size
     xy = torch.cartesian_prod(ticks, ticks).unsqueeze(1).to(tracker.device)
     features = tracker.encode(frame)
+    forms = None if tracker.exact else FAST  # so many objects at once never come again
     logits, ious = [], []
     with inference(tracker.device, tracker.dtype, plainly=tracker.exact):
         for points in xy.split(BATCH):
@@ -54,7 +56,7 @@ def _masks_of_grid(tracker: "VideoTracker", frame: npt.NDArray[np.uint8]) -> tup
             present = torch.ones(len(points), dtype=torch.bool, device=points.device)
             prompt = PromptBatch(points=points, labels=labels)
             seen = features.expand(len(points))
-            output = track_frame(tracker.model, seen, None, prompt, present=present, fast=tracker.forms)
+            output = track_frame(tracker.model, seen, None, prompt, present=present, fast=forms)
             logits.append(output.hypotheses.flatten(0, 1).float())
             ious.append(output.ious.flatten().float())
     return torch.cat(logits), torch.cat(ious)

@@ -14,7 +14,7 @@ from uamp_model.forms import forms_for
 from uamp_model.layers import UampLayers, with_learned_strengths
 from uamp_model.preprocess import check_frame, prepare_frame
 from uamp_model.presets import LEARNED_PARTS, MemorySettings, memory_settings
-from uamp_model.sam2 import ImageFeatures, Sam2, encode_image
+from uamp_model.sam2 import ImageFeatures, Sam2, encode_image, place_rotations
 from uamp_model.session import Frame, TrackingSession
 from uamp_model.types import Suggestion
 
@@ -55,6 +55,7 @@ class VideoTracker:
         if exact and compiled:
             raise InputError("What is compiled is rounded otherwise and so is not exact: choose one of the two.")
         self.base = model.eval()
+        place_rotations(model)
         self.compiled = compiled
         self.forms = None if exact else forms_for(next(model.parameters()).device, dtype, compiled=compiled)
         self.memory_budget = check_budget(memory_budget)
