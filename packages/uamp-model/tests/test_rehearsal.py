@@ -202,6 +202,8 @@ def test_where_there_is_nothing_to_learn_the_tracker_itself_comes_back(
 
 def test_boxes_and_points_are_not_learned_from(tracker: VideoTracker, frames: Frames, region: Region) -> None:
     box, mask = Prompt.box(2, 60, 20, 90), Prompt.mask(region)
+    with pytest.raises(InputError, match="cannot take -1 steps"):
+        rehearse(tracker, frames, {0: {1: mask}}, steps=-1)
     with pytest.raises(InputError, match="learns from masks"):
         rehearse(tracker, frames, {0: {1: box, 2: Prompt.points([[20, 70]])}}, steps=1)
     mixed = {0: {1: box, 2: mask}, 1: {3: box}}

@@ -250,6 +250,28 @@ def test_rotary_tables_are_where_the_network_is_and_can_be_trained_through(exact
     model = build_model("nano", image_size=SIZE).to("meta")
     with torch.inference_mode():
         VideoTracker(model, name="nano", exact=exact)
-    tables = [part.freqs_cis for part in model.modules() if hasattr(part, "freqs_cis")]
+    tables: list[torch.Tensor] = [part.freqs_cis for part in model.modules() if hasattr(part, "freqs_cis")]  # type: ignore[misc]
     assert len(tables) == 4
     assert all(table.is_meta and not table.is_inference() for table in tables)
+
+
+@pytest.mark.parametrize("exact", [True, False])
+@pytest.mark.parametrize("memory", ["sam2", "uamp"])
+def test_frames_turned_round_without_a_copy(exact: bool, memory: str, frames: Frames, region: Region) -> None:
+    """As BGR becomes RGB: an array whose strides are negative."""
+    tracker = VideoTracker(build_model("nano", image_size=SIZE), name="nano", memory=memory, exact=exact)
+    turned = [frame[..., ::-1] for frame in frames[:3]]
+    copies = [frame.copy() for frame in turned]
+    prompts = {1: Prompt.mask(region)}
+    for a, b in zip(track(tracker, turned, prompts), track(tracker, copies, prompts), strict=True):
+        assert torch.equal(a, b)
+    assert len(tracker.encode_together([turned[0], turned[1]])) == 2
+    assert tracker.encode_together([]) == []
+
+
+@pytest.mark.parametrize(
+    "prompts", [[Prompt.box(1, 1, 9, 9)], {1: (5, 5, 40, 40)}, {1: None}], ids=["a list", "a tuple", "nothing"]
+)
+def test_what_is_no_prompt_is_refused(prompts: object, tracker: VideoTracker, frames: Frames) -> None:
+    with pytest.raises(InputError, match=r"Prompt\.box"):
+        tracker.start().step(frames[0], prompts)  # type: ignore[arg-type]

@@ -27,6 +27,11 @@ def test_a_reversed_box_is_refused(corners: tuple[float, ...]) -> None:
         (lambda: Prompt.points([]), "at least one"),
         (lambda: Prompt.points([[1, 1]], [1, 0]), "one label per point"),
         (lambda: Prompt.points([[1, 1]], [2]), "must be 1"),
+        (lambda: Prompt.points([[1, 1]], [0.5]), "must be 1"),
+        (lambda: Prompt.points([[5, 6, 1], [7, 8, 0]]), "P×2"),
+        (lambda: Prompt.points([[5, 6], [7]]), "must be numbers"),
+        (lambda: Prompt.points("ab"), "must be numbers"),
+        (lambda: Prompt.box("a", 1, 2, 3), "must be numbers"),  # type: ignore[arg-type]
         (lambda: Prompt.mask(np.zeros((4, 4))), "empty"),
         (lambda: Prompt.mask(np.zeros((4, 4, 3))), "height×width"),
         (lambda: Prompt.mask(np.ones((4, 4))).with_points([[1, 1]]), "cannot be combined"),

@@ -49,10 +49,10 @@ def prepare_frame(
     if plainly:
         if frame.shape[:2] != (size, size):
             frame = np.asarray(Image.fromarray(frame).resize((size, size), Image.Resampling.BICUBIC))
-        image = normalize(torch.tensor(frame).permute(2, 0, 1)).unsqueeze(0)
+        image = normalize(torch.tensor(np.ascontiguousarray(frame)).permute(2, 0, 1)).unsqueeze(0)
         return image if device is None else image.to(device)
-    # the frame may be read-only, which torch would warn of, and is never written to
-    pixels = torch.from_numpy(frame if frame.flags.writeable else frame.copy())
+    # the frame may be read-only, which torch would warn of, though it is never written to
+    pixels = torch.from_numpy(np.require(frame, requirements=["C", "W"]))
     if device is not None and device.type == "cuda":
         pixels = pixels.pin_memory().to(device, non_blocking=True)  # bytes, a quarter of what floats would take
     return normalize(resize_bytes(pixels.permute(2, 0, 1).unsqueeze(0), size).to(device or pixels.device))

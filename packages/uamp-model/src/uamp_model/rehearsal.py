@@ -118,8 +118,10 @@ def rehearse(
         the objects are lost at once, or its memory setting has no learned corrections, as those of SAM 2 and SAMURAI.
 
     Raises:
-        InputError: if a frame or a prompt is wrong, or none of the prompts is a mask.
+        InputError: if a frame, a prompt or the number of steps is wrong, or none of the prompts is a mask.
     """
+    if steps < 0:
+        raise InputError(f"A rehearsal cannot take {steps} steps: give a number from 0 on.")
     if steps == 0 or not any(prompts.values()) or tracker.settings.adapt == 0:
         return tracker
     given = _with_masks(prompts)

@@ -119,7 +119,7 @@ class TrackingSession:
         self.features, self.before = now, self.features
         settings = self.tracker.settings
         keeps = settings.outline > 0 or self.focus.margin > 0
-        self.picture = torch.tensor(frame, device=self.tracker.device) if keeps else None
+        self.picture = torch.tensor(np.ascontiguousarray(frame), device=self.tracker.device) if keeps else None
         index = self.next_frame
         self.next_frame += self.direction
         with self._computing():
@@ -268,7 +268,11 @@ class TrackingSession:
         (height, width), size, device = window.size, self.tracker.image_size, self.tracker.device
         masks: list[tuple[int, Tensor]] = []
         points: dict[int, list[tuple[int, tuple[Tensor, Tensor]]]] = defaultdict(list)
+        if not isinstance(prompts, Mapping):
+            raise InputError(f"Prompts must be a mapping like {{1: Prompt.box(...)}}, not {type(prompts).__name__}.")
         for object_id, given in prompts.items():
+            if not isinstance(given, Prompt):
+                raise InputError(f"Object {object_id} needs a prompt such as Prompt.box, not {type(given).__name__}.")
             prompt = window.prompt(given)
             if prompt.region is not None:
                 masks.append((object_id, prepare_mask(prompt.region, height, width, size)))

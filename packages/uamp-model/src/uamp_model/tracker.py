@@ -161,6 +161,8 @@ class VideoTracker:
         """
         for frame in frames:
             check_frame(frame)
+        if not frames:
+            return []
         with inference(self.device, self.dtype, plainly=self.exact):
             images = [prepare_frame(f, self.image_size, plainly=self.exact, device=self.device) for f in frames]
             features = encode_image(self.model, torch.cat(images), fast=self.forms)

@@ -38,7 +38,7 @@ class Prompt:
     @staticmethod
     def box(x0: float, y0: float, x1: float, y1: float) -> "Prompt":
         """The object fills the box from (x0, y0), top left, to (x1, y1), bottom right, in pixels."""
-        corners = _finite(np.array([[x0, y0], [x1, y1]], np.float32), "box")
+        corners = _finite(_numbers([[x0, y0], [x1, y1]], "A box's edges"), "box")
         if x1 <= x0 or y1 <= y0:
             raise InputError(
                 f"The box {x0:g},{y0:g},{x1:g},{y1:g} is reversed or has no area: "
@@ -49,15 +49,19 @@ class Prompt:
     @staticmethod
     def points(xy: npt.ArrayLike, labels: npt.ArrayLike | Sequence[int] | None = None) -> "Prompt":
         """Clicks: P×2 pixel coordinates and P labels, 1 on the object (the default), 0 beside it."""
-        coordinates = _finite(np.asarray(xy, np.float32).reshape(-1, 2), "point")
-        flags = np.ones(len(coordinates), np.int32) if labels is None else np.asarray(labels, np.int32).reshape(-1)
-        if len(coordinates) == 0:
+        coordinates = np.atleast_2d(_numbers(xy, "Points"))
+        if coordinates.size == 0:
             raise InputError("A prompt of points needs at least one point.")
+        if coordinates.ndim != 2 or coordinates.shape[1] != 2:
+            raise InputError(
+                f"Points must be P×2 coordinates (x, y), but these have shape {coordinates.shape}: give labels apart."
+            )
+        flags = np.ones(len(coordinates), np.float32) if labels is None else _numbers(labels, "Labels").reshape(-1)
         if len(flags) != len(coordinates):
             raise InputError(f"There are {len(coordinates)} points but {len(flags)} labels: give one label per point.")
         if not np.isin(flags, (BACKGROUND, FOREGROUND)).all():
             raise InputError("A point's label must be 1 (on the object) or 0 (beside it).")
-        return Prompt(coordinates, flags)
+        return Prompt(_finite(coordinates, "point"), flags.astype(np.int32))
 
     @staticmethod
     def mask(mask: npt.ArrayLike) -> "Prompt":
@@ -76,6 +80,13 @@ class Prompt:
             raise InputError("A mask prompt cannot be combined with points: give one or the other.")
         more = Prompt.points(xy, labels)
         return replace(self, xy=np.concatenate([self.xy, more.xy]), labels=np.concatenate([self.labels, more.labels]))
+
+
+def _numbers(values: npt.ArrayLike, what: str) -> npt.NDArray[np.float32]:
+    try:
+        return np.asarray(values, np.float32)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{what} must be numbers, all of one kind: {error}.") from error
 
 
 def _finite(values: npt.NDArray[np.float32], what: str) -> npt.NDArray[np.float32]:
