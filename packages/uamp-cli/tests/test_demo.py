@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from agreement import assert_agreement
 from sound import write_video_with_sound
-from uamp_data.masks import read_mask
+from uamp_data.masks import read_mask, write_mask
 from uamp_data.reader import open_video
 
 Run = Callable[..., Any]
@@ -101,6 +101,23 @@ def test_json_on_standard_output_stands_alone(demo: Run, make_video: Make) -> No
     assert outcome.code == 0, outcome
     assert json.loads(outcome.out)["frames"] == 2
     assert "mean score" in outcome.err
+
+
+def test_a_table_on_standard_output_stands_alone(demo: Run, make_video: Make) -> None:
+    outcome = demo("--input", make_video(frames=2), "--box", "12,16,32,32", "--csv", "-")
+    assert outcome.code == 0, outcome
+    assert len({line.count(",") for line in outcome.out.strip().splitlines()}) == 1
+    assert "mean score" in outcome.err
+
+
+def test_a_mask_too_small_to_be_seen_is_told_of(demo: Run, make_video: Make, tmp_path: Path) -> None:
+    ids = np.zeros((240, 320), np.uint8)
+    ids[20, 30] = 1
+    write_mask(tmp_path / "dot.png", ids)
+    outcome = demo("--input", make_video(frames=2, height=240, width=320), "--mask", "dot.png", "--json", "j.json")
+    assert outcome.code == 0, outcome
+    assert json.loads((tmp_path / "j.json").read_text())["per_frame"][0]["objects"]["1"]["area"] == 0
+    assert "sees nothing of object 1: try a larger --image-size" in outcome.out
 
 
 def test_quiet_prints_nothing(demo: Run, make_video: Make, tmp_path: Path) -> None:

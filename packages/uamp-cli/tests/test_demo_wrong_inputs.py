@@ -257,6 +257,58 @@ def test_outputs_never_overwrite_inputs(demo: Run, make_video: Make, make_mask: 
     assert (video.read_bytes(), mask.read_bytes()) == before
 
 
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        (("--input", "frames/*.png", *BOX, "--save-masks", "frames"), "--input"),
+        (("--input", "frames/%05d.png", *BOX, "--save-cutout", "frames"), "--input"),
+        (("--input", "frames/00000.png", *BOX, "--save-masks", "frames"), "--input"),
+        (("--input", "frames", *BOX, "--summary", "frames/00001.png"), "--input"),
+        (("--input", "in_objects.png", "--output", "in.mp4"), "--input"),
+        (("--input", "frames", "--output", "y.mp4", "--summary", "y_objects.png"), "--summary"),
+        (("--input", "FILE", *BOX, "--output", "in.mp4"), "--input"),
+        (("--input", "in.mp4", "--prompts", "p.json", "--save-masks", "masks"), "the mask"),
+        (("--input", "in.mp4", "--prompts", "p.json", "--json", "masks/00000.png"), "the mask"),
+        (("--input", "in.mp4", *BOX, "--uamp-checkpoint", "layers.csv", "--csv", "layers.csv"), "--uamp-checkpoint"),
+    ],
+)
+def test_nothing_that_is_read_is_overwritten(
+    given: tuple[str, ...], name: str, demo: Run, make_video: Make, make_mask: Make, tmp_path: Path
+) -> None:
+    """Patterns, pictures of a folder, addresses, and what a prompts file names are inputs too."""
+    video = make_video(frames=1)
+    (tmp_path / "frames").mkdir()
+    (tmp_path / "masks").mkdir()
+    pictures = [
+        tmp_path / name for name in ("frames/00000.png", "frames/00001.png", "masks/00000.png", "in_objects.png")
+    ]
+    for picture in pictures:
+        make_mask().rename(picture)
+    (tmp_path / "layers.csv").write_bytes(b"layers")
+    (tmp_path / "p.json").write_text(json.dumps([{"object": 1, "mask": "masks/00000.png"}]))
+    before = [path.read_bytes() for path in (video, *pictures)]
+    arguments = [video.as_uri() if part == "FILE" else part for part in given]
+    assert f"would overwrite {name} " in demo(*arguments).refused()
+    assert [path.read_bytes() for path in (video, *pictures)] == before
+
+
+def test_one_result_alone_goes_to_standard_output(demo: Run, make_video: Make) -> None:
+    video = make_video(frames=1)
+    for other in ("--coco", "--csv"):
+        sentence = demo("--input", video, *BOX, "--json", "-", other, "-").refused()
+        assert f"--json and {other} cannot both go to standard output" in sentence
+
+
+def test_links_that_lead_to_themselves(demo: Run, make_video: Make, tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").symlink_to("a.mp4")
+    assert "a link there leads to itself" in demo("--input", make_video(frames=1), *BOX, "--output", "a.mp4").refused()
+
+
+def test_names_no_file_can_have(demo: Run, make_video: Make) -> None:
+    name = 300 * "a" + ".mp4"
+    assert "File name too long" in demo("--input", make_video(frames=1), *BOX, "--output", name).refused()
+
+
 def test_compiling_without_a_compiler(
     demo: Run, make_video: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -69,6 +70,21 @@ def test_unknown_command_names_the_nearest(run: Run) -> None:
 )
 def test_wrong_usage_is_one_sentence(run: Run, arguments: list[str]) -> None:
     assert run(*arguments).refused().endswith("--help`.")
+
+
+@pytest.mark.parametrize("group", ["eval", "models", "data", "bench"])
+def test_a_group_without_a_command_says_so_below_its_help(run: Run, group: str) -> None:
+    outcome = run(group)
+    assert outcome.code == 2
+    assert outcome.err == f"Error: Name one of the commands of `uamp {group}`, which are listed above.\n"
+
+
+@pytest.mark.parametrize("arguments", [("--input=~/gone.mp4",), ("--input", "~/gone.mp4")])
+def test_home_is_known_where_no_shell_says_it(
+    run: Run, arguments: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert f"{tmp_path}/gone.mp4 does not exist" in run("demo", *arguments).refused()
 
 
 def test_debug_shows_the_traceback(run: Run) -> None:

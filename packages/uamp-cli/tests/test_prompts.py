@@ -84,3 +84,25 @@ def test_examples_of_the_documentation(tmp_path: Path) -> None:
     assert plans[0] == plans[1]
     assert len(plans[0]) == 3
     assert set(schema["$defs"]["prompt"]["properties"]) | {"object"} == set(_KEYS)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('{"objects": {"1": {"box": [1, 1, 3, 3]}}, "extra": 1}', "unknown key 'extra'"),
+        ('{"objects": {"1": {"box": [1, 1, 3, 3]}, "1": {"box": [1, 1, 2, 2]}}}', "the key '1' twice"),
+        ('{"objects": {"1": {"object": 2, "box": [1, 1, 3, 3]}}}', "under object 1 and names object 2"),
+        ('[{"object": 1, "box": [1, 1, 3, 1' + 400 * "0" + "]}]", "too large"),
+        ('[{"object": 1, "box": [1, 1, 3, 1' + 5000 * "0" + "]}]", "not valid JSON"),
+        ('{"objects": {"' + 5000 * "1" + '": {"box": [1, 1, 3, 3]}}}', "needs an object number"),
+    ],
+)
+def test_what_a_prompts_file_must_not_say(text: str, words: str, tmp_path: Path) -> None:
+    (tmp_path / "p.json").write_text(text)
+    with pytest.raises(InputError, match=re.escape(words)):
+        read_plan([], [], None, tmp_path / "p.json", 0)
+
+
+def test_a_prompts_file_of_a_windows_editor(tmp_path: Path) -> None:
+    (tmp_path / "p.json").write_text('[{"object": 1, "box": [1, 1, 3, 3]}]', encoding="utf-8-sig")
+    assert read_plan([], [], None, tmp_path / "p.json", 0).prompts[0].box == (1, 1, 3, 3)

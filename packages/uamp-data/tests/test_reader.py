@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from uamp_data import DataError, open_video
+from uamp_data.reader import local_files
 
 
 def test_a_missing_file_is_named() -> None:
@@ -27,6 +28,19 @@ def test_the_home_folder_is_understood(tmp_path: Path, monkeypatch: pytest.Monke
     (tmp_path / "clip.mp4").touch()
     with pytest.raises(DataError, match="is empty"):
         open_video("~/clip.mp4")
+
+
+def test_the_files_that_would_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    pictures = [tmp_path / "frames" / f"{number}.png" for number in (2, 10)]
+    pictures[0].parent.mkdir()
+    for path in (*pictures, tmp_path / "clip 1.mp4"):
+        path.touch()
+    for source in (str(tmp_path / "frames"), f"{tmp_path}/frames/*.png", f"{tmp_path}/frames/%d.png", "~/frames"):
+        assert local_files(source) == pictures
+    assert local_files((tmp_path / "clip 1.mp4").as_uri()) == [tmp_path / "clip 1.mp4"]
+    for source in ("0", "rtsp://127.0.0.1/live", "gone.mp4", "", "x" * 5000, "x\0y", "http://[bad"):
+        assert local_files(source) == []
 
 
 def test_importing_the_package_loads_neither_ffmpeg_nor_opencv() -> None:

@@ -84,7 +84,7 @@ def print_report(
         rows.append(("J&F", f"{score['J&F-Mean']:.3f} (J {score['J-Mean']:.3f}, F {score['F-Mean']:.3f})"))
     rows.extend(("note", note) for note in notes)
     rows.extend((name, str(settings.outputs[option])) for option, name in _NAMES.items() if settings.outputs[option])
-    console = report_console(stdout_is_taken=settings.json_to_stdout)
+    console = report_console(stdout_is_taken=bool(settings.printed))
     for name, value in rows:
         console.print(f"[bold]{name:<10}[/bold] ", end="")
         console.print(value, highlight=False, markup=False, soft_wrap=True)

@@ -137,7 +137,7 @@ def _choose_objects(settings: DemoSettings, tracker: "VideoTracker", image: Imag
 
 
 def _name_proposals(settings: DemoSettings, proposals: Proposals, followed: set[int]) -> None:
-    console = report_console(stdout_is_taken=settings.json_to_stdout)
+    console = report_console(stdout_is_taken=bool(settings.printed))
     where = "" if proposals.frame == 0 else f" on frame {proposals.frame}"
     what = f"object {', '.join(map(str, sorted(followed)))} of" if settings.objects else "the most prominent of"
     head = (
@@ -163,6 +163,7 @@ class _Run:
     scratch: Path
     predicted: list[Ids] = field(default_factory=list)
     writer_notes: list[str] = field(default_factory=list)
+    vanished: set[int] = field(default_factory=set)
 
     def track_and_write(self) -> DemoTally:
         """Track the video and write all outputs; after Ctrl-C, what there is so far."""
@@ -200,6 +201,11 @@ class _Run:
         """What the user should know about the run beyond its results."""
         notes = [self.source.note] if self.source.note else []
         notes += self.writer_notes
+        if self.vanished:
+            ids = ", ".join(map(str, sorted(self.vanished)))
+            notes.append(
+                f"too small a mask for this model, which sees nothing of object {ids}: try a larger --image-size"
+            )
         if not tally.interrupted and self.plan.last_frame >= tally.frames:
             notes.append(
                 f"the prompt on frame {self.plan.last_frame} was never reached: the video has {tally.frames} frames"
@@ -219,6 +225,9 @@ class _Run:
         )
 
     def _keep(self, frame: TrackedFrame) -> None:
+        for object_id, prompt in self.plan.at(frame.index).items():
+            if prompt.mask is not None and frame.objects[object_id].area == 0:
+                self.vanished.add(object_id)
         if self.source.truth is not None:  # a generated clip is short
             self.predicted.append(frame.ids)
 

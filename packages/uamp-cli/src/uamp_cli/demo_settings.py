@@ -13,7 +13,7 @@ from uamp_cli.outputs import check_outputs
 from uamp_cli.prompts import Plan, read_plan
 from uamp_cli.terminal import STDOUT
 
-_PRINTABLE = ("--coco", "--csv")
+_PRINTABLE = ("--json", "--coco", "--csv")
 _CUTOUT_ENDINGS = (".mov", ".webm")
 
 
@@ -51,9 +51,10 @@ class DemoSettings:
     compiled: bool = False
 
     @property
-    def json_to_stdout(self) -> bool:
-        """Whether stdout belongs to the JSON report, so that nothing else may go there."""
-        return self.json == STDOUT
+    def printed(self) -> list[str]:
+        """Options whose result goes to stdout, so that nothing else may go there."""
+        asked = zip(_PRINTABLE, (self.json, self.coco, self.csv), strict=True)
+        return [option for option, path in asked if path == STDOUT]
 
     @property
     def proposals(self) -> Path:
@@ -63,17 +64,24 @@ class DemoSettings:
     @property
     def outputs(self) -> Mapping[str, Path | None]:
         """Files and folders to write, by option."""
-        return {
+        files = {
             "--output": self.output,
             "--save-masks": self.save_masks,
             "--save-cutout": self.save_cutout,
             "--cutout-video": self.cutout_video,
             "--green-screen": self.green_screen,
             "--summary": self.summary,
-            "--json": None if self.json_to_stdout else self.json,
+            "--json": self.json,
             "--coco": self.coco,
             "--csv": self.csv,
         }
+        return {option: None if option in self.printed else path for option, path in files.items()}
+
+    @property
+    def proposes(self) -> bool:
+        """Whether objects are proposed, and a picture of them is written."""
+        asked = (self.boxes, self.points, self.mask, self.prompts, self.select)
+        return self.input is not None and not any(asked)
 
 
 def read_settings(settings: DemoSettings) -> Plan:
@@ -85,21 +93,35 @@ def read_settings(settings: DemoSettings) -> Plan:
     _check_prompts(settings)
     _check_endings(settings)
     _check_model(settings)
-    check_outputs(
-        settings.outputs,
-        {
-            "--input": Path(settings.input) if settings.input is not None else None,
-            "--mask": settings.mask,
-            "--prompts": settings.prompts,
-            "--checkpoint": settings.checkpoint,
-        },
-    )
     plan = read_plan(settings.boxes, settings.points, settings.mask, settings.prompts, settings.prompt_frame)
+    _check_files(settings, plan)
     if settings.select:
         from uamp_cli.selection import check_window
 
         check_window()
     return plan
+
+
+def _check_files(settings: DemoSettings, plan: Plan) -> None:
+    from uamp_data.reader import local_files
+
+    if len(settings.printed) > 1:
+        first, second = settings.printed[:2]
+        raise InputError(f"{first} and {second} cannot both go to standard output: name a file for one of them.")
+    check_outputs(
+        {**settings.outputs, "the picture of proposed objects": settings.proposals if settings.proposes else None},
+        {
+            "--input": None if settings.input is None else Path(settings.input),
+            "--mask": settings.mask,
+            "--prompts": settings.prompts,
+            "--checkpoint": settings.checkpoint,
+            "--uamp-checkpoint": settings.uamp_checkpoint,
+        },
+        {
+            "--input": [] if settings.input is None else local_files(settings.input),
+            "the mask": [prompt.file for prompt in plan.prompts if prompt.file is not None],
+        },
+    )
 
 
 def _check_prompts(settings: DemoSettings) -> None:
@@ -135,8 +157,7 @@ def _check_endings(settings: DemoSettings) -> None:
     }
     for option, endings in wanted.items():
         path = settings.outputs[option]
-        printed = option in _PRINTABLE and path == Path("-")
-        if path is not None and not printed and path.suffix.lower() not in endings:
+        if path is not None and path.suffix.lower() not in endings:
             raise InputError(f"{option} {path} must end in {' or '.join(endings)}: that is how it is written.")
 
 

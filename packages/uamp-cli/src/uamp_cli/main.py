@@ -3,6 +3,7 @@
 A subcommand's module is imported only when that subcommand runs, so that `uamp --help` answers at once.
 """
 
+import errno
 import inspect
 import os
 import re
@@ -45,6 +46,7 @@ _COMMANDS = {
 }
 
 _WIDEST_HELP = 110
+_UNUSABLE = (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOSPC)
 _EPILOG = (
     "Any command also takes --quiet (-q), to print results and errors alone, and --debug, for an error's traceback."
 )
@@ -70,7 +72,7 @@ class UampGroup(TyperGroup):
 
     def main(self, args: Sequence[str] | None = None, *_: Any, **__: Any) -> Any:
         """Run and leave the process with the exit code of the contract: 0, 1, 2 or 130."""
-        arguments, flags = _take_flags(list(sys.argv[1:] if args is None else args))
+        arguments, flags = _take_flags([_with_home(given) for given in (sys.argv[1:] if args is None else args)])
         set_quiet("--quiet" in flags)
         _limit_help_width()
         run = super().main
@@ -159,6 +161,14 @@ def _take_flags(arguments: list[str]) -> tuple[list[str], set[str]]:
     return head + arguments[stop:], flags
 
 
+def _with_home(argument: str) -> str:
+    """Paths begin at `~` also where no shell makes them so, as in `--input=~/cat.mp4`."""
+    option, equals, path = argument.partition("=") if argument.startswith("--") else ("", "", argument)
+    if path != "~" and not path.startswith("~/"):
+        return argument
+    return option + equals + os.path.expanduser(path)  # noqa: PTH111 - as it is where nobody has a home
+
+
 def _guarded(run: Callable[[], object], debug: bool) -> int:
     """Run, say what went wrong in one sentence, and return the exit code."""
     try:
@@ -174,6 +184,10 @@ def _guarded(run: Callable[[], object], debug: bool) -> int:
     except Exception as error:  # the last line of defence: the sentence below says how to see the traceback
         if isinstance(error, _expected_errors()):
             return _complain(error, str(error), EXIT_BAD_INPUT, debug)
+        if isinstance(error, OSError) and error.errno in _UNUSABLE:
+            what = "Something" if error.filename is None else str(error.filename)[:80]
+            sentence = f"{what} cannot be written or read ({error.strerror}): choose another path."
+            return _complain(error, sentence, EXIT_BAD_INPUT, debug)
         sentence = f"unexpected error ({type(error).__name__}: {error}); run again with --debug for the traceback"
         return _complain(error, sentence, EXIT_FAILED, debug)
 
@@ -212,6 +226,8 @@ def _usage_sentence(error: Exception) -> str:
         near = get_close_matches(str(option), _option_names(context), n=1)
         return f"There is no option {option}; " + (f"did you mean {near[0]}?" if near else see)
     message = " ".join(str(getattr(error, "message", error)).split()).rstrip(".")
+    if type(error).__name__ == "NoArgsIsHelpError":  # the help has been printed
+        return f"Name one of the commands of `{path}`, which are listed above."
     unknown = re.match(r"No such command '([^']*)'", message)
     if unknown is not None:
         near = get_close_matches(unknown[1], list(getattr(context.command, "commands", [])) if context else [], n=1)

@@ -1,40 +1,58 @@
 """Checks, before any work, of the paths that a command is to write to."""
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from uamp_model.errors import InputError
 
 FOLDER_OPTIONS = ("--save-masks", "--save-cutout")
+"""They write 00000.png and so on into a folder."""
 
 
-def check_outputs(outputs: Mapping[str, Path | None], inputs: Mapping[str, Path | None]) -> None:
+def check_outputs(
+    outputs: Mapping[str, Path | None],
+    inputs: Mapping[str, Path | None],
+    files: Mapping[str, Sequence[Path]] | None = None,
+) -> None:
     """Make sure that every output can be written and none of them is an input or another output.
 
     Args:
         outputs: option → path; those of `FOLDER_OPTIONS` name a folder.
         inputs: option → path of what is read.
+        files: option → what else is read because of it, such as the pictures of a folder.
 
     Raises:
         InputError: if a path cannot be used.
     """
-    taken = {path.resolve(): option for option, path in inputs.items() if path is not None}
+    read = [(option, path) for option, path in inputs.items() if path is not None]
+    read += [(option, path) for option, paths in (files or {}).items() for path in paths]
+    taken = {_resolved(path, option): option for option, path in read}
+    pictures = {where.parent: where for where in taken if where.suffix.lower() == ".png"}
     for option, path in outputs.items():
         if path is None:
             continue
-        where = path.resolve()
-        for other, name in taken.items():
-            if where == other or (option in FOLDER_OPTIONS and where == other.parent and name == "--mask"):
-                raise InputError(f"{option} {path} would overwrite {name} {other.name}: write somewhere else.")
+        where = _resolved(path, option)
+        lost = where if where in taken else pictures.get(where) if option in FOLDER_OPTIONS else None
+        if lost is not None:
+            raise InputError(f"{option} {path} would overwrite {taken[lost]} {lost.name}: write somewhere else.")
         taken[where] = option
         if option in FOLDER_OPTIONS:
             _check_folder(path, option, keep=False)
         else:
-            if path.is_dir():
+            if where.is_dir():
                 raise InputError(f"{option} {path} is a folder: name a file in it.")
             _check_folder(path.parent, option)
+
+
+def _resolved(path: Path, option: str) -> Path:
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError) as error:  # a link that leads to itself
+        raise InputError(
+            f"{option} {path} cannot be used, a link there leads to itself: choose another one."
+        ) from error
 
 
 def _check_folder(folder: Path, option: str, *, keep: bool = True) -> None:

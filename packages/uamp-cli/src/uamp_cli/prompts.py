@@ -15,10 +15,11 @@ the video's size, relative to the file's folder, whose non-zero pixels are the o
 """
 
 import json
-import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,8 @@ Point = tuple[float, float, int]
 MAX_OBJECT_ID = 254
 """The largest id a mask PNG can hold; 255 means void there."""
 
+_LARGEST = 10**9
+"""Pixels; no picture is larger, and no whole number below it is too large to compute with."""
 _KEYS = ("object", "frame", "box", "points", "mask")
 
 
@@ -48,6 +51,7 @@ class ObjectPrompt:
         box: left, top, right and bottom edge in pixels.
         points: x, y in pixels and a label, 1 on the object or 0 beside it.
         mask: H×W bool.
+        file: where the mask was read from.
         name: how the user wrote it, for error messages.
     """
 
@@ -56,6 +60,7 @@ class ObjectPrompt:
     box: Box | None = None
     points: tuple[Point, ...] = ()
     mask: npt.NDArray[np.bool_] | None = None
+    file: Path | None = None
     name: str = "the prompt"
 
     def to_model(self) -> "Prompt":
@@ -215,8 +220,8 @@ def _point(values: object, name: str) -> Point:
 def _finite_numbers(values: object, name: str) -> list[float]:
     if not isinstance(values, list) or any(isinstance(v, bool) or not isinstance(v, int | float) for v in values):
         raise InputError(f"{name} must be a list of numbers.")
-    if not all(math.isfinite(value) for value in values):
-        raise InputError(f"{name} has a coordinate that is not a finite number.")
+    if not all(abs(value) < _LARGEST for value in values):
+        raise InputError(f"{name} has a coordinate that is too large or not a finite number.")
     return [float(value) for value in values]
 
 
@@ -238,10 +243,11 @@ def _read_ids(path: Path) -> npt.NDArray[Any]:
 
 def _read_prompts_file(path: Path, default_frame: int) -> tuple[ObjectPrompt, ...]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        # as Windows' editors write it, too
+        content = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=partial(_without_repeats, path))
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"The prompts file {path} cannot be read ({_reason(error)}).") from error
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # ValueError also of a number with thousands of digits
         where = f", line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
         raise InputError(f"The prompts file {path} is not valid JSON{where}.") from error
     found: dict[tuple[int, int], ObjectPrompt] = {}
@@ -255,6 +261,14 @@ def _read_prompts_file(path: Path, default_frame: int) -> tuple[ObjectPrompt, ..
     return tuple(sorted(found.values(), key=lambda prompt: (prompt.frame, prompt.object_id)))
 
 
+def _without_repeats(path: Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    for key in found:
+        if sum(key == other for other, _ in pairs) > 1:
+            raise InputError(f"The prompts file {path} has the key {key!r} twice in one place: join or rename them.")
+    return found
+
+
 def _reason(error: Exception) -> str:
     return (error.strerror or str(error)) if isinstance(error, OSError) else "it is not UTF-8 text"
 
@@ -262,6 +276,9 @@ def _reason(error: Exception) -> str:
 def _entries(content: object, path: Path) -> Iterable[tuple[str, int, Mapping[str, Any]]]:
     """Name, object id and content of every prompt in the file, whichever way it is written."""
     if isinstance(content, dict) and isinstance(content.get("objects"), dict):
+        for key in content:
+            if key != "objects":
+                raise InputError(f"The prompts file {path} has an unknown key {key!r} beside 'objects': take it out.")
         pairs = [
             (key, entry)
             for key, value in content["objects"].items()
@@ -275,13 +292,16 @@ def _entries(content: object, path: Path) -> Iterable[tuple[str, int, Mapping[st
         name = f"Prompt {number} in {path}"
         if not isinstance(entry, dict):
             raise InputError(f'{name} must be written like {{"frame": 0, "box": [x0, y0, x1, y1]}}.')
-        yield name, _object_id(key, name), entry
+        object_id = _object_id(key, name)
+        if "object" in entry and _object_id(entry["object"], name) != object_id:
+            raise InputError(f"{name} stands under object {object_id} and names object {entry['object']}: keep one.")
+        yield name, object_id, entry
 
 
 def _object_id(key: object, name: str) -> int:
     text = str(key)
-    if isinstance(key, bool) or not text.isascii() or not text.isdigit() or not 1 <= int(text) <= MAX_OBJECT_ID:
-        raise InputError(f"{name} needs an object number from 1 to {MAX_OBJECT_ID}, not {key!r}.")
+    if isinstance(key, bool) or not re.fullmatch("[0-9]{1,9}", text) or not 1 <= int(text) <= MAX_OBJECT_ID:
+        raise InputError(f"{name} needs an object number from 1 to {MAX_OBJECT_ID}, not {key!r:.40}.")
     return int(text)
 
 
@@ -303,10 +323,11 @@ def _entry_prompt(
             raise InputError(f"{name} has a mask as well as a box or points: give one or the other.")
         if not isinstance(entry["mask"], str):
             raise InputError(f"{name} must name its mask as a path to an image.")
-        mask = _read_ids(folder / entry["mask"]) != 0
+        file = folder / entry["mask"]
+        mask = _read_ids(file) != 0
         if not mask.any():
-            raise InputError(f"The mask {folder / entry['mask']} is empty: mark at least one pixel of the object.")
-        return ObjectPrompt(object_id, frame, mask=mask, name=name)
+            raise InputError(f"The mask {file} is empty: mark at least one pixel of the object.")
+        return ObjectPrompt(object_id, frame, mask=mask, file=file, name=name)
     points = entry.get("points", [])
     if not isinstance(points, list):
         raise InputError(f"{name} must give its points as a list like [[x, y], [x, y, 0]].")

@@ -1,5 +1,6 @@
 """Where the demo's frames come from: the user's video, or a generated clip whose true masks are known."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -86,10 +87,11 @@ def open_source(name: str | None, max_frames: int | None) -> Iterator[Source]:
     from uamp_data.ahead import AHEAD, read_ahead
     from uamp_data.reader import open_video
 
+    most = None if max_frames is None else min(max_frames, sys.maxsize)
     with (
         open_video(name) as reader,
         # a live picture must not grow old in a queue
-        closing(read_ahead(islice(iter(reader), max_frames), most=1 if reader.is_live else AHEAD)) as frames,
+        closing(read_ahead(islice(iter(reader), most), most=1 if reader.is_live else AHEAD)) as frames,
     ):
         count = reader.frame_count
         yield Source(

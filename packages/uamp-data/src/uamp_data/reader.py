@@ -3,6 +3,8 @@ from __future__ import annotations
 import glob
 import re
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from uamp_data.errors import DataError
 from uamp_data.frames import VideoReader
@@ -49,6 +51,17 @@ def open_video(source: str | Path) -> VideoReader:
     except (OSError, RuntimeError, ValueError) as error:
         # a name that no file can have, a folder that may not be entered, no home folder
         raise DataError(f"{name[:200]} cannot be opened ({error}): check the path.") from error
+
+
+def local_files(source: str) -> list[Path]:
+    """The files that `open_video` would read; none of a camera, a network stream, or what it cannot open."""
+    try:
+        path = Path(url2pathname(urlsplit(source).path) if source.startswith("file:") else source).expanduser()
+        if path.is_dir():
+            return find_pictures(path)
+        return [path] if path.exists() else _match_pattern(source, path)
+    except (DataError, OSError, RuntimeError, ValueError):
+        return []
 
 
 def _open_local(name: str, path: Path) -> VideoReader:
