@@ -105,6 +105,27 @@ def test_what_cannot_be_trained_is_said_in_one_sentence(run: Run, small: Path) -
     assert "missing.yaml" in run("train", "--config", "missing.yaml").refused()
 
 
+def test_what_is_wrong_with_a_run_is_said_before_a_pool_is_built(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "generated.yaml").write_text(SMALL.replace("dataset: davis", "pool: {clips: 1, frames: 3, size: 32}"))
+    begun = tmp_path / "runs" / "begun" / "last.safetensors"
+    begun.parent.mkdir(parents=True)
+    begun.touch()
+
+    def refused(setting: str, *options: str) -> str:
+        sentence: str = run("train", "--config", "generated.yaml", "--set", setting, *options).refused()
+        assert not (tmp_path / "runs" / "pool").exists()
+        return sentence
+
+    assert "foo" in refused("sam2_model_type=foo")
+    assert "nope.pt" in refused("sam2_checkpoint=nope.pt")
+    assert "layers.pt" in refused("uamp_checkpoint=layers.pt")
+    assert "There is no training run to continue" in refused("max_steps=1", "--resume")
+    assert "already holds a run: give --resume" in refused("experiment_name=begun")
+    assert "Cannot read the training state" in refused("experiment_name=begun", "--resume")
+    assert "generated.yaml/small/config.yaml cannot be written" in refused("save_dir=generated.yaml")
+    assert "the pool's clips have 3 frames, so ask for 1 to 3, not 4" in refused("num_frames=4")
+
+
 def test_a_validation_sequence_needs_frames_to_score(tmp_path: Path) -> None:
     make_davis(tmp_path / "train", {"camel": 1, "dogs": 1}, split="train")
     make_video(tmp_path / "val/JPEGImages/short", tmp_path / "val/Annotations/short", 1, annotated=[0, 1])

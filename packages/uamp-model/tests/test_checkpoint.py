@@ -226,6 +226,12 @@ def test_saved_weights_come_back_with_their_metadata(tmp_path: Path) -> None:
     assert [file.name for file in path.parent.iterdir()] == ["weights.safetensors"]
 
 
+def test_saved_weights_may_be_read_by_whom_other_new_files_may(tmp_path: Path) -> None:
+    save_state_dict(tmp_path / "a.safetensors", {"a": torch.ones(1)})
+    (tmp_path / "b.txt").touch()
+    assert (tmp_path / "a.safetensors").stat().st_mode == (tmp_path / "b.txt").stat().st_mode
+
+
 def test_a_failed_save_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "weights.safetensors"
     save_state_dict(path, {"a": torch.ones(1)})

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+import torch
 from uamp_model.budget import SMALLEST_BUDGET
 from uamp_train.config import TrainConfig
 from uamp_train.config_loading import dump_config, load_config, parse_config
@@ -83,6 +84,17 @@ def test_what_is_dumped_is_read_back(tmp_path: Path) -> None:
         ("prompt_shares: {box: 0, point: 0, points: 0}", (), "'prompt_shares'.*cannot all be 0"),
         ("- 1", (), "must hold keys and values"),
         ("a: [", (), "not valid YAML"),
+        ("a: &a [*a]", (), "not valid YAML: a value is nested too deeply or holds itself"),
+        ("", ("layers=&a {hidden: *a}",), "cannot be used: circular reference"),
+        ("a: " + "[" * 3000, (), "not valid YAML: a value is nested too deeply"),
+        ("", ("lr=" + "[" * 3000,), "'lr' has a wrong value"),
+        ("experiment_name: 2024-02-30", (), "not valid YAML: day is out of range"),
+        ("2024-02-03: 1", (), "cannot be used: keys must be"),
+        ("seed: 99999999999999999999999", (), "'seed' has a wrong value.*less than or equal to 18446744073709551615"),
+        ("lr: .inf", (), "'lr' has a wrong value.*finite"),
+        ("lr: 1e999", (), "'lr' has a wrong value.*finite"),
+        ("weight_decay: .nan", (), "'weight_decay' has a wrong value.*finite"),
+        ("", ("loss.dice=.inf",), r"'loss\.dice' has a wrong value.*finite"),
         ("", ("lr",), "key=value"),
         ("", ("lr.x=1",), "lr"),
         ("stages: []", ("stages.0.steps=1",), "stages.0.steps"),
@@ -147,6 +159,8 @@ FROZEN = "freeze_sam2_backbone: true\n"
         ("dataset: mix", "a mix needs the key mix"),
         ("dataset: davis\ndataset_root: d\nmix: {synthetic: 1}", "set dataset to mix"),
         ("dataset: mix\nmix: {synthetic: 1, davis: 1}", "davis lies on disk"),
+        ("num_frames: 25", "'num_frames'.*line 1.*have 24 frames, so ask for 1 to 24, not 25"),
+        ("pool: {frames: 8}\nstages: [{steps: 1, image_size: 32, num_frames: 9, batch_size: 1}]", "'stages'.*not 9"),
         ("val_sequences: [bear]", "'val_sequences'.*no sequence names"),
         ("train_sequences: [bear]", "'train_sequences'.*no sequence names"),
         ("dataset: davis\ndataset_root: d\ntrain_sequences: [a, b]\nval_sequences: [b]", "b is in train_sequences too"),
@@ -170,6 +184,9 @@ def test_what_can_go_together_is_taken(tmp_path: Path) -> None:
     assert load(FROZEN + "cache_features: true\naugment: false", tmp_path).cache_features
     flips = load(FROZEN + "cache_features: true\naugment: {crop: 0, affine: 0, colour: 0, grey: 0}", tmp_path)
     assert flips.augment.flip == 0.5
+    assert load("num_frames: 25\naugment: false", tmp_path).num_frames == 25
+    assert load("num_frames: 25\nstill_share: 1", tmp_path).num_frames == 25
+    assert load("num_frames: 25\ndataset: davis\ndataset_root: d", tmp_path).num_frames == 25
     assert load("val_dataset_root: d\nval_sequences: [bear]", tmp_path).val_sequences == ("bear",)
 
 
@@ -191,6 +208,14 @@ def test_one_augmentation_can_be_switched_off_and_all(tmp_path: Path) -> None:
     assert load("", tmp_path, "augment.flip=0.1").augment.flip == 0.1
     assert not load("augment: false", tmp_path).augment.is_endless
     assert load("augment: true", tmp_path).augment == TrainConfig().augment
+
+
+def test_the_largest_seed_is_torch_s(tmp_path: Path) -> None:
+    largest = load(f"seed: {2**64 - 1}", tmp_path).seed
+    with torch.random.fork_rng():
+        torch.manual_seed(largest)
+        with pytest.raises((ValueError, RuntimeError)):
+            torch.manual_seed(largest + 1)
 
 
 def test_the_smallest_budget_is_the_tracker_s() -> None:

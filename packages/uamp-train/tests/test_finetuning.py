@@ -13,7 +13,7 @@ from uamp_model.layers_file import load_layers, weights_digest
 from uamp_model.sam2 import build_model
 from uamp_model.unroll import initialise_local_memory
 from uamp_train.batches import ClipSource, Place, make_batch
-from uamp_train.checkpoint import load_state
+from uamp_train.checkpoint import LAST, load_state
 from uamp_train.config import TrainConfig
 from uamp_train.errors import ConfigError
 from uamp_train.export import FINETUNED, export_run
@@ -136,6 +136,8 @@ def test_the_layers_alone_are_exported_with_their_base_in_the_header(light: Make
     state = load_state(train(config, blobs))
     output = export_run(config.run_dir)
     assert output == config.run_dir / FINETUNED
+    written = [config.run_dir / name for name in (FINETUNED, LAST, "config.yaml")]
+    assert len({path.stat().st_mode for path in written}) == 1  # who may read one may read all
     base = nano_base()
     header = read_metadata(output)
     assert header["base_model"] == "nano"

@@ -57,12 +57,13 @@ def train(
     from uamp_cli.train_data import open_data
     from uamp_cli.train_validation import Validation
 
-    accelerator = loop.make_accelerator(settings)
+    run = loop.prepare(settings, resume=resume)  # what is wrong with it is said before a pool is built
+    accelerator = run.accelerator
     # One process builds the pool and the others find it finished, also on nodes that do not see the first one's disk.
     with accelerator.main_process_first(), accelerator.local_main_process_first():
         data = open_data(settings)
     validation = Validation(settings, data.validation, data.judged_on) if data.validation else None
-    loop.train(settings, data.clips, resume=resume, validate=validation)
+    loop.carry_out(run, data.clips, validate=validation)
     if accelerator.is_main_process:
         weights = export_run(settings.run_dir)
         option = "--uamp-checkpoint" if settings.freeze_sam2_backbone else "--checkpoint"

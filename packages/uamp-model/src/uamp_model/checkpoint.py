@@ -171,7 +171,10 @@ def save_state_dict(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.touch()
+        mode = temporary.stat().st_mode  # that of any new file; safetensors lets its owner alone read what it writes
         safetensors.torch.save_file(separate, temporary, metadata=dict(metadata or {}))
+        temporary.chmod(mode)
         with temporary.open("r+b") as file:
             os.fsync(file.fileno())
         temporary.replace(path)

@@ -20,6 +20,9 @@ _SPELLINGS = {
     "folder": "folders",
 }
 
+_LARGEST_SEED = 2**64 - 1
+"""The largest that torch takes."""
+
 
 class Contradiction(ValueError):
     """Settings that are each right but cannot go together.
@@ -34,7 +37,7 @@ class Contradiction(ValueError):
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False)
 
 
 class Stage(_Strict):
@@ -158,7 +161,7 @@ class TrainConfig(_Strict):
     )
     uamp_checkpoint: Path | None = Field(None, description="UAMP layers to start from; none: those that change nothing")
     save_dir: Path = Field(Path("runs"), description="checkpoints, metrics and the resolved configuration go there")
-    seed: int = Field(0, ge=0, description="same seed, same run")
+    seed: int = Field(0, ge=0, le=_LARGEST_SEED, description="same seed, same run")
 
     # the machine
     device: Literal["auto", "cpu", "cuda", "mps"] = Field("auto", description="`auto`: a GPU if there is one")
@@ -340,5 +343,18 @@ def _contradictions(config: TrainConfig) -> Iterator[tuple[str, str]]:
             "cache_features",
             "features of frames that look different each time cannot be kept, so set augment to false",
         )
+    # Without these changes a pool is read like sequences on disk, to and fro where they are too short.
+    if len(on_disk) < len(config.parts) and config.augment.is_endless:
+        yield from _beyond_the_pool(config)
     if config.sam2_model_type and config.model not in ("nano", config.sam2_model_type):
         yield "model", f"sam2_model_type says {config.sam2_model_type}, so leave one of the two out"
+
+
+def _beyond_the_pool(config: TrainConfig) -> Iterator[tuple[str, str]]:
+    """Clips of more frames than the pool's; stills have but one."""
+    key, frames = "stages" if config.stages else "num_frames", config.pool.frames
+    for stage in config.curriculum(clips=1):
+        stills = config.still_share if stage.still_share is None else stage.still_share
+        if stage.num_frames > frames and stills < 1:
+            wanted = f"ask for 1 to {frames}, not {stage.num_frames}, or raise pool.frames"
+            yield key, f"the pool's clips have {frames} frames, so {wanted}"

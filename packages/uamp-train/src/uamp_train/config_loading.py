@@ -78,6 +78,8 @@ def parse_config(values: Mapping[str, Any], origins: Origins | None = None) -> T
         return TrainConfig.model_validate_json(json.dumps(_written_out(values), default=str), strict=True)
     except ValidationError as error:
         raise ConfigError(_sentence(error, origins or {})) from None
+    except (TypeError, ValueError, RecursionError) as error:  # what JSON has no words for
+        raise ConfigError(f"The configuration cannot be used: {str(error).lower()}.") from None
 
 
 def _written_out(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -106,7 +108,9 @@ def _read_yaml(path: Path, origins: Origins) -> dict[str, Any]:
             loader.dispose()
     except OSError as error:
         raise ConfigError(f"Cannot read the configuration {path}: {error.strerror or error}.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except RecursionError:
+        raise ConfigError(f"{path} is not valid YAML: a value is nested too deeply or holds itself.") from None
+    except (yaml.YAMLError, ValueError) as error:  # such as a byte that is no text, or a 30th of February
         raise ConfigError(f"{path} is not valid YAML: {' '.join(str(error).split())}.") from None
     if values is None:
         return {}
@@ -161,7 +165,7 @@ def _from_environment(environment: Mapping[str, str]) -> list[tuple[str, list[st
 def _parse(text: str) -> Any:
     try:
         return yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, RecursionError):
         return text
 
 

@@ -1,4 +1,4 @@
-"""The training loop; `train` reads from top to bottom.
+"""The training loop; `carry_out` reads from top to bottom.
 
 Everything random in a step is a pure function of (seed, step, clip), so a run that is stopped and resumed goes on bit
 for bit as if it had never stopped: no state of a generator or a sampler needs to be saved.
@@ -23,10 +23,12 @@ from uamp_model.errors import DeviceError
 from uamp_train.batches import ClipSource, Place, first_batch, prefetch
 from uamp_train.checkpoint import BEST, LAST, TrainingState, remove_leftovers, save_state
 from uamp_train.config import Stage, TrainConfig
+from uamp_train.config_loading import dump_config
 from uamp_train.cpu import keep_freed_memory
 from uamp_train.export import export_run
 from uamp_train.learner import Learner
 from uamp_train.optimisation import learning_rate
+from uamp_train.progress import write_whole
 from uamp_train.report import Report
 from uamp_train.resume import begin
 from uamp_train.trackers import chosen_trackers
@@ -41,27 +43,66 @@ named scores, the first decides which weights are best; the others are told besi
 
 
 def train(config: TrainConfig, source: ClipSource, *, resume: bool = False, validate: Validate | None = None) -> Path:
-    """Train until the end of the curriculum (or `max_steps`) and return the last checkpoint.
+    """Prepare a run and carry it out; see `prepare` and `carry_out`."""
+    return carry_out(prepare(config, resume=resume), source, validate=validate)
+
+
+@dataclass(slots=True)
+class Run:
+    """A run that can begin or go on.
+
+    Attributes:
+        config: what to do.
+        accelerator: the device and the processes.
+        frozen: the weights that stay as they are, by their names in files.
+        state: where the run stands.
+    """
+
+    config: TrainConfig
+    accelerator: Accelerator
+    frozen: dict[str, Tensor]
+    state: TrainingState
+
+
+def prepare(config: TrainConfig, *, resume: bool = False) -> Run:
+    """Find out, before any clip is read or made, whether a run can begin or go on, and set up its folder.
 
     Args:
         config: what to do.
-        source: the clips, the same for every process.
         resume: continue the run in `config.run_dir` from its last checkpoint.
+
+    Raises:
+        ConfigError: if the run's folder already holds a run that is not to be resumed or had other settings, or the
+            settings cannot train.
+        InputError: if there is no such model.
+        CheckpointError: if there is nothing to resume, weights cannot be read, or the folder cannot be written.
+        DeviceError: if the device is not there.
+    """
+    accelerator = make_accelerator(config)
+    frozen, state = begin(config, resume=resume, processes=accelerator.num_processes)
+    if accelerator.is_main_process:
+        write_whole(config.run_dir / "config.yaml", dump_config(config))
+        remove_leftovers(config.run_dir)
+    return Run(config, accelerator, frozen, state)
+
+
+def carry_out(run: Run, source: ClipSource, *, validate: Validate | None = None) -> Path:
+    """Train until the end of the curriculum (or `max_steps`) and return the last checkpoint.
+
+    Args:
+        run: what to do, and from where; its state moves on with each checkpoint.
+        source: the clips, the same for every process.
         validate: called by the main process every `val_interval` epochs; the best weights are kept beside the last.
 
     Raises:
-        ConfigError: if the run's folder already holds a run that is not to be resumed or had other settings, the
-            settings cannot train, or the loss is not finite again and again.
-        CheckpointError: if there is nothing to resume, or a checkpoint cannot be read or written.
-        DeviceError: if the device is not there, or its memory too small.
+        ConfigError: if the clips cannot be trained on, or the loss is not finite again and again.
+        CheckpointError: if a checkpoint cannot be written.
+        DeviceError: if the device's memory is too small.
     """
-    accelerator = make_accelerator(config)
+    config, accelerator, state = run.config, run.accelerator, run.state
     if accelerator.device.type == "cpu":
         keep_freed_memory()
     checkpoint = config.run_dir / LAST
-    frozen, state = begin(config, resume=resume, processes=accelerator.num_processes)
-    if accelerator.is_main_process:
-        remove_leftovers(config.run_dir)
     stages = config.curriculum(len(source), accelerator.num_processes)
     per_epoch = config.steps_per_epoch(len(source), accelerator.num_processes)
     total = sum(stage.steps for stage in stages)
@@ -74,7 +115,7 @@ def train(config: TrainConfig, source: ClipSource, *, resume: bool = False, vali
     ):
         while state.step < end and not stop.requested:
             stage, stage_end = stage_at(stages, state.step)
-            learner = Learner(config, stage, frozen, state, accelerator)
+            learner = Learner(config, stage, run.frozen, state, accelerator)
             places = _places(config, state.step, min(stage_end, end), accelerator.process_index)
             for place, batch in prefetch(source, config, stage, places, learner.store):
                 rate = learning_rate(config, place.step, total, per_epoch)
@@ -86,10 +127,10 @@ def train(config: TrainConfig, source: ClipSource, *, resume: bool = False, vali
                 saving = step % config.save_interval == 0 and not learner.bad_steps  # keeps the last good checkpoint
                 if not (validating or saving or stop.requested or step in (end, stage_end)):
                     continue
-                state = learner.state(step, state.best)
+                run.state = state = learner.state(step, state.best)
                 if accelerator.is_main_process:
                     if validating and validate is not None:
-                        scores = validate({**frozen, **state.ema}, step)
+                        scores = validate({**run.frozen, **state.ema}, step)
                         state.best = _keep_best(state, scores, config.run_dir, report)
                     save_state(state, checkpoint)
                     if report.wants_pictures:

@@ -1,5 +1,6 @@
 """What a run says on the way: averages of the loss parts, as log lines and in metrics.csv."""
 
+import contextlib
 import csv
 import logging
 import time
@@ -77,7 +78,8 @@ def write_whole(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         raise _unwritable(path, error) from error
 
 

@@ -11,9 +11,8 @@ from torch import Tensor
 
 from uamp_train.batches import Place
 from uamp_train.config import Stage, TrainConfig
-from uamp_train.config_loading import dump_config
 from uamp_train.pictures import Picture
-from uamp_train.progress import Averages, Clock, MetricsFile, log_line, write_whole
+from uamp_train.progress import Averages, Clock, MetricsFile, log_line
 from uamp_train.trackers import show_pictures, start_trackers
 
 log = logging.getLogger(__name__)
@@ -35,7 +34,6 @@ class Report:
         if not self._active:
             return
         log.info("Steps %d to %d on %s, %d process(es)", step, end, accelerator.device, accelerator.num_processes)
-        write_whole(config.run_dir / "config.yaml", dump_config(config))
         self._file = MetricsFile(config.run_dir / "metrics.csv", step)
 
     def __enter__(self) -> "Report":
