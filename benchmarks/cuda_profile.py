@@ -58,6 +58,7 @@ def look(tracker: VideoTracker, bench: TrackerBench, count: int, name: str, rows
     """Time and profile some frames with so many objects."""
     frames, truth = make_clip(bench, WARM + TIMED + PROFILED)
     steps: Iterator[object] = track(tracker, frames, make_prompts(frames[0], truth, count))
+    torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
     begin = time.perf_counter()
     for _ in islice(steps, WARM):

@@ -33,8 +33,8 @@ from uamp_model.devices import Precision, inference
 from uamp_model.forms import FAST, Forms, lowered_forms
 from uamp_model.stages import STAGES, timed_stages
 
-WARM = 17
-"""Tracked frames until memory and pointers are complete."""
+WARM = 20
+"""Tracked frames until memory and pointers are complete, and on a GPU what comes again has become graphs."""
 KINDS = (torch.bfloat16, torch.float32)
 PRODUCT = (4096, 384, 1536)
 COPIED = 2**28

@@ -137,10 +137,10 @@ def test_what_graphs_hold_is_given_up_where_memory_is_short() -> None:
         return short
 
     graphs = Graphs(capture)
-    for call in range(4):
+    for call in range(12):
         assert len(made) == (call == 3)
         assert torch.equal(graphs.call("double", double, [torch.full((3,), call)])[0], torch.full((3,), 2 * call))
-    assert not made
+    assert not made  # nor captured again: it would be given up again
 
 
 def test_too_little_memory_without_graphs_is_an_error() -> None:
@@ -245,8 +245,46 @@ def test_a_graph_outlives_the_thread_that_captured_it() -> None:
         thread = Thread(target=track)
         thread.start()
         thread.join()
+    assert len(found) == 2
     for a, b in zip(*found, strict=True):
         assert float((a.masks == b.masks).float().mean()) > 0.95
+
+
+@pytest.mark.cuda
+def test_a_capture_that_fails_leaves_the_others_as_they_are(caplog: pytest.LogCaptureFixture) -> None:
+    def waits(x: Tensor) -> list[Tensor]:
+        return [2 * x + x.sum().item()]  # which a graph cannot
+
+    graphs, own = Graphs(), torch.cuda.current_stream()
+    for call in range(6):
+        x = torch.full((3,), float(call), device="cuda")
+        assert torch.equal(graphs.call("double", double, [x])[0], 2 * x)
+        assert torch.equal(graphs.call("waits", waits, [x])[0], 2 * x + x.sum())
+        assert torch.equal(
+            graphs.call("later", double, [x] if call > 2 else [x[:1]])[0], 2 * (x if call > 2 else x[:1])
+        )
+        assert torch.cuda.current_stream() == own
+    assert len(caplog.messages) == 1
+    assert sum(graph is not None for graph in graphs._graphs.values()) == 3
+
+
+@pytest.mark.cuda
+def test_where_a_gpus_memory_is_short_graphs_are_given_up() -> None:
+    held: list[Tensor] = []
+
+    def wants_all(x: Tensor) -> list[Tensor]:
+        held.append(torch.empty(free + 2**20, dtype=torch.uint8, device="cuda"))
+        return [2 * x]
+
+    graphs = Graphs()
+    large = torch.ones(2**28, device="cuda")
+    for _ in range(4):
+        assert torch.equal(graphs.call("double", double, [large])[0][:9], 2 * large[:9])
+    torch.cuda.empty_cache()
+    free = torch.cuda.mem_get_info()[0]
+    assert torch.equal(graphs.call("all", wants_all, [large[:9]])[0], 2 * large[:9])
+    assert len(held) == 1
+    assert not any(graphs._graphs.values())
 
 
 @pytest.mark.cuda

@@ -18,7 +18,7 @@ BFLOAT16_FROM = 320
 """Input side in pixels from which a CPU that computes in bfloat16 is faster in it."""
 _UNSOUND_CUDNN = 91500
 _TURN = RLock()
-"""Whose turn it is on a GPU: which kernels attend there is set for all threads, and one graph is captured at a time."""
+"""Who tracks on a GPU: which kernels attend there is set for all threads, and one graph is captured at a time."""
 
 
 def choose_device(name: str = "auto") -> torch.device:

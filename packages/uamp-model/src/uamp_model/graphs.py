@@ -67,11 +67,18 @@ class Graphs:
                 graph = self._graph_of(key, name, function, given)
                 return list(function(*given)) if graph is None else graph.replay(given)
             except torch.cuda.OutOfMemoryError:
-                if not self._graphs:
+                if not any(self._graphs.values()):
                     raise
                 graph = None
-                self._graphs.clear()  # what they hold is given back when memory is asked for again
+                self._give_up()
             return list(function(*given))
+
+    def _give_up(self) -> None:
+        """Do without graphs of what there are any of: memory is too short for both."""
+        if torch.cuda.is_initialized():
+            torch.cuda.synchronize()  # they may still be running
+        self._graphs.update(dict.fromkeys(self._graphs))
+        self.__dict__.pop("_place", None)
 
     def _graph_of(
         self, key: Hashable, name: str, function: Function, given: Sequence[Tensor | None]
@@ -93,6 +100,7 @@ class Graphs:
         try:
             return (self._capture or self._capture_here)(function, given)
         except RuntimeError as error:
+            self.__dict__.pop("_place", None)  # torch may take no more captures there
             reason = str(error).partition("\n")[0]
             logger.warning("no CUDA graph could be made of %s, which is slower without: %s", name, reason)
             return None
@@ -119,16 +127,25 @@ class _Graph:
     ) -> None:
         self._inputs = [None if x is None else x.clone() for x in given]
         self._graph = torch.cuda.CUDAGraph()
-        beside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(beside):  # kernels prepare themselves when they are first called
-            for _ in range(2):
-                function(*self._inputs)
-        torch.cuda.current_stream().wait_stream(beside)
+        own = torch.cuda.current_stream()
+        beside.wait_stream(own)
+        try:
+            with torch.cuda.stream(beside):  # kernels prepare themselves when they are first called
+                for _ in range(2):
+                    function(*self._inputs)
+        finally:
+            own.wait_stream(beside)
         _forget_workspaces()
-        # what other threads ask of the device meanwhile is theirs alone
-        with torch.cuda.graph(self._graph, pool=pool, stream=beside, capture_error_mode="thread_local"):
-            self._outputs = list(function(*self._inputs))
-        _forget_workspaces()
+        try:
+            # other threads may go on asking things of the device, but must not wait for all of it;
+            # and where a capture fails, torch does not always come back to its own stream
+            with (
+                torch.cuda.stream(own),
+                torch.cuda.graph(self._graph, pool=pool, stream=beside, capture_error_mode="thread_local"),
+            ):
+                self._outputs = list(function(*self._inputs))
+        finally:
+            _forget_workspaces()
 
     def replay(self, given: Sequence[Tensor | None]) -> list[Tensor]:
         """What the function says of these."""
