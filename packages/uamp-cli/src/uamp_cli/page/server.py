@@ -28,9 +28,11 @@ logger = logging.getLogger(__name__)
 HOST = "127.0.0.1"
 USUAL_PORT = 7860
 
-# Gradio reports to its makers and keeps runs in the browser unless it is told not to.
+# Gradio reports to its makers and keeps runs in the browser unless it is told not to. Its workers would take uploads at
+# ports of their own, from anybody.
 _SETTINGS = {
     "GRADIO_ANALYTICS_ENABLED": "False",
+    "GRADIO_NUM_WORKERS": "0",
     "GRADIO_RUN_HISTORY": "False",
     "GRADIO_SHARE": "False",
     "HF_HUB_DISABLE_TELEMETRY": "1",
