@@ -71,6 +71,8 @@ def test_masks_are_repeatable_and_show_all_ids() -> None:
     [
         (["--size", "854"], "--size 854 must be"),
         (["--size", "20x20"], "from 32 pixels"),
+        (["--size", "20000x20000"], "from 32 pixels to 8192"),
+        (["--json", "-"], "would make a file called -"),
         (["--objects", "0"], "--objects"),
         (["--frames", "0"], "--frames"),
         (["--json", "."], "--json . is a folder"),

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from uamp_model.errors import InputError
 
+from uamp_cli.terminal import STDOUT
+
 FOLDER_OPTIONS = ("--save-masks", "--save-cutout")
 """They write 00000.png and so on into a folder."""
 
@@ -33,6 +35,8 @@ def check_outputs(
     for option, path in outputs.items():
         if path is None:
             continue
+        if path == STDOUT:
+            raise InputError(f"{option} - would make a file called -: name one, such as out.json.")
         where = _resolved(path, option)
         lost = where if where in taken else pictures.get(where) if option in FOLDER_OPTIONS else None
         if lost is not None:
