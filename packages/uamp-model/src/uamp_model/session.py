@@ -101,7 +101,7 @@ class TrackingSession:
         Raises:
             InputError: if the frame, its features or a prompt is wrong; the session is then as it was before the call.
         """
-        check_frame(frame)
+        frame = check_frame(frame)
         if features is not None:
             _check_features(features, self.tracker)
         size = (frame.shape[0], frame.shape[1])
@@ -119,7 +119,7 @@ class TrackingSession:
         self.features, self.before = now, self.features
         settings = self.tracker.settings
         keeps = settings.outline > 0 or self.focus.margin > 0
-        self.picture = torch.tensor(np.ascontiguousarray(frame), device=self.tracker.device) if keeps else None
+        self.picture = torch.tensor(frame, device=self.tracker.device) if keeps else None
         index = self.next_frame
         self.next_frame += self.direction
         with self._computing():

@@ -34,7 +34,7 @@ SAME_OBJECT_IOU = 0.5
 
 def suggest_prompts(tracker: "VideoTracker", frame: npt.NDArray[np.uint8], *, max_objects: int = 1) -> list[Suggestion]:
     """Find up to `max_objects` objects on an H×W×3 uint8 RGB frame, the most prominent first; perhaps none."""
-    check_frame(frame)
+    frame = check_frame(frame)
     logits, ious = _masks_of_grid(tracker, frame)
     score = ious * _stability(logits) * _prominence(logits > 0)
     order = score.argsort(descending=True)

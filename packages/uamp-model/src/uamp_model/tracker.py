@@ -159,8 +159,7 @@ class VideoTracker:
         Raises:
             InputError: if one of them is not an H×W×3 uint8 array.
         """
-        for frame in frames:
-            check_frame(frame)
+        frames = [check_frame(frame) for frame in frames]
         if not frames:
             return []
         with inference(self.device, self.dtype, plainly=self.exact):
