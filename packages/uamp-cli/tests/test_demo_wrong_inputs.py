@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from uamp_data.masks import write_mask
 
 Run = Callable[..., Any]
@@ -249,6 +250,8 @@ def test_outputs_never_overwrite_inputs(demo: Run, make_video: Make, make_mask: 
     (tmp_path / "link.mp4").symlink_to(video)
     assert "would overwrite --input" in demo("--input", video, *BOX, "--output", "link.mp4").refused()
     assert "would overwrite --mask" in demo("--input", video, "--mask", mask, "--save-masks", ".").refused()
+    Image.open(mask).save(tmp_path / "mask.bmp")
+    assert "would overwrite --mask" in demo("--input", video, "--mask", "mask.bmp", "--save-masks", ".").refused()
     (tmp_path / "p.json").write_text(json.dumps([{"object": 1, "box": [1, 1, 9, 9]}]))
     assert "would overwrite --prompts" in demo("--input", video, "--prompts", "p.json", "--json", "p.json").refused()
     assert "would overwrite --output" in demo("--input", video, *BOX, "--output", "x.mp4", "--json", "x.mp4").refused()

@@ -1,6 +1,5 @@
 """The work of `uamp demo`: read, track, paint and write."""
 
-import errno
 import tempfile
 import time
 from collections.abc import Iterator
@@ -50,10 +49,9 @@ def run_demo(settings: DemoSettings, plan: Plan) -> DemoTally:
         plan: the prompts; empty if there are none, or a generated clip is to be tracked.
 
     Raises:
-        InputError: if something is wrong with the input or the disk is full.
+        InputError: if something is wrong with the input.
     """
     with (
-        _disk_full_in_words(),
         open_source(settings.input, settings.max_frames) as source,
         _scratch_folder() as scratch,
     ):
@@ -248,13 +246,3 @@ def _scratch_folder() -> Iterator[Path]:
         raise InputError("No temporary folder can be written to: free some disk space or set TMPDIR.") from error
     with folder as name:
         yield Path(name)
-
-
-@contextmanager
-def _disk_full_in_words() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
-            raise
-        raise InputError("The disk is full: free some space or write somewhere else.") from error

@@ -64,7 +64,7 @@ class DemoSettings:
     @property
     def outputs(self) -> Mapping[str, Path | None]:
         """Files and folders to write, by option."""
-        files = {
+        files: dict[str, Path | None] = {
             "--output": self.output,
             "--save-masks": self.save_masks,
             "--save-cutout": self.save_cutout,
@@ -75,7 +75,7 @@ class DemoSettings:
             "--coco": self.coco,
             "--csv": self.csv,
         }
-        return {option: None if option in self.printed else path for option, path in files.items()}
+        return files | dict.fromkeys(self.printed)
 
     @property
     def proposes(self) -> bool:

@@ -46,7 +46,8 @@ _COMMANDS = {
 }
 
 _WIDEST_HELP = 110
-_UNUSABLE = (errno.ENAMETOOLONG, errno.ELOOP, errno.ENOSPC)
+_FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
+_NO_NAME = (errno.ENAMETOOLONG, errno.ELOOP)
 _EPILOG = (
     "Any command also takes --quiet (-q), to print results and errors alone, and --debug, for an error's traceback."
 )
@@ -184,9 +185,11 @@ def _guarded(run: Callable[[], object], debug: bool) -> int:
     except Exception as error:  # the last line of defence: the sentence below says how to see the traceback
         if isinstance(error, _expected_errors()):
             return _complain(error, str(error), EXIT_BAD_INPUT, debug)
-        if isinstance(error, OSError) and error.errno in _UNUSABLE:
-            what = "Something" if error.filename is None else str(error.filename)[:80]
-            sentence = f"{what} cannot be written or read ({error.strerror}): choose another path."
+        if isinstance(error, OSError) and error.errno in _FULL:
+            sentence = "The disk is full: free some space or write somewhere else."
+            return _complain(error, sentence, EXIT_BAD_INPUT, debug)
+        if isinstance(error, OSError) and error.errno in _NO_NAME:
+            sentence = f"{str(error.filename)[:80]} cannot be used ({error.strerror}): choose another path."
             return _complain(error, sentence, EXIT_BAD_INPUT, debug)
         sentence = f"unexpected error ({type(error).__name__}: {error}); run again with --debug for the traceback"
         return _complain(error, sentence, EXIT_FAILED, debug)

@@ -31,7 +31,7 @@ def check_outputs(
     read = [(option, path) for option, path in inputs.items() if path is not None]
     read += [(option, path) for option, paths in (files or {}).items() for path in paths]
     taken = {_resolved(path, option): option for option, path in read}
-    pictures = {where.parent: where for where in taken if where.suffix.lower() == ".png"}
+    pictures = {w.parent: w for w, option in taken.items() if option == "--mask" or w.suffix.lower() == ".png"}
     for option, path in outputs.items():
         if path is None:
             continue

@@ -262,10 +262,11 @@ def _read_prompts_file(path: Path, default_frame: int) -> tuple[ObjectPrompt, ..
 
 
 def _without_repeats(path: Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    for key in found:
-        if sum(key == other for other, _ in pairs) > 1:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
             raise InputError(f"The prompts file {path} has the key {key!r} twice in one place: join or rename them.")
+        found[key] = value
     return found
 
 
