@@ -31,20 +31,7 @@ def main() -> None:
         print("There is no CUDA device here: nothing is measured.")
         return
     counts = tuple(int(n) for n in given.objects.split(","))
-    bench = TrackerBench(
-        model=given.model,
-        checkpoint=None,
-        objects=counts,
-        frames=TIMED,
-        warm_up=WARM,
-        memory_frames=(),
-        precision="auto",
-        device="cuda",
-        memory_budget=1.0,
-        compiled=False,
-        video=None,
-        size=(720, 1280),
-    )
+    bench = TrackerBench(model=given.model, objects=counts, frames=TIMED, warm_up=WARM, device="cuda", size=(720, 1280))
     weights, _ = weights_of(bench)
     for count in counts:
         for plain in (True, False) if given.plain else (False,):

@@ -9,8 +9,6 @@ are of one thread's processor time.
 """
 
 import argparse
-import statistics
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -25,20 +23,30 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
-from uamp_cli.bench_tracker import TrackerBench, make_clip, make_prompts, make_tracker, track, weights_of
+from tracker_attention import fastest, product_rate
+from uamp_cli.bench_tracker import (
+    TrackerBench,
+    make_clip,
+    make_prompts,
+    make_tracker,
+    stage_time,
+    time_stages,
+    track,
+    weights_of,
+)
 from uamp_cli.terminal import out_console
 from uamp_model import VideoTracker
 from uamp_model.attention import attend
-from uamp_model.devices import Precision, inference
+from uamp_model.devices import inference
 from uamp_model.forms import FAST, Forms, lowered_forms
-from uamp_model.stages import STAGES, timed_stages
+from uamp_model.stages import STAGES, StageClock, timed_stages
 
 WARM = 20
 """Tracked frames until memory and pointers are complete, and on a GPU what comes again has become graphs."""
 KINDS = (torch.bfloat16, torch.float32)
-PRODUCT = (4096, 384, 1536)
 COPIED = 2**28
 """Bytes, far more than any cache holds."""
+REPEAT = 20
 
 
 def main() -> None:
@@ -53,69 +61,40 @@ def main() -> None:
     given = options.parse_args()
     torch.set_num_threads(1)
     counts = tuple(int(n) for n in given.objects.split(","))
-    bench = bench_of(given.model, given.device, given.precision, given.memory_budget, counts, given.frames, given.warm)
+    bench = TrackerBench(
+        model=given.model,
+        objects=counts,
+        frames=given.frames,
+        warm_up=given.warm,
+        precision=given.precision,
+        device=given.device,
+        memory_budget=given.memory_budget,
+    )
     weights, _ = weights_of(bench)
     machine = Machine(make_tracker(bench, weights).device)
     out = out_console()
     for count in counts:
         out.print(table_of(bench, weights, count, machine), highlight=False)
     rates = ", ".join(f"{rate / 1e9:.0f} GFLOP/s in {str(kind)[6:]}" for kind, rate in machine.rates.items())
-    out.print(f"Product of {'×'.join(map(str, PRODUCT))}: {rates}; copying: {machine.bandwidth / 1e9:.1f} GB/s.")
-
-
-def bench_of(
-    model: str, device: str, precision: Precision, budget: float, counts: tuple[int, ...], frames: int, warm: int
-) -> TrackerBench:
-    """As `uamp bench tracker` measures, but for the sam2 package's predictor."""
-    return TrackerBench(
-        model=model,
-        checkpoint=None,
-        objects=counts,
-        frames=frames,
-        warm_up=warm,
-        memory_frames=(),
-        precision=precision,
-        device=device,
-        memory_budget=budget,
-        compiled=False,
-        video=None,
-        size=(480, 854),
-    )
+    out.print(f"Large product: {rates}; copying: {machine.bandwidth / 1e9:.1f} GB/s.")
 
 
 class Machine:
     """Measured rates, operations or bytes a second; of a kind of numbers when it is first asked for."""
 
     def __init__(self, device: torch.device) -> None:
-        self.device = device
-        self.time = time.process_time if device.type == "cpu" else time.perf_counter
+        self._clock = StageClock(device, stage_time(device))
         self.rates: dict[torch.dtype, float] = {}
         source = torch.ones(COPIED, dtype=torch.uint8, device=device)
         target = torch.empty_like(source)
-        self.bandwidth = 2 * COPIED / self._fastest(lambda: target.copy_(source))
+        self.bandwidth = 2 * COPIED / fastest(lambda: target.copy_(source), self._clock, REPEAT)
 
     def rate(self, kind: torch.dtype) -> float:
         """Of a large product in the way the tracker computes."""
         if kind not in self.rates:
-            rows, inner, columns = PRODUCT
-            a, b = torch.randn(rows, inner).to(self.device, kind), torch.randn(inner, columns).to(self.device, kind)
-            with inference(self.device, torch.float32, plainly=False):
-                self.rates[kind] = 2 * rows * inner * columns / self._fastest(lambda: torch.mm(a, b))
+            with inference(self._clock.device, torch.float32, plainly=False):
+                self.rates[kind] = product_rate(kind, self._clock, REPEAT)
         return self.rates[kind]
-
-    def _fastest(self, work: Callable[[], object]) -> float:
-        best = float("inf")
-        for _ in range(20):
-            start = self.now()
-            work()
-            best = min(best, self.now() - start)
-        return best
-
-    def now(self) -> float:
-        """Seconds, once the device has done what it was given."""
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-        return self.time()
 
 
 class Needs(TorchDispatchMode):
@@ -166,15 +145,10 @@ def table_of(bench: TrackerBench, weights: dict[str, Tensor], count: int, machin
     """Each stage's needs, floor and time with so many objects."""
     tracker = make_tracker(bench, weights)
     frames, truth = make_clip(bench, 1 + bench.warm_up + bench.frames + 1 + len(KINDS))
-    steps: Iterator[object] = track(tracker, frames, make_prompts(frames[0], truth, count))
+    steps = track(tracker, frames, make_prompts(frames[0], truth, count))
     for _ in islice(steps, 1 + bench.warm_up):
         pass
-    took: dict[str, list[float]] = defaultdict(list)
-    for _ in range(bench.frames):
-        with timed_stages(tracker.device, machine.time) as clock:
-            next(steps)
-        for stage in STAGES:
-            took[stage].append(clock.seconds[stage])
+    took = time_stages(islice(steps, bench.frames), tracker.device)
     tracker.forms = countable(tracker)
     moved = needs_of(steps, tracker.device, Needs.bytes)
     operations = {kind: needs_of(steps, tracker.device, partial(Needs.operations, kind=kind)) for kind in KINDS}
@@ -183,7 +157,7 @@ def table_of(bench: TrackerBench, weights: dict[str, Tensor], count: int, machin
         table.add_column(name, justify="right" if name else "left")
     for stage in STAGES:
         computed = sum(operations[kind][stage] / machine.rate(kind) for kind in KINDS if operations[kind][stage])
-        floor, own = max(computed, moved[stage] / machine.bandwidth), statistics.median(took[stage])
+        floor, own = max(computed, moved[stage] / machine.bandwidth), took[stage]
         table.add_row(
             stage,
             *(f"{operations[kind][stage] / 1e9:.2f}" for kind in KINDS),

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from uamp_eval.protocols import merge_logits
 from uamp_model import Prompt, VideoTracker, build_model, find_model, load_tracker
 from uamp_model.checkpoint import find_checkpoint
 from uamp_model.devices import Precision, choose_device, choose_dtype
@@ -35,7 +36,7 @@ _FRAME_RATE = 24
 _MIB = 2**20
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrackerBench:
     """What is to be measured; see `uamp bench tracker --help`.
 
@@ -47,17 +48,17 @@ class TrackerBench:
     """
 
     model: str
-    checkpoint: Path | None
     objects: tuple[int, ...]
     frames: int
     warm_up: int
-    memory_frames: tuple[int, ...]
-    precision: Precision
-    device: str
-    memory_budget: float
-    compiled: bool
-    video: Path | None
-    size: tuple[int, int]
+    checkpoint: Path | None = None
+    memory_frames: tuple[int, ...] = ()
+    precision: Precision = "auto"
+    device: str = "auto"
+    memory_budget: float = 1.0
+    compiled: bool = False
+    video: Path | None = None
+    size: tuple[int, int] = (480, 854)
     threads: int | None = None
     sam2_compiled: bool = True
 
@@ -238,14 +239,14 @@ def measure_speed(
                 if index > bench.warm_up:
                     seconds[name].append(spent)
                     cpu[name].append(spent_cpu)
-            found.append(_id_map(masks[OURS]))
+            found.append(merge_logits(masks[OURS].float() - 0.5, tuple(prompts)).cpu().numpy())
             for name in others:
                 iou, share = _agreement(masks[OURS], masks[name])
                 ious[name].append(iou)
                 differing[name].append(share)
             on_frame()
-        stages = _time_stages(running[OURS], tracker.device, on_frame)
-    files = time_files(bench.video, frames[: len(found)], found, _stage_time(tracker.device))
+        stages = time_stages(running[OURS], tracker.device, on_frame)
+    files = time_files(bench.video, frames[: len(found)], found, stage_time(tracker.device))
     return SpeedMeasurement(
         count,
         dict(seconds),
@@ -256,11 +257,13 @@ def measure_speed(
     )
 
 
-def _time_stages(steps: Iterator[Found], device: torch.device, on_frame: Callable[[], None]) -> dict[str, float]:
+def time_stages(
+    steps: Iterator[Found], device: torch.device, on_frame: Callable[[], None] = lambda: None
+) -> dict[str, float]:
     """Median seconds of each stage, over all frames that are left."""
     took: dict[str, list[float]] = {part: [] for part in STAGES}
     while True:
-        with timed_stages(device, _stage_time(device)) as clock:
+        with timed_stages(device, stage_time(device)) as clock:
             if next(steps, None) is None:
                 return {part: statistics.median(seconds) for part, seconds in took.items()}
         for part, seconds in took.items():
@@ -268,7 +271,8 @@ def _time_stages(steps: Iterator[Found], device: torch.device, on_frame: Callabl
         on_frame()
 
 
-def _stage_time(device: torch.device) -> Callable[[], float]:
+def stage_time(device: torch.device) -> Callable[[], float]:
+    """What tells a stage's seconds: on a CPU processor time, which other programs disturb less."""
     return time.process_time if device.type == "cpu" else time.perf_counter
 
 
@@ -293,13 +297,6 @@ def _agreement(ours: Tensor, theirs: Tensor) -> tuple[float, float]:
     both, either = (ours & theirs).flatten(1).sum(1).float(), (ours | theirs).flatten(1).sum(1).float()
     iou = torch.where(either > 0, both / either.clamp_min(1), torch.ones_like(both))
     return float(iou.mean()), float((ours != theirs).float().mean())
-
-
-def _id_map(masks: Tensor) -> Ids:
-    """H×W numbers of the objects of N×H×W masks, of the last where they overlap."""
-    numbers = torch.arange(1, 1 + len(masks), dtype=torch.uint8, device=masks.device)
-    ids: Ids = (masks * numbers[:, None, None]).amax(0).cpu().numpy()
-    return ids
 
 
 def time_files(
