@@ -134,6 +134,7 @@ def test_wrong_counts(text: str) -> None:
         (("--plot", "a.png"), "must end in .svg"),
         (("--video", "none.mp4"), "does not exist"),
         (("--precision", "fp8"), "Unknown precision"),
+        (("--sam2-compile-mode", "most"), "choose max-autotune, reduce-overhead, default"),
         (("--size", "8x8"), "--size 8x8"),
         (("--model", "nanno"), "nano"),
     ],

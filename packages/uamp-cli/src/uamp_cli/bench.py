@@ -112,6 +112,13 @@ def tracker(
             help="On CUDA, measure the package's compiled predictor too, which takes minutes to compile.",
         ),
     ] = True,
+    sam2_compile_mode: Annotated[
+        str,
+        typer.Option(
+            metavar="max-autotune|reduce-overhead|default",
+            help="How that is compiled; the first is what the package asks for.",
+        ),
+    ] = "max-autotune",
     threads: Annotated[int | None, typer.Option(min=1, metavar="N", help="CPU threads; by default torch's.")] = None,
     video: Annotated[
         Path | None,
@@ -141,6 +148,7 @@ def tracker(
         memory_budget,
         compiled,
         sam2_compiled,
+        sam2_compile_mode,
         threads,
         video,
         size,

@@ -21,7 +21,7 @@ from uamp_model import Prompt, VideoTracker, build_model, find_model, load_track
 from uamp_model.checkpoint import find_checkpoint
 from uamp_model.devices import Precision, choose_device, choose_dtype
 from uamp_model.errors import CheckpointError
-from uamp_model.reference_predictor import ReferencePredictor
+from uamp_model.reference_predictor import CompileMode, ReferencePredictor
 from uamp_model.stages import STAGES, StageClock, timed_stages
 
 Image = npt.NDArray[np.uint8]
@@ -44,7 +44,8 @@ class TrackerBench:
         frames: tracked frames that are timed, after the warm-up.
         memory_frames: lengths of the videos whose memory is measured, in processes of their own.
         threads: of the CPU, or None to leave torch's choice.
-        sam2_compiled: whether the package's compiled predictor takes part, where there is CUDA.
+        sam2_compiled: how the package's compiled predictor, which takes part where there is CUDA, is compiled; None to
+            leave it out.
     """
 
     model: str
@@ -60,7 +61,7 @@ class TrackerBench:
     video: Path | None = None
     size: tuple[int, int] = (480, 854)
     threads: int | None = None
-    sam2_compiled: bool = True
+    sam2_compiled: CompileMode | None = "max-autotune"
 
     @property
     def steps(self) -> int:
@@ -155,8 +156,9 @@ def make_tracker(bench: TrackerBench, weights: dict[str, Tensor]) -> VideoTracke
     )
 
 
-def make_reference(bench: TrackerBench, weights: dict[str, Tensor], *, compiled: bool) -> ReferencePredictor:
+def make_reference(bench: TrackerBench, weights: dict[str, Tensor], contender: str) -> ReferencePredictor:
     """Theirs on these weights, in our precision."""
+    compiled = bench.sam2_compiled if contender == COMPILED else None
     spec, place = find_model(bench.model), choose_device(bench.device)
     dtype = choose_dtype(bench.precision, place, image_size=build_model(spec.name).image_size)
     return ReferencePredictor(spec.name, weights, device=place, dtype=dtype, compiled=compiled)
@@ -219,8 +221,8 @@ def measure_speed(
     frames, truth = make_clip(bench, bench.steps)
     prompts = make_prompts(frames[0], truth, count)
     tracker = make_tracker(bench, weights)
-    names = [THEIRS, COMPILED] if tracker.device.type == "cuda" and bench.sam2_compiled else [THEIRS]
-    others = {name: make_reference(bench, weights, compiled=name == COMPILED) for name in names}
+    names = [THEIRS, COMPILED] if tracker.device.type == "cuda" and bench.sam2_compiled is not None else [THEIRS]
+    others = {name: make_reference(bench, weights, name) for name in names}
     seconds: dict[str, list[float]] = defaultdict(list)
     cpu: dict[str, list[float]] = defaultdict(list)
     ious: dict[str, list[float]] = defaultdict(list)
@@ -341,7 +343,7 @@ def _memory_curve(bench: TrackerBench, contender: str, length: int, count: int) 
             resident.append(resident_mib())
             used += _device_mib(tracker.device)
     else:
-        reference = make_reference(bench, weights, compiled=contender == COMPILED)
+        reference = make_reference(bench, weights, contender)
         del weights
         with reference.open(frames, prompts) as running:
             for _ in chain([None], running):

@@ -39,6 +39,7 @@ class TrackerOptions:
     memory_budget: float
     compiled: bool
     sam2_compiled: bool
+    sam2_compile_mode: str
     threads: int | None
     video: Path | None
     size: str
@@ -66,12 +67,17 @@ def run_tracker_bench(options: TrackerOptions) -> None:
     import torch  # takes seconds: whatever is wrong with the options is found before
     from uamp_model.devices import Precision, choose_device
     from uamp_model.forms import check_compiler
+    from uamp_model.reference_predictor import CompileMode
 
     from uamp_cli.bench_tracker import TrackerBench
 
     precision = next((p for p in get_args(Precision) if p == options.precision), None)
     if precision is None:
         raise InputError(f"Unknown precision {options.precision!r}: choose {', '.join(get_args(Precision))}.")
+    modes = get_args(CompileMode)
+    mode = next((m for m in modes if m == options.sam2_compile_mode), None)
+    if mode is None:
+        raise InputError(f"Unknown --sam2-compile-mode {options.sam2_compile_mode!r}: choose {', '.join(modes)}.")
     device = choose_device(options.device)
     if options.compiled:
         check_compiler(device)
@@ -88,7 +94,7 @@ def run_tracker_bench(options: TrackerOptions) -> None:
         device=options.device,
         memory_budget=options.memory_budget,
         compiled=options.compiled,
-        sam2_compiled=options.sam2_compiled,
+        sam2_compiled=mode if options.sam2_compiled else None,
         video=options.video,
         size=(height, width),
         threads=options.threads,

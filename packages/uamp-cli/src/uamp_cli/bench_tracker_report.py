@@ -113,7 +113,12 @@ def as_json(
         }
         for name in names
     }
-    asked = {"frames": bench.frames, "memory_budget": bench.memory_budget, "compiled": bench.compiled}
+    asked = {
+        "frames": bench.frames,
+        "memory_budget": bench.memory_budget,
+        "compiled": bench.compiled,
+        "sam2_compiled": bench.sam2_compiled,
+    }
     return {**setting, **asked, "speed": speed, "memory": memory}
 
 

@@ -5,7 +5,8 @@ import io
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+from unittest.mock import patch
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,9 @@ from uamp_model.types import BOX_CORNER_0, Prompt
 _PREDICTOR = "sam2.sam2_video_predictor.SAM2VideoPredictor"
 _COMPILED_PREDICTOR = "sam2.sam2_video_predictor.SAM2VideoPredictorVOS"
 
+CompileMode = Literal["max-autotune", "reduce-overhead", "default"]
+"""How much torch tries, from the most to the least, see `torch.compile`; the package asks for the first."""
+
 
 class ReferencePredictor:
     """`SAM2VideoPredictor` without its postprocessing, as benchmarks use it.
@@ -31,7 +35,7 @@ class ReferencePredictor:
         weights: its state.
         device: where to compute.
         dtype: what to compute in.
-        compiled: take the package's `SAM2VideoPredictorVOS`, whose parts are compiled for CUDA.
+        compiled: take the package's `SAM2VideoPredictorVOS`, whose parts are compiled for CUDA, and how.
     """
 
     def __init__(
@@ -41,16 +45,11 @@ class ReferencePredictor:
         *,
         device: torch.device,
         dtype: torch.dtype = torch.float32,
-        compiled: bool = False,
+        compiled: CompileMode | None = None,
     ) -> None:
-        if compiled and device.type != "cuda":
+        if compiled is not None and device.type != "cuda":
             raise InputError("The compiled predictor of the sam2 package needs a CUDA device: leave it out here.")
-        config = model_config(name)
-        config["_target_"] = _COMPILED_PREDICTOR if compiled else _PREDICTOR
-        if compiled:
-            config["compile_image_encoder"] = True
-        with contextlib.redirect_stdout(io.StringIO()):
-            predictor = instantiate(config)
+        predictor = _make_predictor(name, compiled)
         predictor.load_state_dict(dict(weights))
         self._predictor: Any = predictor.eval().requires_grad_(False).to(device)
         self.device = device
@@ -98,6 +97,37 @@ class ReferencePredictor:
         box = prompt.xy[:2].reshape(4) if corners else None
         points = (prompt.xy[corners:], prompt.labels[corners:]) if len(prompt.labels) > corners else (None, None)
         self._predictor.add_new_points_or_box(state, 0, object_id, points=points[0], labels=points[1], box=box)
+
+
+def _make_predictor(name: str, compiled: CompileMode | None) -> Any:
+    """The package's predictor of a model of the catalog, or its compiled one."""
+    config = model_config(name)
+    config["_target_"] = _PREDICTOR if compiled is None else _COMPILED_PREDICTOR
+    if compiled is not None:
+        config["compile_image_encoder"] = True
+    with contextlib.redirect_stdout(io.StringIO()), _compiling(compiled):
+        predictor = instantiate(config)
+    if compiled is not None:
+        attend = predictor.memory_attention.forward
+
+        def attend_and_keep(*given: Any, **named: Any) -> Tensor:
+            said: Tensor = attend(*given, **named)
+            return said.clone()  # what CUDA graphs gave is written over by the next; it copies all others
+
+        predictor.memory_attention.forward = attend_and_keep
+    return predictor
+
+
+@contextlib.contextmanager
+def _compiling(mode: CompileMode | None) -> Iterator[None]:
+    """Have torch compile in this mode, whichever is asked for."""
+    compile_as_asked = torch.compile
+
+    def compile_so(*given: Any, **asked: Any) -> Any:
+        return compile_as_asked(*given, **(asked | {"mode": mode}))
+
+    with patch("torch.compile", compile_so):
+        yield
 
 
 Seen = tuple[tuple[int, ...], Tensor]
