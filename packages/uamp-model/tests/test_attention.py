@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch.overrides import TorchFunctionMode
 from uamp_model import memory_encoder
-from uamp_model.attention import Glance, average, average_pieces, in_parts, kernel_averages_narrow, pieces_of
+from uamp_model.attention import Glance, average, average_pieces, kernel_averages_narrow, pieces_of
+from uamp_model.blocks import in_parts
 from uamp_model.budget import Share, share_of
 from uamp_model.devices import inference, steady_attention
 from uamp_model.forms import FAST
@@ -53,6 +54,16 @@ def test_objects_of_one_image(model: Sam2, objects: int, bias: bool) -> None:
     torch.testing.assert_close(fast, plain, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("objects", [1, 3])
+def test_what_a_gpu_takes_whole(model: Sam2, objects: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    for user in ("attention", "rotation", "blocks"):
+        monkeypatch.setattr(f"uamp_model.{user}.by_hand", lambda x: False)
+    features, memory = seen(model).expand(objects), remembered(model, objects)
+    with torch.inference_mode():
+        plain, fast = (attend_memory(model, features, memory, fast=fast_form) for fast_form in (None, FAST))
+    torch.testing.assert_close(fast, plain, rtol=1e-4, atol=1e-5)
+
+
 def test_objects_of_many_images(model: Sam2) -> None:
     features, memory = seen(model, 2), remembered(model, 2)
     with torch.inference_mode():
@@ -62,7 +73,8 @@ def test_objects_of_many_images(model: Sam2) -> None:
 
 def test_blocks_of_rows(model: Sam2, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("uamp_model.attention._SCORES", 1)
-    monkeypatch.setattr("uamp_model.attention._FEWEST_ROWS", 3)
+    monkeypatch.setattr("uamp_model.attention.FEWEST_ROWS", 3)
+    monkeypatch.setattr("uamp_model.blocks.FEWEST_ROWS", 3)
     features, memory = seen(model).expand(2), remembered(model, 2)
     with torch.inference_mode():
         plain, fast = (attend_memory(model, features, memory, fast=fast_form) for fast_form in (None, FAST))

@@ -7,7 +7,8 @@ It says what `sam2.modeling.memory_attention` says, up to rounding. What it save
   a GPU; its other fused kernels want keys and values of one width.)
 - What several products read is converted to their precision once.
 - All objects of a frame ask with the same features: the first layer's self-attention and queries are computed once.
-- Rotary tables and sums of tokens and positions are made once for all layers, and keys are rotated in place.
+- Rotary tables and sums of tokens and positions are made once for all layers, and keys are rotated in place, see
+  `rotation.py`.
 - On a CPU, scores go through matrix products in blocks of rows that fit its caches. In bfloat16 that is about three
   times as fast as torch's fused kernel there.
 
@@ -24,7 +25,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.backends.cuda import SDPAParams, can_use_cudnn_attention
 
-from uamp_model.devices import cudnn_is_sound
+from uamp_model.blocks import FEWEST_ROWS, by_hand, by_rows
+from uamp_model.devices import cudnn_is_sound, lowered
+from uamp_model.rotation import rotate, rotate_keys, rotation_of
 
 Part = Any
 """A module of the sam2 package, whose parts have no types."""
@@ -33,12 +36,8 @@ Read = tuple[Tensor, Tensor, Tensor | None]
 
 _SCORES = 2**21
 """Scores in one block: what a CPU core keeps at hand between product, softmax and product."""
-_FEWEST_ROWS = 128
-"""Fewer rows at a time make matrix products slow."""
 _BLOCK_ROWS, _BLOCKS, _MOST_PIECES = 64, 256, 8
 """Queries in one of cuDNN's blocks, twice the blocks that a large GPU works on at once, and pieces of tokens."""
-_BETWEEN = 2**18
-"""Numbers of the widest thing between two products: what fits a core's own cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +130,13 @@ def _add(out: Tensor, x: Tensor) -> Tensor:
 
 
 def _feed_forward(layer: Part, rows: Tensor) -> Tensor:
-    out: Tensor = layer.linear2(layer.activation(layer.linear1(layer.norm3(rows))))
+    normed = layer.norm3(rows)
+    if layer.activation is F.relu and not by_hand(rows) and not torch.compiler.is_compiling():
+        bias, normed, weight = (lowered(x) for x in (layer.linear1.bias, normed, layer.linear1.weight))
+        hidden = torch._addmm_activation(bias, normed, weight.t())  # a GPU's product ends with the ReLU
+    else:
+        hidden = layer.activation(layer.linear1(normed))
+    out: Tensor = layer.linear2(hidden)
     return out
 
 
@@ -150,7 +155,7 @@ def can_attend(attention: Part) -> bool:
 
 def _attend_self(own: Part, asked: Tensor, values: Tensor, scratch: "_Scratch", glance: Glance | None) -> Tensor:
     rotation = rotation_of(own, asked.device)
-    q, k = (_rotate(project(asked), rotation) for project in (own.q_proj, own.k_proj))
+    q, k = (rotate(project(asked), rotation) for project in (own.q_proj, own.k_proj))
     v = own.v_proj(values)
     if glance is None:
         read = scratch.average(q, k, v, None)
@@ -165,18 +170,18 @@ def _attend_memory(
 ) -> Tensor:
     """What cells read of tokens, whose keys are projections of `told`."""
     rotation = rotation_of(cross, asked.device)
-    q = _rotate(cross.q_proj(asked), rotation)
+    q = rotate(cross.q_proj(asked), rotation)
     values = tokens.values.to(q.dtype) if narrow else cross.v_proj(tokens.values)
     if by_hand(q):
         # one object after the other: its keys stay in the CPU's cache until they have been read
         each = []
         for i, own in enumerate(tokens.each()):
-            keys = _rotate_keys(scratch.keys(cross.k_proj, told[i : i + 1]), rotation, own)
+            keys = rotate_keys(scratch.keys(cross.k_proj, told[i : i + 1]), rotation, own.placed)
             mine = q[i : i + 1] if len(q) > 1 else q
             each.append(_read(mine, keys, values[i : i + 1], own, scratch))
         read = torch.cat(each)
     else:
-        keys = _rotate_keys(cross.k_proj(told), rotation, tokens)
+        keys = rotate_keys(cross.k_proj(told), rotation, tokens.placed)
         read = _read(q, keys, values, tokens, scratch)
     out: Tensor = cross.out_proj(cross.v_proj(read) if narrow else read)
     return out
@@ -209,11 +214,6 @@ def _flat(rows: Tensor, length: int) -> Tensor:
     """Where rows N×k of N×length lie in all of them one after the other."""
     first = length * torch.arange(len(rows), device=rows.device)
     return (rows + first.unsqueeze(1)).flatten()
-
-
-def by_hand(x: Tensor) -> bool:
-    """Whether work on `x` is cut up to fit a CPU's caches; a GPU, and what is compiled, takes it whole."""
-    return x.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
 def kernel_averages_narrow(attention: Part, values: Tensor) -> bool:
@@ -285,99 +285,6 @@ def _attend_by_cudnn(q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
     return found[0], found[1]
 
 
-def lowered(x: Tensor) -> Tensor:
-    """What autocast makes of a product's input, so that several products of it find it made."""
-    kind = x.device.type
-    if kind not in ("cpu", "cuda") or not torch.is_autocast_enabled(kind):
-        return x
-    return x.to(torch.get_autocast_dtype(kind))
-
-
-def by_rows(function: Callable[[Tensor], Tensor], x: Tensor, width: int) -> Tensor:
-    """What a function says of …×C rows, some rows at a time on a CPU, so that what lies between stays in its cache.
-
-    Args:
-        function: treats each row alone and keeps its width.
-        x: the rows.
-        width: of the widest thing between.
-    """
-    return in_parts(function, x.flatten(0, -2), max(_FEWEST_ROWS, _BETWEEN // width)).view(x.shape)
-
-
-def in_parts(function: Callable[[Tensor], Tensor], x: Tensor, count: int) -> Tensor:
-    """What a function says of what lies along the first axis, `count` at a time on a CPU.
-
-    Args:
-        function: treats each `count` alone, and may say less of each, but always the same share.
-        x: what lies there.
-        count: how many at a time; the last may be fewer.
-    """
-    if not by_hand(x) or len(x) <= count:
-        return function(x)
-    said = function(x[:count])
-    each = len(said)
-    out = said.new_empty(len(x) * each // count, *said.shape[1:])
-    out[:each] = said
-    for number in range(1, -(-len(x) // count)):
-        out[number * each : (number + 1) * each] = function(x[number * count : (number + 1) * count])
-    return out
-
-
-def rotation_of(module: Part, device: torch.device) -> Tensor:
-    """hw×C/2 complex rotary table of the module's own grid, which is on that device from then on."""
-    if module.freqs_cis.device != device:  # sam2 moves no buffer of it with the module
-        with torch.inference_mode(False):  # so that it can be trained through afterwards
-            module.freqs_cis = module.freqs_cis.to(device)
-    table: Tensor = module.freqs_cis
-    return table
-
-
-def _rotate(x: Tensor, rotation: Tensor) -> Tensor:
-    """Rotate …×L×C by place, with L×C/2 of the table; in place where the dtype allows, and on a CPU in any."""
-    if torch.compiler.is_compiling():
-        return _turn(x, rotation)
-    if not by_hand(x):
-        return _rotate_whole(x, rotation)
-    rows = max(1, _BETWEEN // x.shape[-1])
-    for first in range(0, len(rotation), rows):
-        piece = slice(first, first + rows)
-        part = x[..., piece, :]
-        turned = _rotate_whole(part, rotation[piece])
-        if turned is not part:
-            part.copy_(turned)
-    return x
-
-
-def _rotate_whole(x: Tensor, rotation: Tensor) -> Tensor:
-    wide = x.float()
-    torch.view_as_complex(wide.unflatten(-1, (-1, 2))).mul_(rotation)
-    return wide.to(x.dtype)
-
-
-def _rotate_keys(keys: Tensor, rotation: Tensor, tokens: Tokens) -> Tensor:
-    """Rotate the spatial ones of N×L×C keys."""
-    if torch.compiler.is_compiling():
-        spatial, pointers = keys[:, : tokens.placed], keys[:, tokens.placed :]
-        turned = _turn(spatial.unflatten(1, (-1, len(rotation))), rotation)
-        return torch.cat([turned.flatten(1, -2), pointers], dim=1)
-    if by_hand(keys):
-        for frame in keys[:, : tokens.placed].unflatten(1, (-1, len(rotation))).unbind(1):
-            _rotate(frame, rotation)
-        return keys
-    wide = keys.float()
-    spatial = torch.view_as_complex(wide[:, : tokens.placed].unflatten(-1, (-1, 2)))
-    spatial.unflatten(1, (-1, len(rotation))).mul_(rotation)
-    return wide.to(keys.dtype)
-
-
-def _turn(x: Tensor, rotation: Tensor) -> Tensor:
-    """`_rotate` in real numbers, since torch's compiler makes no code for complex ones."""
-    real, imaginary = x.float().unflatten(-1, (-1, 2)).unbind(-1)
-    cos, sin = torch.view_as_real(rotation).unbind(-1)
-    turned = torch.stack([real * cos - imaginary * sin, real * sin + imaginary * cos], dim=-1)
-    return turned.flatten(-2).to(x.dtype)
-
-
 class _Scratch:
     """Averages by attention, with memory for scores and for keys that all layers and objects share."""
 
@@ -405,7 +312,7 @@ class _Scratch:
             return _average_by_kernel(q, k, values, bias)
         n = len(k)
         queries, length = q.shape[1], k.shape[1]
-        rows = -(-queries // max(1, round(queries / max(_FEWEST_ROWS, _SCORES // length))))  # in blocks of one size
+        rows = -(-queries // max(1, round(queries / max(FEWEST_ROWS, _SCORES // length))))  # in blocks of one size
         out = values.new_empty(n, queries, values.shape[-1])
         q = q * q.shape[-1] ** -0.5
         for i in range(n):

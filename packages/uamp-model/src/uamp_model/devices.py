@@ -81,6 +81,14 @@ def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager
     return nullcontext() if dtype == torch.float32 else torch.autocast(device.type, dtype=dtype)
 
 
+def lowered(x: Tensor) -> Tensor:
+    """What autocast makes of a product's input, so that several products of it find it made."""
+    kind = x.device.type
+    if kind not in ("cpu", "cuda") or not torch.is_autocast_enabled(kind):
+        return x
+    return x.to(torch.get_autocast_dtype(kind))
+
+
 def to_device(numbers: Sequence[object], device: torch.device) -> Tensor:
     """Numbers, or lists of them, as a tensor there; a GPU is not waited for, as torch by itself would."""
     made = torch.tensor(numbers)

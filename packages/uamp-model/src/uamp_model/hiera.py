@@ -22,7 +22,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from uamp_model.attention import Part, average, by_hand, by_rows, in_parts, lowered
+from uamp_model.attention import Part, average
+from uamp_model.blocks import by_hand, by_rows, in_parts
+from uamp_model.devices import lowered
 from uamp_model.products import mkl_is_wide
 from uamp_model.resample import weights
 

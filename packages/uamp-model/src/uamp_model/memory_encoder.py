@@ -14,7 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from uamp_model.attention import Part, by_rows, in_parts
+from uamp_model.attention import Part
+from uamp_model.blocks import by_rows, in_parts
 
 _FEW_CHANNELS = 8
 """Below, norms over channels are faster with pixels next to each other."""

@@ -19,9 +19,11 @@ from sam2.modeling.sam2_utils import get_1d_sine_pe
 from torch import Tensor
 
 from uamp_model import hiera, two_way
-from uamp_model.attention import Glance, Tokens, can_attend, lowered, rotation_of
+from uamp_model.attention import Glance, Tokens, can_attend
 from uamp_model.catalog import check_image_size, find_model
+from uamp_model.devices import lowered
 from uamp_model.forms import Forms
+from uamp_model.rotation import rotation_of
 from uamp_model.stages import ATTEND, DECODE, ENCODE, MEMORY, stage
 
 Sam2 = SAM2Base

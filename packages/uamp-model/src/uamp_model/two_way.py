@@ -19,7 +19,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from uamp_model.attention import Part, by_hand, lowered
+from uamp_model.attention import Part
+from uamp_model.blocks import by_hand
+from uamp_model.devices import lowered
 
 _SMALLEST_SHARE = 1e-30
 

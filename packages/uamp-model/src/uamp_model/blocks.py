@@ -1,0 +1,46 @@
+"""Work cut up so that what lies between two steps of it stays in a CPU core's cache; a GPU takes it whole."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+FEWEST_ROWS = 128
+"""Fewer rows at a time make matrix products slow."""
+BETWEEN = 2**18
+"""Numbers of the widest thing between two products: what fits a core's own cache."""
+
+
+def by_hand(x: Tensor) -> bool:
+    """Whether work on `x` is cut up to fit a CPU's caches; a GPU, and what is compiled, takes it whole."""
+    return x.device.type == "cpu" and not torch.compiler.is_compiling()
+
+
+def by_rows(function: Callable[[Tensor], Tensor], x: Tensor, width: int) -> Tensor:
+    """What a function says of …×C rows, some rows at a time on a CPU, so that what lies between stays in its cache.
+
+    Args:
+        function: treats each row alone and keeps its width.
+        x: the rows.
+        width: of the widest thing between.
+    """
+    return in_parts(function, x.flatten(0, -2), max(FEWEST_ROWS, BETWEEN // width)).view(x.shape)
+
+
+def in_parts(function: Callable[[Tensor], Tensor], x: Tensor, count: int) -> Tensor:
+    """What a function says of what lies along the first axis, `count` at a time on a CPU.
+
+    Args:
+        function: treats each `count` alone, and may say less of each, but always the same share.
+        x: what lies there.
+        count: how many at a time; the last may be fewer.
+    """
+    if not by_hand(x) or len(x) <= count:
+        return function(x)
+    said = function(x[:count])
+    each = len(said)
+    out = said.new_empty(len(x) * each // count, *said.shape[1:])
+    out[:each] = said
+    for number in range(1, -(-len(x) // count)):
+        out[number * each : (number + 1) * each] = function(x[number * count : (number + 1) * count])
+    return out
