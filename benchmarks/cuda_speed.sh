@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # The CUDA rows of docs/performance.md: the tracker beside the sam2 package's predictor, official sizes with random weights.
 #   benchmarks/cuda_speed.sh FOLDER        writes one JSON file for each model; "uamp" must be on the path, or UAMP say how to call it
-# Last, and only if LIMIT seconds are enough, the package's compiled predictor: its products by cuBLAS, since trying out kernels for
-# each takes many minutes (TORCHINDUCTOR_MAX_AUTOTUNE_GEMM_BACKENDS=ATEN,TRITON has them tried).
+# Last, and only if LIMIT seconds are enough, the package's compiled predictor, by CUDA graphs without trying kernels, which takes
+# many minutes (MODE=max-autotune has them tried as the package asks for, products by cuBLAS unless
+# TORCHINDUCTOR_MAX_AUTOTUNE_GEMM_BACKENDS=ATEN,TRITON).
 set -uo pipefail
 out=${1:?a folder for the results}
 uamp=${UAMP:-uamp}
@@ -15,9 +16,13 @@ if ! python3 -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; th
   exit 0
 fi
 mkdir -p "$out"
-bench="$uamp bench tracker --frames ${FRAMES:-12} --memory-frames 0 --size 1280x720"
+bench="$uamp bench tracker --frames ${FRAMES:-12} --size 1280x720"
 for model in sam2.1-hiera-tiny sam2.1-hiera-large nano; do
-  timeout -s INT 120 $bench --model "$model" --objects 1,4,16 --no-sam2-compiled --json "$out/$model.json" || echo "$model: not measured"
+  timeout -s INT 120 $bench --model "$model" --objects 1,4,16 --no-sam2-compiled --memory-frames 0 --json "$out/$model.json" \
+    --plot "$out/$model.svg" || echo "$model: not measured"
 done
+timeout -s INT 120 $bench --model sam2.1-hiera-tiny --objects 1 --no-sam2-compiled --memory-frames 30,120 --json "$out/memory.json" ||
+  echo "memory: not measured"
 export TORCHINDUCTOR_MAX_AUTOTUNE_GEMM_BACKENDS=${TORCHINDUCTOR_MAX_AUTOTUNE_GEMM_BACKENDS:-ATEN}
-timeout -s INT "${LIMIT:-900}" $bench --model sam2.1-hiera-tiny --objects 1 --json "$out/compiled.json" || echo "compiled: not measured"
+timeout -s INT "${LIMIT:-900}" $bench --model sam2.1-hiera-tiny --objects 1 --memory-frames 0 --sam2-compile-mode "${MODE:-reduce-overhead}" \
+  --json "$out/compiled.json" || echo "compiled: not measured"

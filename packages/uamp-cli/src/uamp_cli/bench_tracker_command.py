@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 _WARM_UP = 8
 """Tracked frames before the clock runs: by then, memory has its full size but for a few pointers."""
-_WARM_UP_ON_GPU = 16
-"""Until pointers are complete too, frames differ in shape, and GPU kernels may be prepared anew for each."""
+_WARM_UP_ON_GPU = 20
+"""Until pointers are complete too, frames differ in shape, and kernels may be prepared for each; then graphs are made."""
 _MOST_OBJECTS = 64
 
 
