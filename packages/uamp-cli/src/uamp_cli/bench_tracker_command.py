@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _WARM_UP = 8
 """Tracked frames before the clock runs: by then, memory has its full size but for a few pointers."""
 _WARM_UP_ON_GPU = 20
-"""Until pointers are complete too, frames differ in shape, and kernels may be prepared for each; then graphs are made."""
+"""Until pointers are complete too, frames differ in shape, and kernels may be prepared for each; then come graphs."""
 _MOST_OBJECTS = 64
 
 
