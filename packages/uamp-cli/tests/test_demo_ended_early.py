@@ -21,18 +21,18 @@ from uamp_model.errors import InputError
 Run = Callable[..., Any]
 Make = Callable[..., Path]
 
-# Ctrl-C at an exact place: the real signal, sent while something is drawn for the N-th time.
+# Ctrl-C, or another signal, at an exact place: the real one, sent while something is drawn for the N-th time.
 INTERRUPTED = """
 import os, signal, sys
 from uamp_cli import overlay
 from uamp_cli.main import main
 
-draw, calls, stop_at = overlay.draw_overlay, [], int(sys.argv.pop(1))
+draw, calls, stop_at, by = overlay.draw_overlay, [], int(sys.argv.pop(1)), signal.Signals[sys.argv.pop(1)]
 
 def draw_and_interrupt(*arguments):
     calls.append(1)
     if len(calls) == stop_at:
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), by)
     return draw(*arguments)
 
 overlay.draw_overlay = draw_and_interrupt
@@ -54,13 +54,14 @@ def _run(code: str, *arguments: object, folder: Path) -> subprocess.CompletedPro
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=250)
 
 
-def test_ctrl_c_keeps_what_was_written(make_video: Make, checkpoint: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("by", ["SIGINT", "SIGTERM"])
+def test_ctrl_c_keeps_what_was_written(make_video: Make, checkpoint: Path, tmp_path: Path, by: str) -> None:
     video = make_video(frames=8)
     demo = ("demo", "--input", video, "--checkpoint", checkpoint, "--box", "12,16,32,32", "--device", "cpu")
     more = ("--save-masks", "masks", "--save-cutout", "cutouts", "--coco", "coco.json", "--csv", "table.csv")
     outputs = ("--json", "report.json", "--output", "o.mp4", "--summary", "s.png", "--cutout-video", "c.webm")
     # each frame is drawn for the video and for the summary
-    done = _run(INTERRUPTED, 9, *demo, *more, *outputs, folder=tmp_path)
+    done = _run(INTERRUPTED, 9, by, *demo, *more, *outputs, folder=tmp_path)
     assert done.returncode == 130, done
     assert "Traceback" not in done.stderr
     with open_video(tmp_path / "o.mp4") as written:

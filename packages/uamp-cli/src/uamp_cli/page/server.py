@@ -2,7 +2,6 @@
 
 import logging
 import os
-import signal
 import socket
 import tempfile
 import threading
@@ -11,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
-from types import FrameType, ModuleType
+from types import ModuleType
 
 from uamp_model.errors import InputError
 
@@ -50,7 +49,7 @@ def serve(settings: PageSettings) -> None:
         out_console().print(f"The page is at {address} (Ctrl-C ends it).", highlight=False, soft_wrap=True)
         if settings.opens_browser:
             webbrowser.open(address)
-        _wait_for_interrupt()
+        threading.Event().wait()  # until Ctrl-C
 
 
 @contextmanager
@@ -167,15 +166,3 @@ def _warm_up(trackers: Trackers, settings: PageSettings) -> None:
             trackers.get(settings.model, settings.memory)
     except UampError as error:
         logger.debug("%s", error)
-
-
-def _wait_for_interrupt() -> None:
-    def interrupt(_signum: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    # `kill` should tidy up as well as Ctrl-C does
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        threading.Event().wait()
-    finally:
-        signal.signal(signal.SIGTERM, before)
