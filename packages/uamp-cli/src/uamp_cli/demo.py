@@ -3,6 +3,7 @@
 import typer
 
 from uamp_cli import demo_options as options
+from uamp_cli.interrupts import kill_is_ctrl_c
 from uamp_cli.terminal import EXIT_INTERRUPTED
 
 
@@ -88,7 +89,8 @@ def demo(
     plan = read_settings(settings)
     from uamp_cli.demo_run import run_demo  # imports av, which wrong options need not wait for
 
-    tally = run_demo(settings, plan)
+    with kill_is_ctrl_c():
+        tally = run_demo(settings, plan)
     if tally.interrupted:
         raise typer.Exit(EXIT_INTERRUPTED)
 

@@ -8,7 +8,6 @@ import inspect
 import os
 import re
 import shutil
-import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -124,17 +123,7 @@ for _name, _entry in _COMMANDS.items():
 
 def main() -> None:
     """Entry point of the `uamp` script."""
-    _end_as_by_ctrl_c()
     app()
-
-
-def _end_as_by_ctrl_c() -> None:
-    """Let SIGTERM, by which `kill`, containers and batch systems end a program, do what Ctrl-C does here."""
-    if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:  # whoever started this wants it otherwise
-        return
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
-    if hasattr(os, "register_at_fork"):  # workers, some of which Ctrl-C passes by, still end by it at once
-        os.register_at_fork(after_in_child=lambda: signal.signal(signal.SIGTERM, signal.SIG_DFL))
 
 
 def _load(name: str) -> Any:

@@ -131,13 +131,19 @@ def _add(out: Tensor, x: Tensor) -> Tensor:
 
 def _feed_forward(layer: Part, rows: Tensor) -> Tensor:
     normed = layer.norm3(rows)
-    if layer.activation is F.relu and not by_hand(rows) and not torch.compiler.is_compiling():
+    if layer.activation is F.relu and _product_ends_with_relu(rows):
         bias, normed, weight = (lowered(x) for x in (layer.linear1.bias, normed, layer.linear1.weight))
         hidden = torch._addmm_activation(bias, normed, weight.t())  # a GPU's product ends with the ReLU
     else:
         hidden = layer.activation(layer.linear1(normed))
     out: Tensor = layer.linear2(hidden)
     return out
+
+
+def _product_ends_with_relu(x: Tensor) -> bool:
+    """Whether torch has such a product where `x` is, which knows no gradients; compilers find it themselves."""
+    plain = x.device.type not in ("cuda", "meta") or torch.is_grad_enabled()
+    return not plain and not torch.compiler.is_compiling()
 
 
 def average(q: Tensor, k: Tensor, values: Tensor) -> Tensor:

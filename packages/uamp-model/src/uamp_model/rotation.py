@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._triton import has_triton
 
 from uamp_model.blocks import BETWEEN, by_hand
 
@@ -71,7 +70,7 @@ def rotate_plainly(x: Tensor, rotation: Tensor, placed: int) -> Tensor:
 def _rotate_whole(x: Tensor, rotation: Tensor, placed: int) -> Tensor:
     width = x.shape[-1]
     fits = x.is_contiguous() and width & (width - 1) == 0 and not (torch.is_grad_enabled() and x.requires_grad)
-    in_place = _kernel_on(x.device, x.dtype) if fits and x.device.type == "cuda" else None
+    in_place = _kernel_on(x.device, x.dtype, width) if fits and x.device.type == "cuda" else None
     if in_place is None:
         return rotate_plainly(x, rotation, placed)
     in_place(x, rotation, placed)
@@ -79,18 +78,19 @@ def _rotate_whole(x: Tensor, rotation: Tensor, placed: int) -> Tensor:
 
 
 @cache
-def _kernel_on(device: torch.device, dtype: torch.dtype) -> InPlace | None:
-    """The kernel, if it can be made for a GPU and says what the plain form says there."""
-    if not has_triton():
-        return None
+def _kernel_on(device: torch.device, dtype: torch.dtype, width: int) -> InPlace | None:
+    """The kernel, if it can be made for a GPU and says what the plain form says there, of so many channels."""
     try:
         from uamp_model.rotation_kernel import rotate_in_place
 
-        table = torch.polar(torch.ones(4, 8, device=device), torch.arange(32.0, device=device).view(4, 8))
-        x = torch.linspace(-2, 2, 2 * 10 * 16, device=device, dtype=dtype).view(2, 10, 16)
-        expected = rotate_plainly(x.clone(), table, 8)
-        rotate_in_place(x, table, 8)
+        angles = torch.arange(8.0 * width, device=device).view(16, width // 2)
+        table = torch.polar(torch.ones_like(angles), angles)
+        x = torch.linspace(-2, 2, 2 * 37 * width, device=device).view(2, 37, width).to(dtype)
+        expected = rotate_plainly(x.clone(), table, 32)  # of two objects and frames, with pointers behind
+        rotate_in_place(x, table, 32)
         torch.testing.assert_close(x, expected)
+    except ModuleNotFoundError:  # there is no Triton
+        return None
     except Exception as error:  # whatever a compiler or a driver may have to say
         reason = str(error).partition("\n")[0]
         logger.warning("no kernel that rotates could be made on %s, which is slower without: %s", device, reason)

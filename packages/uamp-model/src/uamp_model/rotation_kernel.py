@@ -30,7 +30,8 @@ def rotate_in_place(x: Tensor, rotation: Tensor, placed: int) -> None:
         )
 
 
-@triton.jit
+# one kernel whatever these are, which is then the one that was tried; loads are as wide without knowing them
+@triton.jit(do_not_specialize=["count", "placed", "length", "places"])
 def _rotate_rows(x, table, count, placed, length, places, WIDTH: tl.constexpr, ROWS: tl.constexpr):
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     inside = row[:, None] < count

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import socket
 import tempfile
 import threading
@@ -10,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
-from types import ModuleType
+from types import FrameType, ModuleType
 
 from uamp_model.errors import InputError
 
@@ -49,7 +50,7 @@ def serve(settings: PageSettings) -> None:
         out_console().print(f"The page is at {address} (Ctrl-C ends it).", highlight=False, soft_wrap=True)
         if settings.opens_browser:
             webbrowser.open(address)
-        threading.Event().wait()  # until Ctrl-C
+        _wait_for_interrupt()
 
 
 @contextmanager
@@ -166,3 +167,15 @@ def _warm_up(trackers: Trackers, settings: PageSettings) -> None:
             trackers.get(settings.model, settings.memory)
     except UampError as error:
         logger.debug("%s", error)
+
+
+def _wait_for_interrupt() -> None:
+    def interrupt(_signum: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    # `kill` should tidy up as well as Ctrl-C does
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        threading.Event().wait()
+    finally:
+        signal.signal(signal.SIGTERM, before)
