@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from uamp_model.catalog import find_model
 from uamp_model.errors import InputError
@@ -71,13 +71,8 @@ def run_tracker_bench(options: TrackerOptions) -> None:
 
     from uamp_cli.bench_tracker import TrackerBench
 
-    precision = next((p for p in get_args(Precision) if p == options.precision), None)
-    if precision is None:
-        raise InputError(f"Unknown precision {options.precision!r}: choose {', '.join(get_args(Precision))}.")
-    modes = get_args(CompileMode)
-    mode = next((m for m in modes if m == options.sam2_compile_mode), None)
-    if mode is None:
-        raise InputError(f"Unknown --sam2-compile-mode {options.sam2_compile_mode!r}: choose {', '.join(modes)}.")
+    precision: Precision = _one_of(get_args(Precision), options.precision, "precision")
+    mode: CompileMode = _one_of(get_args(CompileMode), options.sam2_compile_mode, "--sam2-compile-mode")
     device = choose_device(options.device)
     if options.compiled:
         check_compiler(device)
@@ -100,6 +95,17 @@ def run_tracker_bench(options: TrackerOptions) -> None:
         threads=options.threads,
     )
     _measure_and_print(bench, options)
+
+
+def _one_of(choices: tuple[Any, ...], text: str, what: str) -> Any:
+    """The choice of that name.
+
+    Raises:
+        InputError: if there is none.
+    """
+    if text not in choices:
+        raise InputError(f"Unknown {what} {text!r}: choose {', '.join(choices)}.")
+    return text
 
 
 def _measure_and_print(bench: "TrackerBench", options: TrackerOptions) -> None:

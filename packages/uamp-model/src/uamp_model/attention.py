@@ -142,8 +142,8 @@ def _feed_forward(layer: Part, rows: Tensor) -> Tensor:
 
 def _product_ends_with_relu(x: Tensor) -> bool:
     """Whether torch has such a product where `x` is, which knows no gradients; compilers find it themselves."""
-    plain = x.device.type not in ("cuda", "meta") or torch.is_grad_enabled()
-    return not plain and not torch.compiler.is_compiling()
+    there = x.device.type in ("cuda", "meta")
+    return there and not torch.is_grad_enabled() and not torch.compiler.is_compiling()
 
 
 def average(q: Tensor, k: Tensor, values: Tensor) -> Tensor:
