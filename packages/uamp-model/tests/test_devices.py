@@ -1,3 +1,5 @@
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from threading import Event, Thread
 
 import pytest
@@ -32,17 +34,23 @@ def test_a_gpu_that_only_emulates_bfloat16_computes_in_float32(
     assert choose_dtype("auto", torch.device("cuda"), image_size=448) == dtype
 
 
+def track(device: torch.device) -> AbstractContextManager[None]:
+    return inference(device, torch.float32, plainly=False)
+
+
 @pytest.mark.parametrize(("kind", "waits"), [("cuda", True), ("cpu", False)])
-def test_threads_take_turns_on_a_gpu(kind: str, waits: bool) -> None:
-    entered = Event()
+@pytest.mark.parametrize("other_one", [track, steady_attention], ids=["tracking", "learning"])
+def test_threads_take_turns_on_a_gpu(
+    kind: str, waits: bool, other_one: Callable[[torch.device], AbstractContextManager[None]]
+) -> None:
+    entered, device = Event(), torch.device(kind)
 
     def enter() -> None:
-        with inference(torch.device(kind), torch.float32, plainly=False):
+        with other_one(device):
             entered.set()
 
     other = Thread(target=enter)
-    device = torch.device(kind)
-    with inference(device, torch.float32, plainly=False), inference(device, torch.float32, plainly=False):
+    with track(device), track(device):
         other.start()
         assert entered.wait(0.2 if waits else 10) != waits
     assert entered.wait(10)

@@ -101,14 +101,14 @@ def steady_attention(device: torch.device, *, one_shape: bool = False) -> Iterat
 
     cuDNN's, which torch prefers on recent ones, prepare themselves for each new shape: 35 to 75 ms a frame on an H100
     for as long as memory grows, which is longer than the frame itself takes. Where there is `one_shape` alone, they
-    may take part, if they are sound there.
+    may take part, if they are sound there. What attends is set for all threads, which take turns.
     """
     if device.type != "cuda":
         yield
         return
     one_shape = one_shape and cudnn_is_sound()
     backends = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
-    with sdpa_kernel([*backends, SDPBackend.CUDNN_ATTENTION] if one_shape else backends):
+    with _turn(device), sdpa_kernel([*backends, SDPBackend.CUDNN_ATTENTION] if one_shape else backends):
         yield
 
 

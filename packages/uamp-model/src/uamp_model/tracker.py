@@ -1,5 +1,6 @@
 """The tracker: a frozen network and how to use it. What is known of a video is in its session, see `session.py`."""
 
+import copy
 from collections.abc import Sequence
 
 import torch
@@ -60,11 +61,14 @@ class VideoTracker:
         self.forms = None if exact else forms_for(next(model.parameters()).device, dtype, compiled=compiled)
         self.memory_budget = check_budget(memory_budget)
         self.name = name
+        self.dtype = dtype
+        self._remember(memory, settings, layers)
+
+    def _remember(self, memory: str, settings: MemorySettings | None, layers: UampLayers | None) -> None:
         self.memory = memory
         self.layers = None if layers is None else layers.eval()
-        self._asked = memory_settings(memory, name) if settings is None else settings
+        self._asked = memory_settings(memory, self.name) if settings is None else settings
         self.settings = with_learned_strengths(self._asked, self.layers)
-        self.dtype = dtype
         self.model = _corrected(self.base, self.layers, self.settings)
         self.learned = _acting_layers(self.layers, self.settings)
 
@@ -131,18 +135,8 @@ class VideoTracker:
         return self._like(self.memory, self._asked, layers)
 
     def _like(self, memory: str, settings: MemorySettings | None, layers: UampLayers | None) -> "VideoTracker":
-        other = VideoTracker(
-            self.base,
-            name=self.name,
-            memory=memory,
-            settings=settings,
-            dtype=self.dtype,
-            layers=layers,
-            exact=self.exact,
-            compiled=self.compiled,
-            memory_budget=self.memory_budget,
-        )
-        other.forms = self.forms  # with what they have made for this machine
+        other = copy.copy(self)  # with its forms, and what they have made for this machine
+        other._remember(memory, settings, layers)
         return other
 
     def encode(self, frame: Frame) -> ImageFeatures:
