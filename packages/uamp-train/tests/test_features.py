@@ -92,6 +92,8 @@ def test_each_encoder_size_and_precision_has_its_own_folder(tmp_path: Path) -> N
     (missing,) = stores[0].look_up(image)
     levels = {level: torch.ones(1, 1, 1, 1).half() for level in ("stride16", "stride8", "stride4")}
     stores[0].keep(missing.key, levels)
+    (kept,) = stores[0].folder.glob("*/*.safetensors")
+    assert kept.stat().st_mode == (stores[0].folder / "features.json").stat().st_mode  # others may read it, too
     assert stores[3].look_up(image)[0].levels is not None
     assert stores[1].look_up(image)[0].levels is None
     assert stores[0].look_up(image + 1)[0].levels is None

@@ -171,10 +171,7 @@ def save_state_dict(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.touch()
-        mode = temporary.stat().st_mode  # that of any new file; safetensors lets its owner alone read what it writes
-        safetensors.torch.save_file(separate, temporary, metadata=dict(metadata or {}))
-        temporary.chmod(mode)
+        save_tensors(temporary, separate, dict(metadata or {}))
         with temporary.open("r+b") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -185,6 +182,14 @@ def save_state_dict(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    """Write safetensors for whoever may read a new file, where safetensors itself lets its owner alone."""
+    path.touch()
+    mode = path.stat().st_mode
+    safetensors.torch.save_file(tensors, path, metadata=metadata)
+    path.chmod(mode)
 
 
 def read_metadata(path: Path) -> dict[str, str]:

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
+from uamp_model.checkpoint import save_tensors
 
 from uamp_train.errors import ConfigError
 
@@ -65,7 +65,7 @@ class FeatureStore:
         temporary = path.with_name(f".{key}.{os.getpid()}.{threading.get_ident()}.part")
         try:
             path.parent.mkdir(exist_ok=True)
-            save_file(levels, temporary, metadata={"fingerprint": self.fingerprint})
+            save_tensors(temporary, levels, {"fingerprint": self.fingerprint})
             temporary.replace(path)
         except (OSError, SafetensorError) as error:
             self._full = True
