@@ -1,8 +1,8 @@
 """Several processes, on one machine or many, that share the work of one command.
 
 Started by `torchrun` or `accelerate launch`, each process finds its place in the environment. Processes exchange
-small Python objects alone, never tensors, so they talk through gloo whatever device they compute on: that also works
-where several share one GPU. Each tells the others through the launcher's key-value store that it is alive and whether
+a few numbers and names, never tensors, so the launcher's key-value store is all they need, whatever device they
+compute on: that also works where several share one GPU. Each also tells the others there that it is alive and whether
 it failed, so that nobody waits for one that is gone, and nobody gives up on one that is merely slow.
 
 torch is imported when processes really join.
@@ -12,11 +12,11 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from uamp_model.errors import DeviceError, InputError, UampError
 
@@ -28,6 +28,8 @@ T = TypeVar("T")
 PATIENCE = timedelta(minutes=10)
 """How long a process may be silent (loading a model, say, or on a single frame) before the others give up."""
 _BEAT_SECONDS, _LOOK_SECONDS = 0.5, 0.1
+_FAREWELL_SECONDS = 10.0
+"""How long process 0 stays for the others, who may still be reading what all have done: the store may live in it."""
 
 _log = logging.getLogger(__name__)
 
@@ -48,7 +50,7 @@ class Team(Protocol):
         """How many processes there are."""
 
     def agree(self, decide: Callable[[], T]) -> T:
-        """Let process 0 decide something, picklable, and tell all; if it fails, all fail."""
+        """Let process 0 decide something that JSON can hold, and tell all; if it fails, all fail."""
 
     def beat(self) -> None:
         """Say that this process is alive; call it at every frame.
@@ -58,7 +60,7 @@ class Team(Protocol):
         """
 
     def together(self, work: Callable[[], T]) -> list[T]:
-        """Do one's part of the work and return what all did, picklable, by rank.
+        """Do one's part of the work and return what all did, which JSON can hold, by rank.
 
         Raises:
             OtherProcessError: if another process failed or fell silent. One's own errors are raised as they are.
@@ -152,21 +154,17 @@ def join_team(patience: timedelta = PATIENCE) -> Iterator[Team]:
     if size == 1:
         yield Alone()
         return
-    import torch.distributed as dist
     from torch.distributed.distributed_c10d import PrefixStore
     from torch.distributed.rendezvous import rendezvous
 
     try:
         with _lost_others(rank):
             store, _, _ = next(rendezvous("env://", timeout=patience))
-            dist.init_process_group("gloo", store=store, rank=rank, world_size=size, timeout=patience)
     except ValueError as error:  # an address or port is missing
         raise InputError(f"The processes cannot find each other ({error}): start them with torchrun.") from error
-    try:
-        yield _Joined(rank, size, PrefixStore("uamp", store), patience.total_seconds())
-    finally:
-        with suppress(Exception):  # the others may be gone already
-            dist.destroy_process_group()
+    team = _Joined(rank, size, PrefixStore("uamp", store), patience.total_seconds())
+    yield team
+    team.leave()
 
 
 @dataclass(slots=True)
@@ -175,9 +173,9 @@ class _Joined:
 
     Attributes:
         rank, size: see `Team`.
-        store: keys seen by all: "failed", "beat/<rank>" and "done/<phase>/<rank>".
+        store: keys seen by all: "failed", "beat/<rank>", "agreed/<n>/0", "done/<phase>/<rank>" and "left/<rank>".
         patience: seconds.
-        phase: how often `together` was called.
+        agreements, phase: how often `agree` and `together` were called.
         beats: how often this process said that it is alive.
         last_beat: when it last did.
     """
@@ -186,28 +184,27 @@ class _Joined:
     size: int
     store: "Store"
     patience: float
+    agreements: int = 0
     phase: int = 0
     beats: int = 0
     last_beat: float = field(default=float("-inf"))
 
     def agree(self, decide: Callable[[], T]) -> T:
-        import torch.distributed as dist
-
-        answer: list[tuple[T | None, str | None]] = [(None, None)]
+        self.agreements += 1
+        what = f"agreed/{self.agreements}"
         if self.rank == 0:
             try:
-                answer[0] = (decide(), None)
+                decided = decide()
             except BaseException as error:
-                answer[0] = (None, _sentence(error))
-                with suppress(Exception):
-                    dist.broadcast_object_list(answer, src=0)
+                with suppress(OtherProcessError):
+                    self._say(what, (None, _sentence(error)))
                 raise
-        with _lost_others(self.rank):
-            dist.broadcast_object_list(answer, src=0)
-        value, failure = answer[0]
+            self._say(what, (decided, None))
+            return decided
+        value, failure = self._hear(what, [0])[0]
         if failure is not None:
             raise OtherProcessError(failure)
-        return value  # type: ignore[return-value]  # T may itself be None
+        return value  # type: ignore[no-any-return]
 
     def beat(self) -> None:
         now = time.monotonic()
@@ -220,39 +217,46 @@ class _Joined:
         self._check_failed()
 
     def together(self, work: Callable[[], T]) -> list[T]:
-        import torch.distributed as dist
-
         self.phase += 1
         try:
             own = work()
         except OtherProcessError:
             raise
         except BaseException as error:
-            with suppress(Exception):
+            with suppress(RuntimeError):
                 self.store.set("failed", json.dumps([self.rank, _sentence(error)]))
             raise
-        with _lost_others(self.rank):
-            self.store.set(f"done/{self.phase}/{self.rank}", "1")
-        self._wait_for_all()
-        everybody: list[T | None] = [None] * self.size
-        with _lost_others(self.rank):
-            dist.all_gather_object(everybody, own)
-        return everybody  # type: ignore[return-value]  # all filled
+        self._say(f"done/{self.phase}", own)
+        return self._hear(f"done/{self.phase}", range(self.size))
 
-    def _wait_for_all(self) -> None:
-        """Wait as long as the others show signs of life."""
-        heard = {rank: ("", time.monotonic()) for rank in range(self.size)}
+    def leave(self) -> None:
+        """Part from the others when all is done."""
+        deadline = time.monotonic() + _FAREWELL_SECONDS
+        with suppress(RuntimeError):  # whose store it was has left already
+            self.store.set(f"left/{self.rank}", "1")
+            while self.rank == 0 and not self.store.check([f"left/{r}" for r in range(self.size)]):
+                if time.monotonic() > deadline:
+                    return
+                time.sleep(_LOOK_SECONDS)
+
+    def _say(self, what: str, value: object) -> None:
+        with _lost_others(self.rank):
+            self.store.set(f"{what}/{self.rank}", json.dumps(value))
+
+    def _hear(self, what: str, ranks: Sequence[int]) -> list[Any]:
+        """What processes say of something; they are waited for as long as they show signs of life."""
+        heard = {rank: ("", time.monotonic()) for rank in ranks}
         while True:
             self.beat()
             with _lost_others(self.rank):
-                missing = [r for r in range(self.size) if not self.store.check([f"done/{self.phase}/{r}"])]
+                missing = [rank for rank in ranks if not self.store.check([f"{what}/{rank}"])]
+                if not missing:
+                    return [json.loads(self.store.get(f"{what}/{rank}")) for rank in ranks]
                 for rank in missing:
                     key = f"beat/{rank}"
                     beat = str(self.store.get(key)) if self.store.check([key]) else ""
                     if beat != heard[rank][0]:
                         heard[rank] = (beat, time.monotonic())
-            if not missing:
-                return
             self._check_failed()
             silent = [r for r in missing if time.monotonic() - heard[r][1] > self.patience]
             if silent:

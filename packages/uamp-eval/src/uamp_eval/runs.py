@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Protocol
 
@@ -152,18 +153,18 @@ def run_benchmark(
     folders = {memory: ResultFolder(output / memory) for memory in trackers}
     run = _Run(trackers, folders, write, team, Silence() if progress is None else progress, calibrate)
 
+    @cache
     def describe() -> dict[str, Fingerprint]:
         _check_sequences(sequences)
         return _fingerprints(trackers, sequences, protocol)
 
-    def prepare() -> tuple[dict[str, Fingerprint], dict[str, list[str]]]:
-        fingerprints = describe()
-        for memory, folder in folders.items():
-            folder.prepare(fingerprints[memory], overwrite=overwrite)
-        return fingerprints, _missing(folders, sequences)
+    def prepare() -> tuple[dict[str, str], dict[str, list[str]]]:
+        for memory, fingerprint in describe().items():
+            folders[memory].prepare(fingerprint, overwrite=overwrite)
+        return _records(describe()), _missing(folders, sequences)
 
-    fingerprints, missing = team.agree(prepare)
-    team.together(lambda: team.rank == 0 or _check_same(team, fingerprints, describe()))
+    records, missing = team.agree(prepare)
+    team.together(lambda: team.rank == 0 or _check_same(team, records, _records(describe())))
     by_name = {sequence.name: sequence for sequence in sequences}
     costs = {name: sum(_cost(trackers[m], by_name[name]) for m in missing[name]) for name in missing}
     own = [by_name[name] for name in share_out(costs, team.size)[team.rank]]
@@ -173,7 +174,7 @@ def run_benchmark(
     _check_complete(team, folders, sequences)
     return RunSummary(
         folders={memory: folder.path for memory, folder in folders.items()},
-        fingerprints=fingerprints,
+        fingerprints=describe(),
         sequences=len(missing),
         kept=len(sequences) - len(missing),
         frames=sum(len(by_name[name].frame_names) for name in missing),
@@ -215,7 +216,11 @@ def _fingerprints(
     }
 
 
-def _check_same(team: Team, first: Mapping[str, Fingerprint], own: Mapping[str, Fingerprint]) -> bool:
+def _records(fingerprints: Mapping[str, Fingerprint]) -> dict[str, str]:
+    return {memory: fingerprint.as_json() for memory, fingerprint in fingerprints.items()}
+
+
+def _check_same(team: Team, first: Mapping[str, str], own: Mapping[str, str]) -> bool:
     """A process on another machine may have another file under the same name."""
     if own != first:
         raise InputError(f"Process {team.rank} has other weights, data or settings than process 0: make them the same.")
