@@ -243,7 +243,12 @@ def test_a_failed_save_leaves_the_old_file(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["weights.safetensors"]
 
 
-def test_metadata_of_another_file_is_refused(tmp_path: Path) -> None:
-    write_plain(tmp_path / "weights.pt", small_state())
-    with pytest.raises(CheckpointError, match="not a safetensors file"):
-        read_metadata(tmp_path / "weights.pt")
+def test_metadata_is_read_whatever_the_file_is_called_and_a_damaged_one_refused(tmp_path: Path) -> None:
+    write_plain(tmp_path / "weights.safetensors", small_state())
+    assert read_metadata(tmp_path / "weights.safetensors") == {}
+    save_state_dict(tmp_path / "weights.pt", small_state(), {"made": "here"})
+    assert read_metadata(tmp_path / "weights.pt") == {"made": "here"}
+    (tmp_path / "cut.safetensors").write_bytes((tmp_path / "weights.pt").read_bytes()[:-1])
+    for name in ("cut.safetensors", "gone.safetensors"):
+        with pytest.raises(CheckpointError, match=f"{name} is damaged or incomplete"):
+            read_metadata(tmp_path / name)

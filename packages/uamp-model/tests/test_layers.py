@@ -1,5 +1,6 @@
 """The learned layers: untrained they change nothing, trained they do, and their files fit one base alone."""
 
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
@@ -8,11 +9,11 @@ import numpy.typing as npt
 import pytest
 import torch
 from uamp_model import CheckpointError, Prompt, VideoTracker
-from uamp_model.core import Learned, PromptBatch
+from uamp_model.core import FrameOutput, Learned, PromptBatch, _decide
 from uamp_model.layers import LayerSizes, UampLayers, doubt_correction
 from uamp_model.layers_file import load_layers, save_layers, weights_digest
 from uamp_model.presets import SAM2, UAMP, MemorySettings
-from uamp_model.sam2 import Sam2, build_model
+from uamp_model.sam2 import ABSENT_LOGIT, Sam2, build_model
 from uamp_model.types import FrameResult
 from uamp_model.unroll import unroll
 
@@ -107,6 +108,17 @@ def test_the_second_mask_decides_only_where_the_first_is_doubtful(model: Sam2, f
     everywhere = track(tracker_of(model, MemorySettings(second_look=1), trained(model)), frames[:2], prompts())[1]
     assert not torch.equal(some.logits, everywhere.logits)
     assert not torch.equal(some.logits, first.logits)
+
+
+def test_a_mask_and_what_memory_is_told_agree_on_whether_an_object_is_there(model: Sam2) -> None:
+    logits, row = torch.full((2, 1, 16, 16), -9.0), torch.ones(2, 1)
+    logits[0, :, :8] = 9.0
+    first = FrameOutput(logits, row, row, torch.zeros(2, dtype=torch.long), logits, row, row, logits)
+    gone = torch.full_like(logits, ABSENT_LOGIT)
+    second = replace(first, logits=gone, present=torch.tensor([[0.0], [1.0]]))
+    decided = _decide(second, first, torch.zeros_like(logits, dtype=torch.bool))
+    assert (decided.logits[0] == ABSENT_LOGIT).all()
+    assert torch.equal(decided.logits[1], first.logits[1])
 
 
 def test_the_base_and_trackers_without_the_adapter_are_left_as_they_are(model: Sam2, frames: Frames) -> None:
@@ -205,6 +217,31 @@ def test_training_unrolls_what_a_session_does(model: Sam2, frames: Frames) -> No
     assert ((last > 0) == seen[-1].masks[0]).float().mean() > 0.97
 
 
+@pytest.mark.parametrize("how", ["frozen", "without gradients", "only tracked"])
+def test_learned_strengths_act_whether_they_are_learning_or_not(model: Sam2, how: str) -> None:
+    def unrolled(*, learning: bool, grad: bool, free: int = 0) -> list[torch.Tensor]:
+        with torch.set_grad_enabled(grad):
+            outputs = unroll(
+                model,
+                images,
+                torch.zeros(1, dtype=torch.long),
+                mask,
+                learned=Learned(trained(model).requires_grad_(learning)),
+                free=free,
+            )
+        return [output.logits.detach() for output in outputs]
+
+    torch.manual_seed(4)
+    images = torch.randn(1, 4, 3, SIZE, SIZE)
+    mask = PromptBatch(masks=(torch.rand(1, 1, SIZE, SIZE) > 0.5).float())
+    cases = {
+        "frozen": unrolled(learning=False, grad=True),
+        "without gradients": unrolled(learning=True, grad=False),
+        "only tracked": unrolled(learning=True, grad=True, free=2),
+    }
+    torch.testing.assert_close(cases[how], unrolled(learning=True, grad=True))
+
+
 def test_gradients_reach_every_layer_and_nothing_else(model: Sam2) -> None:
     layers = untrained(model)
     with torch.no_grad():
@@ -238,9 +275,9 @@ def test_files_come_back_and_know_their_base(model: Sam2, tmp_path: Path) -> Non
     )
     with pytest.raises(CheckpointError, match=r"for nano, not for sam2\.1-hiera-tiny"):
         load_layers(path, model, base_model="sam2.1-hiera-tiny")
-    other = build_model("nano", image_size=SIZE)
+    other, renamed = build_model("nano", image_size=SIZE), path.rename(tmp_path / "layers.pth")
     with pytest.raises(CheckpointError, match="trained on other weights of nano"):
-        load_layers(path, other, base_model="nano")
+        load_layers(renamed, other, base_model="nano")
 
 
 def test_the_pth_spelling_loads_and_other_files_do_not(model: Sam2, tmp_path: Path) -> None:

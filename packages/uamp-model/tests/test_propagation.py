@@ -228,6 +228,8 @@ def test_selection_reads_the_last_frame_and_the_best_of_the_latest(model: Sam2) 
     selection = select_best(model, bank, 11, 1, kept)
     # candidates 3 4 6 7 8 9 of which 7 is the worst; 10 is the last frame, however bad
     assert [(r, e.frame) for r, e in selection.spatial] == [(0, 0), (1, 3), (2, 4), (3, 6), (4, 8), (5, 9), (6, 10)]
+    alone = select_best(model, bank, 11, 1, Retention(7, 16, quality=0.5, pool=0))
+    assert [e.frame for _, e in alone.spatial] == [0, 10]
     few = select_best(model, _bank([0.9, 0.1], kept), 3, 1, kept)
     assert [(r, e.frame) for r, e in few.spatial] == [(0, 0), (5, 1), (6, 2)]
 
@@ -293,6 +295,43 @@ def test_a_given_mask_is_beyond_doubt_and_a_tracked_one_is_not(model: Sam2, fram
     assert first.uncertainty[:2].max() == 0
     assert first.uncertainty[2].max() > 0
     assert session.step(frames[1]).uncertainty.amax((1, 2)).min() > 0
+
+
+@pytest.mark.parametrize("memory", ["sam2", "uamp"])
+def test_a_mask_that_corrects_a_tracked_frame_is_given(model: Sam2, frames: Frames, memory: str) -> None:
+    session = VideoTracker(model, name="nano", memory=memory).start()
+    session.step(frames[0], prompts())
+    session.step(frames[1])
+    region = np.zeros((48, 80), bool)
+    region[16:32, 16:48] = True
+    corrected = session.correct({1: Prompt.mask(region)})
+    assert corrected.uncertainty[0].max() == 0
+    assert corrected.uncertainty[2].max() > 0
+    again = VideoTracker(model, name="nano", memory=memory).start().step(frames[1], {1: Prompt.mask(region)})
+    assert torch.equal(corrected.masks[0], again.masks[0])
+
+
+@pytest.mark.parametrize("memory", ["samurai", "sam2"])
+def test_an_object_is_corrected_after_a_frame_that_is_not_worth_remembering(
+    model: Sam2, frames: Frames, memory: str
+) -> None:
+    session = VideoTracker(model, name="nano", memory=memory).start()
+    session.step(frames[0], prompts())
+    for frame in frames[1:4]:
+        session.step(frame)
+        for known in session.objects.values():  # as where the object is hidden
+            newest = known.bank.recent[session.frame_index]
+            known.bank.recent[session.frame_index] = replace(newest, quality=0.0)
+    assert session.correct({1: Prompt.points([[30, 20]])}).object_ids == (1, 2, 3)
+    session.step(frames[4])
+
+
+def test_presence_is_judged_alike_on_prompted_and_on_tracked_frames(model: Sam2, frames: Frames) -> None:
+    session = with_settings(model, MemorySettings(presence_above=1e9)).start()
+    box = Prompt.box(1, 1, 30, 30)
+    assert not session.step(frames[0], {1: box}).masks.any()
+    assert not session.step(frames[1]).masks.any()
+    assert not session.correct({1: box}).masks.any()
 
 
 def test_an_ablation_switches_one_part_at_a_time() -> None:

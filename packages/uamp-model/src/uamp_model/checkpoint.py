@@ -193,13 +193,16 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str
 
 
 def read_metadata(path: Path) -> dict[str, str]:
-    """The strings in the header of a safetensors file.
+    """The strings in the header of a file of weights, whatever it is called; none if it is not safetensors.
 
     Raises:
-        CheckpointError: if it is no such file.
+        CheckpointError: if it cannot be read.
     """
     try:
+        with path.open("rb") as file:
+            if not _is_safetensors(file.read(9)):
+                return {}
         with safetensors.safe_open(path, framework="pt") as file:
             return dict(file.metadata() or {})
     except (OSError, safetensors.SafetensorError) as error:
-        raise CheckpointError(f"{path} is not a safetensors file: pass one that UAMP wrote.") from error
+        raise CheckpointError(f"The checkpoint {path} is damaged or incomplete: fetch it again.") from error

@@ -211,11 +211,15 @@ def _decode_with_layers(
 
 
 def _decide(second: FrameOutput, first: FrameOutput, doubtful: Tensor) -> FrameOutput:
-    """The second look where the first was doubtful (N×1×4h×4w); the first mask, as it was chosen, everywhere else."""
+    """The second look where the first was doubtful (N×1×4h×4w); the first mask, as it was chosen, everywhere else.
+
+    Where they differ on whether the object is there at all, the second has the whole say.
+    """
+    decides = doubtful | (second.present != first.present)[..., None, None]
     return replace(
         second,
-        logits=torch.where(doubtful, second.logits, first.logits),
-        hypotheses=torch.where(doubtful, second.hypotheses, first.chosen),
+        logits=torch.where(decides, second.logits, first.logits),
+        hypotheses=torch.where(decides, second.hypotheses, first.chosen),
     )
 
 

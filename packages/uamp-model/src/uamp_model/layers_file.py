@@ -57,7 +57,7 @@ def load_layers(path: Path, model: Sam2, *, base_model: str) -> UampLayers:
         CheckpointError: if the file is damaged, holds something else, or belongs to another base.
     """
     state = load_state_dict(path)
-    header = read_metadata(path) if path.suffix == ".safetensors" else {}
+    header = read_metadata(path)
     wanted = header.get(_BASE, base_model)
     if wanted != base_model:
         raise CheckpointError(f"{path} holds UAMP layers for {wanted}, not for {base_model}: ask for model {wanted}.")

@@ -33,7 +33,7 @@ def load_tracker(
     Args:
         name: a model of the catalog (`uamp_model.MODELS`), also by its file's spelling; "nano" comes with the package.
         checkpoint: a file of weights, an official `.pt` or safetensors; without it the bundled or downloaded one.
-        uamp_checkpoint: fine-tuned UAMP layers, which `memory="uamp"` uses; without them it remembers as "sam2" does.
+        uamp_checkpoint: fine-tuned UAMP layers, which `memory="uamp"` uses; without, its parts that learn do nothing.
         memory: which memory setting to track with.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         precision: "auto" (bfloat16 where it is fast), "fp32" or "bf16".

@@ -91,7 +91,8 @@ class MemoryBank:
         if kept.quality <= 0:
             return {frame for frame in self.recent if abs(newest.frame - frame) < kept.features}
         good = [f for f, e in self.recent.items() if e.features is not None and e.quality >= kept.quality]
-        return {newest.frame, *good[-kept.pool - 1 :]}  # one more, as the newest is not of the pool
+        latest = list(self.recent)[-2:]  # the newest is read by the next frame, the one before where that is corrected
+        return {*latest, *good[-kept.pool - 1 :]}  # one more, as the newest is not of the pool
 
     def last(self, frame: int, direction: int) -> MemoryEntry | None:
         """The entry of the frame before, prompted or not, if there is one."""
@@ -140,7 +141,8 @@ def select_best(model: Sam2, bank: MemoryBank, frame: int, direction: int, kept:
     """
     last = bank.recent.get(frame - direction)
     past = [e for e in bank.recent.values() if (frame - e.frame) * direction > 0 and e is not last]
-    pool = [e for e in past if e.features is not None and e.quality >= kept.quality][-kept.pool :]
+    good = [e for e in past if e.features is not None and e.quality >= kept.quality]
+    pool = good[max(len(good) - kept.pool, 0) :]
     room = model.num_maskmem - 1 - (last is not None)
     order = sorted(range(len(pool)), key=lambda i: (pool[i].quality, i), reverse=True)[:room]
     chosen = [pool[i] for i in sorted(order)] + ([] if last is None else [last])

@@ -176,8 +176,8 @@ def memory_quality(
 
 
 def acts(strength: float | Tensor) -> bool:
-    """Whether a part does anything: its strength is not 0, or is being learned."""
-    return strength.requires_grad if isinstance(strength, Tensor) else strength != 0
+    """Whether a part does anything: its strength is being learned, or is not 0."""
+    return (isinstance(strength, Tensor) and strength.requires_grad) or bool(strength != 0)
 
 
 def temper(logits: Tensor, uncertainty: Tensor, strength: float | Tensor) -> Tensor:

@@ -106,7 +106,7 @@ def rehearse(
     Args:
         tracker: of any model; nothing of it changes. What is learned begins at its layers; without any at those that
             come with the model for this (nano has some), or else at nothing.
-        frames: the video, H×W×3 uint8 RGB; no more than the first `REACH` behind the last prompt are taken.
+        frames: the video, H×W×3 uint8 RGB; no more than the first `REACH` behind the last mask that is given are taken.
         prompts: by frame and object. What is learned is what masks among them show: taught what it makes of a box by
             itself, a tracker loses.
         steps: how often something is drawn and learned, `STEPS` for what was measured.

@@ -127,7 +127,7 @@ class TrackingSession:
             self._follow(followed, index)
             self._enrol(prompts or {})
             for ids, batch in batches:
-                self._condition(ids, batch, index)
+                self._read_prompt(ids, batch, index)
             return self._result(index)
 
     def correct(self, prompts: Mapping[int, Prompt]) -> FrameResult:
@@ -151,11 +151,7 @@ class TrackingSession:
         with self._computing():
             for ids, batch in batches:
                 for i in ids:  # corrections are rare: one by one, since their memories differ in shape
-                    row = _row(batch, ids.index(i))
-                    if i in tracked:
-                        self._correct_tracked(i, row, index)
-                    else:
-                        self._condition([i], row, index)
+                    self._read_prompt([i], _row(batch, ids.index(i)), index, tracked=i in tracked)
             return self._result(index)
 
     def remove(self, object_id: int) -> None:
@@ -178,7 +174,8 @@ class TrackingSession:
             (frame number, result): `start` to the last frame, then `start` − 1 down to 0.
 
         Raises:
-            InputError: if `start` is not a frame of the video, a frame or a prompt is wrong, or the session has begun.
+            InputError: as soon as the first result is asked for, if `start` is not a frame of the video, a frame or a
+                prompt is wrong, or the session has begun.
         """
         if not 0 <= start < len(frames):
             raise InputError(f"Frame {start} is not in the video, which has {len(frames)} frames, numbered from 0.")
@@ -313,30 +310,26 @@ class TrackingSession:
             )
             self._remember(group, features, output, index, expectation=expectation)
 
-    def _condition(self, ids: Sequence[int], batch: PromptBatch, index: int) -> None:
-        """Read objects from their prompts alone and make this a conditioning frame of them."""
+    def _read_prompt(self, ids: Sequence[int], batch: PromptBatch, index: int, *, tracked: bool = False) -> None:
+        """Find objects by their prompts.
+
+        What was `tracked` on this frame is read with its memory, too; for others this becomes a conditioning frame.
+        """
         features = self._features(len(ids))
-        previous = None
-        if batch.masks is None and all(index in self.objects[i].bank.conditioning for i in ids):
-            previous = torch.cat([logits for i in ids if (logits := self.objects[i].logits) is not None])
+        corrected = tracked or all(index in self.objects[i].bank.conditioning for i in ids)
+        known = [logits for i in ids if (logits := self.objects[i].logits) is not None]
         output = track_frame(
             self.tracker.model,
             features,
-            None,
+            self._gather([self._select(i, index) for i in ids]) if tracked else None,
             batch,
-            previous=previous,
+            previous=torch.cat(known) if corrected else None,
+            present_above=self.tracker.settings.presence_above,
             separately=self.tracker.exact,
             fast=self.tracker.forms,
         )
         given = batch.masks is not None
-        self._remember(ids, features, output, index, prompted=True, conditioning=True, given=given)
-
-    def _correct_tracked(self, object_id: int, batch: PromptBatch, index: int) -> None:
-        features = self._features(1)
-        tokens = self._gather([self._select(object_id, index)])
-        previous = self.objects[object_id].logits
-        output = track_frame(self.tracker.model, features, tokens, batch, previous=previous, fast=self.tracker.forms)
-        self._remember([object_id], features, output, index, prompted=True)
+        self._remember(ids, features, output, index, prompted=True, conditioning=not tracked, given=given)
 
     def _select(self, object_id: int, index: int) -> Selection:
         model, bank, kept = self.tracker.model, self.objects[object_id].bank, self._retention()
