@@ -54,7 +54,7 @@ def davis(tmp_path: Path) -> Path:
 
 
 def options(folder: Path, **more: object) -> ScoreOptions:
-    return ScoreOptions(folder / "masks", "DAVIS 2017 val", workers=1, **more)  # type: ignore[arg-type]
+    return ScoreOptions(folder / "masks", folder / "DAVIS", "DAVIS 2017 val", workers=1, **more)  # type: ignore[arg-type]
 
 
 def test_json_holds_the_reference_s_scores(davis: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -104,7 +104,8 @@ if __name__ == "__main__":
     from uamp_cli.evaluation_score import ScoreOptions, score_command
     from uamp_data.davis import DavisDataset
     report = Path({str(tmp_path / "report.html")!r})
-    score_command(DavisDataset({str(davis)!r}), ScoreOptions(Path({str(tmp_path / "masks")!r}), "DAVIS", report=report))
+    masks, data = Path({str(tmp_path / "masks")!r}), Path({str(davis)!r})
+    score_command(DavisDataset(data), ScoreOptions(masks, data, "DAVIS", report=report))
     print("loaded:", [name for name in ("torch", "torchvision", "av", "sam2") if name in sys.modules])
 """
     script = tmp_path / "program.py"
@@ -160,7 +161,7 @@ def test_a_wrong_mask_is_named(
 ) -> None:
     path = tmp_path / "masks" / "uamp" / "dogs" / "00002.png"
     spoil(path)
-    wanted = ScoreOptions(tmp_path / "masks", "DAVIS", json=tmp_path / "scores.json", workers=workers)
+    wanted = ScoreOptions(tmp_path / "masks", davis, "DAVIS", json=tmp_path / "scores.json", workers=workers)
     with pytest.raises((InputError, DataError), match=sentence) as caught:
         score_command(DavisDataset(davis), wanted)
     assert str(path) in str(caught.value)

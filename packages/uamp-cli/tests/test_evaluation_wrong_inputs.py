@@ -335,14 +335,40 @@ def test_outputs_that_cannot_be_written(evaluate: Run, tracked: Tracked, tmp_pat
         assert output in refused
         assert "choose another --output" in refused
     for option in ("--json", "--submission"):
-        assert f"{option} cannot be written" in evaluate(*arguments, option, "file/x").refused()
-        assert f"{option} cannot be written" in evaluate(*arguments, option, "/proc/x").refused()
-        assert f"{option} . is a folder" in evaluate(*arguments, option, ".").refused()
+        assert f"{option} cannot be written" in evaluate(*arguments, option, "file/x.zip").refused()
+        assert f"{option} cannot be written" in evaluate(*arguments, option, "/proc/x.zip").refused()
+    assert "--json . is a folder" in evaluate(*arguments, "--json", ".").refused()
+    assert "--submission sub.txt must end in .zip" in evaluate(*arguments, "--submission", "sub.txt").refused()
     same = evaluate(*arguments, "--output", "out", "--json", "out/results.json").refused()
     assert "--json out/results.json would overwrite" in same
-    assert "would overwrite" in evaluate(*arguments, "--json", "x", "--submission", "x").refused()
+    assert "would overwrite" in evaluate(*arguments, "--json", "x.zip", "--submission", "x.zip").refused()
     assert (tmp_path / "file").read_text() == "no folder"
     assert not list(tmp_path.rglob("*.png"))
+
+
+@pytest.mark.parametrize("part", ["ImageSets/2017/val.txt", "Annotations/480p/camel/00001.png"])
+def test_no_part_of_the_data_is_overwritten(evaluate: Run, run: Run, tracked: Tracked, davis: Path, part: str) -> None:
+    mine = davis / part
+    before = mine.read_bytes()
+    score = ("eval", "score", "--dataset-root", davis, "--results", tracked.output, "--workers", 1)
+    for done in (
+        evaluate("davis", "--dataset-root", davis, "--json", mine),
+        run(*score, "--json", mine),
+        run(*score, "--report", mine),
+        run("data", "check", davis, "--json", mine),
+    ):
+        assert f"{mine} would overwrite a part of the data set: write somewhere else" in done.refused()
+    assert mine.read_bytes() == before
+    assert run(*score, "--json", davis / "scores.json").code == 0
+    assert run(*score, "--json", davis / "scores.json").code == 0
+
+
+def test_layers_that_no_memory_would_use(evaluate: Run, tracked: Tracked, tmp_path: Path) -> None:
+    (tmp_path / "layers.safetensors").write_bytes(b"x")
+    arguments = ("davis", "--dataset-root", tracked.root, "--uamp-checkpoint")
+    assert "no file gone.pth for --uamp-checkpoint: check" in evaluate(*arguments, "gone.pth").refused()
+    refused = evaluate(*arguments, "layers.safetensors", "--memory", "sam2", "--memory", "samurai").refused()
+    assert "--uamp-checkpoint is a part of memory uamp" in refused
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")

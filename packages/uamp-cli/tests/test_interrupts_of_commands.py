@@ -1,9 +1,12 @@
 """`kill` and Ctrl-C."""
 
+import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
+from pathlib import Path
 
 import pytest
 from uamp_cli.interrupts import kill_is_ctrl_c
@@ -15,8 +18,11 @@ from uamp_cli.interrupts import kill_is_ctrl_c
 if sys.argv[1] == "in the background":
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # as shells without job control have it
 with kill_is_ctrl_c():
-    print("waiting", flush=True)
-    time.sleep(60)
+    try:
+        print("waiting", flush=True)
+        time.sleep(60)
+    except KeyboardInterrupt:
+        print("tidied up")
 """
 
 
@@ -51,11 +57,40 @@ def test_outside_the_main_thread_nothing_changes() -> None:
     assert seen == [signal.getsignal(signal.SIGTERM)]
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGTERM to send")
-@pytest.mark.parametrize(("place", "ended_by"), [("in front", signal.SIGINT), ("in the background", signal.SIGTERM)])
-def test_what_ignores_ctrl_c_is_killed(place: str, ended_by: signal.Signals) -> None:
+def test_what_is_ignored_stays_so() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with kill_is_ctrl_c():
+            signal.raise_signal(signal.SIGINT)
+            with pytest.raises(KeyboardInterrupt):
+                signal.raise_signal(signal.SIGTERM)
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="these signals cannot be sent")
+@pytest.mark.parametrize("place", ["in front", "in the background"])
+@pytest.mark.parametrize("number", ["SIGTERM", "SIGHUP"])
+def test_what_is_ended_tidies_up(place: str, number: str) -> None:
     with subprocess.Popen([sys.executable, "-c", WAITS, place], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as ran:
         assert ran.stdout is not None
         assert ran.stdout.readline() == b"waiting\n"
-        ran.terminate()
-        assert ran.wait(20) == -ended_by
+        ran.send_signal(signal.Signals[number])
+        assert ran.communicate(timeout=20) == (b"tidied up\n", b"")
+        assert ran.returncode == 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such terminals")
+def test_what_is_printed_after_its_terminal_was_closed_is_no_error() -> None:
+    ours, theirs = os.openpty()
+    program = WAITS.replace('print("tidied up")', 'print("tidied up"); open(sys.argv[2], "w").write("here")')
+    with tempfile.TemporaryDirectory() as folder:
+        told = Path(folder, "told")
+        with subprocess.Popen([sys.executable, "-c", program, "in front", told], stdout=theirs, stderr=theirs) as ran:
+            assert os.read(ours, 100).strip() == b"waiting"
+            os.close(theirs)
+            os.close(ours)
+            ran.send_signal(signal.SIGHUP)
+            assert ran.wait(20) == 0
+        assert told.read_text() == "here"

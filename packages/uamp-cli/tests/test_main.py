@@ -1,5 +1,6 @@
 """The command's frame: lazy help, option spellings, exit codes, one-sentence errors."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -113,6 +114,18 @@ def test_interrupt_exits_130(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("uamp_model.catalog.find_model", interrupted)
     outcome = run("models", "info", "nano")
     assert (outcome.code, outcome.err) == (130, "Interrupted.\n")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_letters_that_a_pipe_has_not_are_no_error(encoding: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "uamp_cli", "models", "info", "nano", "--no-speed"],
+        env={**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"},
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert b"nano" in done.stdout
 
 
 def test_closed_pipe_is_quiet() -> None:

@@ -23,6 +23,12 @@ def test_default_output(name: str | None, expected: str) -> None:
     assert default_output(name) == Path(expected)
 
 
+@pytest.mark.parametrize("stem", ["50% off", "what[1]", "clip_%05d"])
+def test_a_file_is_no_pattern_whatever_it_is_called(tmp_path: Path, stem: str) -> None:
+    (tmp_path / f"{stem}.mp4").touch()
+    assert default_output(str(tmp_path / f"{stem}.mp4")) == Path(f"{stem}_uamp.mp4")
+
+
 def test_generated_clip_and_its_shorter_self_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("uamp_cli.sources.CLIP_SIZE", (64, 96))
     monkeypatch.setattr("uamp_cli.sources.CLIP_FRAMES", 5)

@@ -61,10 +61,11 @@ class _Degraded(TinyVideo):
     """The same names and objects in other pictures, or with another mask given."""
 
     darker: int = 0
+    darkens: int = 0
     mask_moves: bool = False
 
     def image(self, frame: int) -> Image:
-        return super().image(frame) // np.uint8(1 + self.darker)
+        return super().image(frame) // np.uint8(1 + self.darker * (frame >= self.darkens))
 
     def annotation(self, frame: int) -> Ids:
         ids = super().annotation(frame)
@@ -75,6 +76,7 @@ def test_other_pixels_under_the_same_names_are_other_data() -> None:
     before = describe_sequences([_Degraded("bear")])
     assert before == describe_sequences([TinyVideo("bear")])
     assert before != describe_sequences([_Degraded("bear", darker=1)])
+    assert before != describe_sequences([_Degraded("bear", darker=1, darkens=3)])
     assert before != describe_sequences([_Degraded("bear", mask_moves=True)])
 
 

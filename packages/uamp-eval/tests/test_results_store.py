@@ -84,6 +84,18 @@ def test_results_of_other_settings_are_refused_and_say_what_differs(folder: Resu
     folder.prepare(other)
 
 
+def test_a_video_may_be_mended_until_it_has_results(folder: ResultFolder) -> None:
+    mended = replace(FINGERPRINT, sequences={"bear": {"frames": 2, "digest": "mended"}})
+    folder.prepare(mended)
+    fill(folder)
+    folder.prepare(mended)
+    with pytest.raises(InputError, match=r"the data \(bear\)"):
+        folder.prepare(FINGERPRINT)
+    (folder.path / RECORD).write_text('{"format": 5, "sequences": []}')
+    with pytest.raises(InputError, match="other settings"):
+        folder.prepare(mended)
+
+
 def test_overwriting_removes_the_sequences_of_the_earlier_run_too(folder: ResultFolder) -> None:
     fill(folder)
     folder.prepare(replace(FINGERPRINT, sequences={"wolf": {"frames": 1}}), overwrite=True)

@@ -85,7 +85,7 @@ def test_every_spelling_finds_its_model(spelling: str, name: str) -> None:
     ],
 )
 def test_an_unknown_name_is_told_the_nearest(spelling: str, near: str) -> None:
-    with pytest.raises(InputError, match=re.escape(near)):
+    with pytest.raises(InputError, match=f"choose one of {re.escape(near)}, "):
         find_model(spelling)
 
 

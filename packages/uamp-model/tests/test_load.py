@@ -34,6 +34,10 @@ def test_unknown_names_are_answered_with_near_ones() -> None:
         load_tracker("nano", memory="sam3")
     with pytest.raises(InputError, match="samurai"):
         load_tracker("nano", memory="samuray")
+    with pytest.raises(InputError, match="no model called None"):
+        load_tracker(None)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="Unknown memory setting None"):
+        load_tracker("nano", memory=None)  # type: ignore[arg-type]
     with pytest.raises(CheckpointError, match=r"x\.safetensors"):
         load_tracker("nano", uamp_checkpoint="x.safetensors")
 
@@ -56,7 +60,7 @@ def test_the_input_can_be_larger_and_smaller() -> None:
     assert (session.step(frame).masks[0].numpy() & mask).sum() > 0.8 * mask.sum()
 
 
-@pytest.mark.parametrize("side", [0, -32, 100, 4096])
+@pytest.mark.parametrize("side", [0, -32, 100, 4096, "448", 448.0])
 def test_sides_that_no_model_reads_are_named(side: int) -> None:
     with pytest.raises(InputError, match=f"{side} must be a multiple of 32, 2048 at most"):
         load_tracker("nano", image_size=side)

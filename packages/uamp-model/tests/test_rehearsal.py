@@ -197,7 +197,6 @@ def test_where_there_is_nothing_to_learn_the_tracker_itself_comes_back(
     assert rehearse(plain, frames, prompts, steps=5) is plain
     assert rehearse(tracker, frames, prompts, steps=0) is tracker
     assert rehearse(tracker, frames, {}, steps=5) is tracker
-    assert rehearse(tracker, frames, {100: prompts[0]}, steps=1) is tracker
 
 
 def test_boxes_and_points_are_not_learned_from(tracker: VideoTracker, frames: Frames, region: Region) -> None:
@@ -209,6 +208,15 @@ def test_boxes_and_points_are_not_learned_from(tracker: VideoTracker, frames: Fr
     mixed = {0: {1: box, 2: mask}, 1: {3: box}}
     assert _with_masks(mixed) == {0: (2,)}
     assert rehearse(tracker, frames, mixed, steps=1).layers is not None
+
+
+def test_prompts_that_cannot_be_right_are_refused(tracker: VideoTracker, frames: Frames, region: Region) -> None:
+    given = {1: Prompt.mask(region)}
+    for seen in (frames, []):
+        with pytest.raises(InputError, match="no frame 99 to rehearse on"):
+            rehearse(tracker, seen, {99: given}, steps=1)
+    with pytest.raises(InputError, match="by frame and object"):
+        rehearse(tracker, frames, given, steps=1)  # type: ignore[arg-type]
 
 
 def test_learned_strengths_are_not_added_twice() -> None:

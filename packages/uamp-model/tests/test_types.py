@@ -33,6 +33,7 @@ def test_a_reversed_box_is_refused(corners: tuple[float, ...]) -> None:
         (lambda: Prompt.points("ab"), "must be numbers"),
         (lambda: Prompt.box("a", 1, 2, 3), "must be numbers"),  # type: ignore[arg-type]
         (lambda: Prompt.mask(np.zeros((4, 4))), "empty"),
+        (lambda: Prompt.mask(np.full((4, 4), np.nan)), "no numbers"),
         (lambda: Prompt.mask(np.zeros((4, 4, 3))), "height×width"),
         (lambda: Prompt.mask(np.ones((4, 4))).with_points([[1, 1]]), "cannot be combined"),
     ],

@@ -26,7 +26,7 @@ def check(
     from uamp_cli.progress import frame_progress
 
     if json_file is not None:
-        check_outputs({"--json": json_file}, {})
+        check_outputs({"--json": json_file}, {}, data=(folder,))
     with frame_progress(err_console()) as progress:
 
         def advance(frames: int) -> None:

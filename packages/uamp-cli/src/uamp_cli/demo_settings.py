@@ -8,7 +8,7 @@ from uamp_model.catalog import check_image_size, find_model
 from uamp_model.download import find_checkpoint
 from uamp_model.errors import InputError
 
-from uamp_cli.model_options import check_rehearsal
+from uamp_cli.model_options import check_layers, check_rehearsal
 from uamp_cli.outputs import check_outputs
 from uamp_cli.prompts import Plan, read_plan
 from uamp_cli.terminal import STDOUT
@@ -163,9 +163,8 @@ def _check_endings(settings: DemoSettings) -> None:
 
 def _check_model(settings: DemoSettings) -> None:
     check_rehearsal(settings.rehearse, (settings.memory,))
+    check_layers(settings.uamp_checkpoint, (settings.memory,))
     spec = find_model(settings.model)
     check_image_size(settings.image_size)
     if settings.checkpoint is not None:
         find_checkpoint(spec, settings.checkpoint)
-    if settings.uamp_checkpoint is not None and not settings.uamp_checkpoint.exists():
-        raise InputError(f"There is no file {settings.uamp_checkpoint} for --uamp-checkpoint.")

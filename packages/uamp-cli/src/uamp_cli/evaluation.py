@@ -131,6 +131,7 @@ def davis(
     evaluate(
         data,
         RunOptions(
+            data=(dataset_root,),
             title=f"DAVIS {year} {split}",
             protocol=f"DAVIS {year} {split} {resolution}",
             slug=f"davis-{year}-{split}-{model}",
@@ -144,17 +145,17 @@ def davis(
             workers=workers,
         ),
         TrackerOptions(
-            model,
-            tuple(memory or ("uamp",)),
-            checkpoint,
-            uamp_checkpoint,
-            device,
-            precision,
-            ablate,
-            memory_budget,
-            image_size,
-            compiled,
-            rehearse,
+            model=model,
+            memories=tuple(memory or ("uamp",)),
+            checkpoint=checkpoint,
+            uamp_checkpoint=uamp_checkpoint,
+            device=device,
+            precision=precision,
+            ablate=ablate,
+            memory_budget=memory_budget,
+            image_size=image_size,
+            compiled=compiled,
+            rehearse=rehearse,
         ),
     )
 
@@ -199,6 +200,7 @@ def youtube_vos(
     evaluate(
         data,
         RunOptions(
+            data=(dataset_root,),
             title=f"YouTube-VOS {year} {split}",
             protocol=f"YouTube-VOS {year} {split}",
             slug=f"youtube-vos-{year}-{split}-{model}",
@@ -213,17 +215,17 @@ def youtube_vos(
             seen=_seen(data),
         ),
         TrackerOptions(
-            model,
-            tuple(memory or ("uamp",)),
-            checkpoint,
-            uamp_checkpoint,
-            device,
-            precision,
-            ablate,
-            memory_budget,
-            image_size,
-            compiled,
-            rehearse,
+            model=model,
+            memories=tuple(memory or ("uamp",)),
+            checkpoint=checkpoint,
+            uamp_checkpoint=uamp_checkpoint,
+            device=device,
+            precision=precision,
+            ablate=ablate,
+            memory_budget=memory_budget,
+            image_size=image_size,
+            compiled=compiled,
+            rehearse=rehearse,
         ),
     )
 
@@ -272,6 +274,7 @@ def folder(
     evaluate(
         data,
         RunOptions(
+            data=(frames, annotations),
             title=f"{frames}",
             protocol="folder, late objects" if late_objects else "folder",
             slug=f"folder-{frames.resolve().name}-{model}",
@@ -285,17 +288,17 @@ def folder(
             workers=workers,
         ),
         TrackerOptions(
-            model,
-            tuple(memory or ("uamp",)),
-            checkpoint,
-            uamp_checkpoint,
-            device,
-            precision,
-            ablate,
-            memory_budget,
-            image_size,
-            compiled,
-            rehearse,
+            model=model,
+            memories=tuple(memory or ("uamp",)),
+            checkpoint=checkpoint,
+            uamp_checkpoint=uamp_checkpoint,
+            device=device,
+            precision=precision,
+            ablate=ablate,
+            memory_budget=memory_budget,
+            image_size=image_size,
+            compiled=compiled,
+            rehearse=rehearse,
         ),
     )
 
@@ -358,7 +361,17 @@ def score(
     title = f"{'DAVIS' if dataset == 'davis' else 'YouTube-VOS'} {year} {split}"
     score_command(
         data,
-        ScoreOptions(results, title, rules[dataset], json, report, workers, ignore_extra_ids, seen),
+        ScoreOptions(
+            results=results,
+            data=dataset_root,
+            title=title,
+            rule=rules[dataset],
+            json=json,
+            report=report,
+            workers=workers,
+            ignore_extra_ids=ignore_extra_ids,
+            seen=seen,
+        ),
     )
 
 

@@ -22,7 +22,7 @@ from uamp_eval.tables import results_tables
 from uamp_model import InputError, VideoTracker, load_tracker
 from uamp_model.presets import ablation, memory_settings
 
-from uamp_cli.model_options import check_rehearsal
+from uamp_cli.model_options import check_layers, check_rehearsal
 from uamp_cli.models import tell_of_compiling
 from uamp_cli.outputs import check_outputs
 from uamp_cli.progress import FrameProgress, frame_progress
@@ -34,7 +34,7 @@ _LEAST_ANNOTATED = 3
 """By DAVIS's rules the first frame and the last do not count."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrackerOptions:
     """Which tracker, see `uamp eval davis --help`."""
 
@@ -56,6 +56,7 @@ class RunOptions:
     """What to do with a data set, see `uamp eval davis --help`.
 
     Attributes:
+        data: the folders that the data is in.
         title: the data, in words.
         protocol: what decides the results besides model and memory.
         slug: name of the default output folder.
@@ -64,6 +65,7 @@ class RunOptions:
         seen: by object name, whether its category is in the training set.
     """
 
+    data: tuple[Path, ...]
     title: str
     protocol: str
     slug: str
@@ -130,7 +132,11 @@ def _check(sequences: Sequence[VideoSequence], run: RunOptions, tracker: Tracker
         raise InputError(f"The --memory {twice} is given twice: name each setting once.")
     if tracker.ablate and (run.submission is not None or len(tracker.memories) > 1):
         raise InputError("--ablate chooses the memory settings itself: leave out --memory and --submission.")
-    check_rehearsal(tracker.rehearse, () if tracker.ablate else tracker.memories)
+    memories = () if tracker.ablate else tracker.memories
+    check_rehearsal(tracker.rehearse, memories)
+    check_layers(tracker.uamp_checkpoint, memories)
+    if run.submission is not None and run.submission.suffix.lower() != ".zip":
+        raise InputError(f"--submission {run.submission} must end in .zip: that is how it is written.")
     if run.submission is not None and len(tracker.memories) > 1:
         raise InputError("A submission holds the results of one setting: give --memory once with --submission.")
     if run.json is not None and not scored:
@@ -148,7 +154,7 @@ def _check(sequences: Sequence[VideoSequence], run: RunOptions, tracker: Tracker
 def _check_files(run: RunOptions, output: Path) -> None:
     """The tables and the page lie in the output folder, which is checked when the masks' folders are made."""
     own = {"the file": output / RESULTS, "the table": output / PER_SEQUENCE, "the page": output / REPORT}
-    check_outputs({"--json": run.json, "--submission": run.submission}, own)
+    check_outputs({"--json": run.json, "--submission": run.submission}, own, data=run.data)
 
 
 @contextmanager

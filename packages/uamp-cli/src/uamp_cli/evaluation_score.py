@@ -29,6 +29,7 @@ class ScoreOptions:
 
     Attributes:
         results: the folder with a folder of PNGs for each sequence, or the one above it.
+        data: the folder of the data set.
         title: the data, in words.
         rule: how to score.
         json: where the scores are written, if anywhere.
@@ -39,6 +40,7 @@ class ScoreOptions:
     """
 
     results: Path
+    data: Path
     title: str
     rule: ScoringRule = ScoringRule.DAVIS
     json: Path | None = None
@@ -54,7 +56,11 @@ def score_command(sequences: Sequence[VideoSequence], options: ScoreOptions) -> 
     Raises:
         InputError: results are missing or wrong, or a file cannot be written. Errors of the data are passed on.
     """
-    check_outputs({"--json": options.json, "--report": options.report}, {"--results": options.results})
+    check_outputs(
+        {"--json": options.json, "--report": options.report},
+        {"--results": options.results},
+        data=(options.data, options.results),
+    )
     evaluation = _score(sequences, options)
     out = out_console()
     out.print(results_tables([evaluation]))

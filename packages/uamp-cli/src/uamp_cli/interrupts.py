@@ -1,25 +1,57 @@
 """What ends a command before its time."""
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
+
+_ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 @contextmanager
 def kill_is_ctrl_c() -> Iterator[None]:
-    """Let SIGTERM, by which `kill`, containers and batch systems end a program, do what Ctrl-C does in the block.
+    """Let what ends a program do in the block what Ctrl-C does.
 
-    Whoever handles it otherwise goes on doing so.
+    SIGTERM comes from `kill`, containers and batch systems, SIGHUP from a terminal that is closed. Whoever handles or
+    ignores one of them otherwise, as `nohup` does, goes on doing so.
     """
-    handled = signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
-    # shells without job control have what they start in the background ignore Ctrl-C: `kill` must end that all the same
-    ignored = not callable(signal.getsignal(signal.SIGINT))
-    if handled or ignored or threading.current_thread() is not threading.main_thread():
+    ours = [number for number in _ENDING if signal.getsignal(number) is signal.SIG_DFL]
+    if not ours or threading.current_thread() is not threading.main_thread():
         yield
         return
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    terminals = [place for place in (1, 2) if os.isatty(place)]
+    ended = False
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        nonlocal ended
+        ended = True
+        if number != signal.SIGTERM:
+            _leave(terminals)
+        signal.raise_signal(signal.SIGINT)
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        if ended:
+            signal.default_int_handler(number, frame)
+
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.SIG_IGN:  # as shells without job control have it for what they start in the background
+        signal.signal(signal.SIGINT, interrupt)
+    for number in ours:
+        signal.signal(number, end)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
+        if before is signal.SIG_IGN:
+            signal.signal(signal.SIGINT, before)
+
+
+def _leave(terminals: list[int]) -> None:
+    """Print nothing more to terminals that are gone: that would be an error in the midst of tidying up."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for place in terminals:
+        os.dup2(nowhere, place)
+    os.close(nowhere)

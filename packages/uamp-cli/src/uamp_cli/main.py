@@ -5,10 +5,12 @@ A subcommand's module is imported only when that subcommand runs, so that `uamp 
 
 import errno
 import inspect
+import io
 import os
 import re
 import shutil
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -47,6 +49,8 @@ _COMMANDS = {
 
 _WIDEST_HELP = 110
 _FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
+_LITTLE = 1 << 20
+"""Free bytes below which a disk counts as full."""
 _NO_NAME = (errno.ENAMETOOLONG, errno.ELOOP)
 _EPILOG = (
     "Any command also takes --quiet (-q), to print results and errors alone, and --debug, for an error's traceback."
@@ -75,6 +79,7 @@ class UampGroup(TyperGroup):
         """Run and leave the process with the exit code of the contract: 0, 1, 2 or 130."""
         arguments, flags = _take_flags([_with_home(given) for given in (sys.argv[1:] if args is None else args)])
         set_quiet("--quiet" in flags)
+        _print_anything()
         _limit_help_width()
         run = super().main
         sys.exit(_guarded(lambda: run(args=arguments, prog_name="uamp", standalone_mode=False), "--debug" in flags))
@@ -153,6 +158,13 @@ def _limit_help_width() -> None:
     os.environ.setdefault("TERMINAL_WIDTH", str(min(columns, _WIDEST_HELP)))
 
 
+def _print_anything() -> None:
+    """Let what a terminal's or pipe's encoding has no letters for be printed as `?`, not end the command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace" if stream.errors == "strict" else stream.errors)
+
+
 def _take_flags(arguments: list[str]) -> tuple[list[str], set[str]]:
     """`--debug` and `--quiet` work with any command: take them out before the commands see their options."""
     known = {"--debug": "--debug", "--quiet": "--quiet", "-q": "--quiet"}
@@ -186,13 +198,20 @@ def _guarded(run: Callable[[], object], debug: bool) -> int:
         if isinstance(error, _expected_errors()):
             return _complain(error, str(error), EXIT_BAD_INPUT, debug)
         if isinstance(error, OSError) and error.errno in _FULL:
-            sentence = "The disk is full: free some space or write somewhere else."
+            sentence = f"The disk is full: free some space or write somewhere else.{_about_temporary_files()}"
             return _complain(error, sentence, EXIT_BAD_INPUT, debug)
         if isinstance(error, OSError) and error.errno in _NO_NAME:
             sentence = f"{str(error.filename)[:80]} cannot be used ({error.strerror}): choose another path."
             return _complain(error, sentence, EXIT_BAD_INPUT, debug)
         sentence = f"unexpected error ({type(error).__name__}: {error}); run again with --debug for the traceback"
         return _complain(error, sentence, EXIT_FAILED, debug)
+
+
+def _about_temporary_files() -> str:
+    """What to say if it may be them that fill a disk."""
+    folder = tempfile.gettempdir()
+    full = shutil.disk_usage(folder).free < _LITTLE
+    return f" Temporary files are in {folder}, which is full; TMPDIR names another folder." if full else ""
 
 
 def _expected_errors() -> tuple[type[Exception], ...]:

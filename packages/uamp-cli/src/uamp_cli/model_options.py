@@ -61,6 +61,16 @@ UampCheckpoint = Annotated[
 ]
 
 
+def check_layers(layers: Path | None, memories: Collection[str]) -> None:
+    """Raise InputError if there are no such layers, or none of the memory settings uses any."""
+    if layers is None:
+        return
+    if not layers.exists():
+        raise InputError(f"There is no file {layers} for --uamp-checkpoint: check the path.")
+    if memories and set(memories) <= {"sam2", "samurai"}:
+        raise InputError("--uamp-checkpoint is a part of memory uamp: leave it away with other memories.")
+
+
 def check_rehearsal(steps: int, memories: Collection[str]) -> None:
     """Raise InputError if none of the memory settings has anything to rehearse with."""
     if steps and set(memories) <= {"sam2", "samurai"}:

@@ -1,7 +1,5 @@
 """`uamp models`: what can be tracked with, and fetching it."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -118,12 +116,15 @@ def fetch_weights(name: str, folder: Path | None = None) -> Path:
     from uamp_model.catalog import find_model
     from uamp_model.download import download_checkpoint
 
+    from uamp_cli.byte_progress import ByteProgress
+
     spec = find_model(name)
     path = weights_path(spec)
     if path.is_file() and (spec.bundled or folder is None):
         return path
-    with _download_bar(spec) as progress:
-        return download_checkpoint(spec, folder, progress=progress)
+    with ByteProgress(err_console()) as progress:
+        progress.begin(spec.name)
+        return download_checkpoint(spec, folder, progress=progress.update)
 
 
 def weights_path(spec: "ModelSpec") -> Path:
@@ -188,14 +189,3 @@ def _state(spec: "ModelSpec") -> str:
 
 def _missing(spec: "ModelSpec") -> str:
     return "install uamp-model again" if spec.bundled else f"run uamp models download {spec.name}"
-
-
-@contextmanager
-def _download_bar(spec: "ModelSpec") -> Iterator[Callable[[int, int | None], None]]:
-    """A bar on stderr that is moved by calling what it yields with bytes done and bytes in all."""
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=err_console(), transient=True) as bar:
-        task = bar.add_task(spec.name, total=spec.size_bytes)
-        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -11,12 +11,15 @@ from uamp_cli.terminal import STDOUT
 
 FOLDER_OPTIONS = ("--save-masks", "--save-cutout")
 """They write 00000.png and so on into a folder."""
+_DATA_KINDS = (".jpg", ".jpeg", ".png", ".txt")
 
 
 def check_outputs(
     outputs: Mapping[str, Path | None],
     inputs: Mapping[str, Path | None],
     files: Mapping[str, Sequence[Path]] | None = None,
+    *,
+    data: Sequence[Path] = (),
 ) -> None:
     """Make sure that every output can be written and none of them is an input or another output.
 
@@ -24,6 +27,7 @@ def check_outputs(
         outputs: option → path; those of `FOLDER_OPTIONS` name a folder.
         inputs: option → path of what is read.
         files: option → what else is read because of it, such as the pictures of a folder.
+        data: folders of data sets.
 
     Raises:
         InputError: if a path cannot be used.
@@ -41,13 +45,21 @@ def check_outputs(
         lost = where if where in taken else pictures.get(where) if option in FOLDER_OPTIONS else None
         if lost is not None:
             raise InputError(f"{option} {path} would overwrite {taken[lost]} {lost.name}: write somewhere else.")
+        if any(_is_part(where, folder) for folder in data):
+            raise InputError(f"{option} {path} would overwrite a part of the data set: write somewhere else.")
         taken[where] = option
         if option in FOLDER_OPTIONS:
-            _check_folder(path, option, keep=False)
+            _check_folder(path, option)
         else:
             if where.is_dir():
                 raise InputError(f"{option} {path} is a folder: name a file in it.")
             _check_folder(path.parent, option)
+
+
+def _is_part(path: Path, folder: Path) -> bool:
+    """Whether a file is one of those that a data set consists of; others may lie in its folder, too."""
+    kind = path.suffix.lower() in _DATA_KINDS or path.name == "meta.json"
+    return kind and path.is_relative_to(folder.resolve()) and path.is_file()
 
 
 def _resolved(path: Path, option: str) -> Path:
@@ -59,12 +71,9 @@ def _resolved(path: Path, option: str) -> Path:
         ) from error
 
 
-def _check_folder(folder: Path, option: str, *, keep: bool = True) -> None:
-    """Create the folder if need be and try to write in it: permissions alone do not tell.
-
-    Without `keep`, what was created is removed again.
-    """
-    missing = [] if keep else [path for path in (folder, *folder.parents) if not path.exists()]
+def _check_folder(folder: Path, option: str) -> None:
+    """Try to write in a folder, as permissions alone do not tell; if it has to be made for that, it goes again."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

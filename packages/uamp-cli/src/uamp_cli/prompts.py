@@ -237,7 +237,7 @@ def _read_ids(path: Path) -> npt.NDArray[Any]:
     from uamp_data.masks import read_mask
 
     if not path.is_file():
-        raise InputError(f"There is no mask file {path}.")
+        raise InputError(f"There is no mask file {path}: check the path.")
     return read_mask(path)
 
 
@@ -246,7 +246,7 @@ def _read_prompts_file(path: Path, default_frame: int) -> tuple[ObjectPrompt, ..
         # as Windows' editors write it, too
         content = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=partial(_without_repeats, path))
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"The prompts file {path} cannot be read ({_reason(error)}).") from error
+        raise InputError(f"The prompts file {path} cannot be read ({_reason(error)}): check the path.") from error
     except (ValueError, RecursionError) as error:  # ValueError also of a number with thousands of digits
         where = f", line {error.lineno}" if isinstance(error, json.JSONDecodeError) else ""
         raise InputError(f"The prompts file {path} is not valid JSON{where}.") from error

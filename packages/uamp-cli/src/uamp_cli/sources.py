@@ -135,6 +135,6 @@ def default_output(name: str | None) -> Path:
         stem = f"camera{name}"
     else:
         stem = Path(name).resolve().stem
-        if any(letter in stem for letter in "*?[%"):
+        if any(letter in stem for letter in "*?[%") and not Path(name).exists():
             stem = Path(name).resolve().parent.name or "frames"
     return Path(f"{stem}_uamp.mp4")

@@ -3,8 +3,10 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, is_dataclass
 from importlib.metadata import version
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from uamp_eval.sequences import VideoSequence
@@ -12,7 +14,7 @@ from uamp_eval.sequences import VideoSequence
 if TYPE_CHECKING:
     from uamp_model import VideoTracker
 
-FORMAT = 4
+FORMAT = 5
 """Of the fingerprint as it is stored; raised when its fields change their meaning."""
 
 _SPOKEN = {
@@ -106,10 +108,9 @@ def take_fingerprint(
 
 
 def describe_sequences(sequences: Sequence[VideoSequence]) -> dict[str, dict[str, Any]]:
-    """Tell videos apart, by name: numbers of frames, and a digest of frame names, prompts and some pixels.
+    """Tell videos apart, by name: numbers of frames, and a digest of frame names, prompts, pictures and given masks.
 
-    The pixels are those of the first picture and of the masks that are given: a data set that was degraded, re-encoded
-    or made anew under the same names is another one.
+    A data set that was degraded, re-encoded or made anew under the same names, even in a single frame, is another one.
 
     Raises:
         What reading the videos raises.
@@ -147,11 +148,23 @@ def _describe(sequence: VideoSequence) -> dict[str, Any]:
     names = list(sequence.frame_names)
     prompts = {str(frame): sorted(ids) for frame, ids in sorted(sequence.prompts.items())}
     digest = hashlib.sha256(json.dumps([names, list(sequence.listed), prompts]).encode())
-    for pixels in (sequence.image(0), *(sequence.annotation(frame) for frame in sorted(sequence.prompts))):
-        digest.update(f"{pixels.shape}".encode())
-        digest.update(pixels.tobytes())
+    for frame in range(len(names)):
+        digest.update(_picture(sequence, frame))
+    for ids in (sequence.annotation(frame) for frame in sorted(sequence.prompts)):
+        digest.update(f"{ids.shape}".encode())
+        digest.update(ids.tobytes())
     return {
         "frames": len(names),
         "listed": len(sequence.listed),
         "digest": digest.hexdigest()[:16],
     }
+
+
+def _picture(sequence: VideoSequence, frame: int) -> bytes:
+    """What tells a picture from another one: its file as it is, which is soon read, or else its pixels."""
+    paths: Sequence[Path] | None = getattr(sequence, "frame_paths", None)
+    if paths is not None:
+        with suppress(OSError):  # reading the picture says what is wrong
+            return paths[frame].read_bytes()
+    pixels = sequence.image(frame)
+    return f"{pixels.shape}".encode() + pixels.tobytes()

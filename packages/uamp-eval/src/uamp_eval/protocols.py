@@ -83,7 +83,7 @@ def run_sequence(
                 "all frames of a video must have one size."
             )
         prompts = _prompts_at(sequence, frame, image, give)
-        encoded = _Encoded(image)
+        encoded = _Encoded(image, shared=len(sessions) > 1)
         results: dict[str, FrameResult] = {}
         labels: dict[str, Ids] = {}
         seconds: dict[str, float] = {}
@@ -152,10 +152,14 @@ def _rehearsed(
 
 
 class _Encoded:
-    """A frame's image features, computed once for all trackers whose network is the same."""
+    """A frame's image features, computed once for all trackers whose network is the same.
 
-    def __init__(self, image: Image) -> None:
+    Where they are `shared`, a GPU is waited for: the first tracker would pay for them alone otherwise.
+    """
+
+    def __init__(self, image: Image, *, shared: bool) -> None:
         self._image = image
+        self._shared = shared
         self._known: dict[int, tuple[ImageFeatures, float]] = {}
 
     def by(self, tracker: VideoTracker) -> tuple[ImageFeatures, float]:
@@ -163,7 +167,10 @@ class _Encoded:
         key = id(tracker.model)
         if key not in self._known:
             began = time.perf_counter()
-            self._known[key] = tracker.encode(self._image), time.perf_counter() - began
+            features = tracker.encode(self._image)
+            if self._shared and tracker.device.type == "cuda":
+                torch.cuda.synchronize(tracker.device)
+            self._known[key] = features, time.perf_counter() - began
         return self._known[key]
 
 

@@ -62,10 +62,9 @@ class ResultFolder:
                     f"{self.path} holds files but no {RECORD} that says which settings they were made with: "
                     "choose another --output, or --overwrite."
                 )
-            if overwrite or stored is None:
-                partial = self.path / f"{_PREFIX}{RECORD}{_SUFFIX}"
-                partial.write_text(fingerprint.as_json(), encoding="utf-8")
-                partial.replace(self.path / RECORD)
+            partial = self.path / f"{_PREFIX}{RECORD}{_SUFFIX}"
+            partial.write_text(fingerprint.as_json(), encoding="utf-8")
+            partial.replace(self.path / RECORD)
 
     def clear(self, sequences: Iterable[str]) -> None:
         """Remove the results of these sequences and the record; the folder goes too if nothing else is in it.
@@ -126,6 +125,12 @@ class ResultFolder:
         return stored if isinstance(stored, dict) else None
 
     def _compare(self, stored: dict[str, Any], fingerprint: Fingerprint) -> None:
+        videos, now = stored.get("sequences"), fingerprint.sequences
+        if isinstance(videos, dict):  # one without results may have been mended since
+            kept = {
+                name: video if (self.path / name).exists() else now.get(name, video) for name, video in videos.items()
+            }
+            stored = stored | {"sequences": kept}
         different = differences(stored, fingerprint)
         if different:
             raise InputError(

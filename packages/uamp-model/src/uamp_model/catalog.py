@@ -6,6 +6,7 @@ independent public projects that pin them; a download is checked against both.
 
 from dataclasses import dataclass
 from difflib import get_close_matches
+from numbers import Integral
 from typing import Final
 
 from uamp_model.errors import InputError
@@ -202,14 +203,14 @@ def find_model(name: str) -> ModelSpec:
     `facebook/sam2.1-hiera-large` are one model; case does not matter.
 
     Raises:
-        InputError: if there is no such model; the message names the nearest known ones.
+        InputError: if there is no such model; the message names those that are, the nearest first.
     """
     aliases = _aliases()
-    key = _plain(name)
+    key = _plain(str(name))
     if key in aliases:
         return MODELS[aliases[key]]
     near = dict.fromkeys(aliases[match] for match in get_close_matches(key, aliases, n=4, cutoff=0.5))
-    known = ", ".join(near or MODELS)
+    known = ", ".join(near | dict.fromkeys(MODELS))
     raise InputError(f"There is no model called {name!r}: choose one of {known}.")
 
 
@@ -219,5 +220,7 @@ def check_image_size(side: int | None) -> None:
     Raises:
         InputError: if it cannot.
     """
-    if side is not None and (side % SIDE_STEP or not SIDE_STEP <= side <= LARGEST_SIDE):
+    if side is None:
+        return
+    if not isinstance(side, Integral) or side % SIDE_STEP or not SIDE_STEP <= side <= LARGEST_SIDE:
         raise InputError(f"The image size {side} must be a multiple of {SIDE_STEP}, {LARGEST_SIDE} at most.")

@@ -105,4 +105,6 @@ def _sizes(path: Path, header: Mapping[str, str], state: Mapping[str, Tensor], m
         rank = next(iter(ranks.values()))
         return LayerSizes.of(model, hidden=len(state["refiner.mix.bias"]), rank=rank, encoder=encoder)
     except (KeyError, TypeError, ValueError, StopIteration) as error:
-        raise CheckpointError(f"{path} holds no UAMP layers: pass a file that `uamp train` wrote.") from error
+        raise CheckpointError(
+            f"{path} holds no UAMP layers: pass uamp_finetuned.safetensors, which `uamp train` writes."
+        ) from error

@@ -112,7 +112,7 @@ def memory_settings(memory: str, model: str = "nano") -> MemorySettings:
     found = {"sam2": SAM2, "samurai": SAMURAI}.get(memory)
     if found is not None:
         return found
-    near = difflib.get_close_matches(memory.lower(), MEMORY_SETTINGS, n=1)
+    near = difflib.get_close_matches(str(memory).lower(), MEMORY_SETTINGS, n=1)
     hint = f" Did you mean {near[0]}?" if near else ""
     raise InputError(f"Unknown memory setting {memory!r}: use {', '.join(MEMORY_SETTINGS)}.{hint}")
 

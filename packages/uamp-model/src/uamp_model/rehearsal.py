@@ -122,6 +122,8 @@ def rehearse(
     """
     if steps < 0:
         raise InputError(f"A rehearsal cannot take {steps} steps: give a number from 0 on.")
+    if not all(isinstance(own, Mapping) for own in prompts.values()):
+        raise InputError("Prompts of a rehearsal go by frame and object, like {0: {1: Prompt.mask(...)}}.")
     if steps == 0 or not any(prompts.values()) or tracker.settings.adapt == 0:
         return tracker
     given = _with_masks(prompts)
@@ -131,7 +133,8 @@ def rehearse(
     begun = tracker.with_layers(layers)
     horizon = max(given) + REACH + 1
     seen = _watch(begun, islice(frames, horizon), prompts, lambda done: tell("frames", done, horizon))
-    given = {index: ids for index, ids in given.items() if index in seen}
+    if missing := given.keys() - seen.keys():
+        raise InputError(f"There is no frame {min(missing)} to rehearse on: the video ends before it.")
     tasks = _Tasks(seen, given, np.random.default_rng(seed))
     if not tasks.later:
         return tracker

@@ -69,6 +69,8 @@ class Prompt:
         region = np.asarray(mask)
         if region.ndim != 2:
             raise InputError(f"A mask prompt must be a height×width array, but this one has shape {region.shape}.")
+        if region.dtype.kind == "f" and np.isnan(region).any():
+            raise InputError("The mask has values that are no numbers: mark the object by 1 and all else by 0.")
         region = region.astype(bool)
         if not region.any():
             raise InputError("The mask is empty: mark at least one pixel of the object.")

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import signal
 import socket
 import tempfile
 import threading
@@ -11,10 +10,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
-from types import FrameType, ModuleType
+from types import ModuleType
 
 from uamp_model.errors import InputError
 
+from uamp_cli.interrupts import kill_is_ctrl_c
 from uamp_cli.models import tell_of_compiling, weights_path
 from uamp_cli.page import actions
 from uamp_cli.page.clips import open_clip
@@ -170,12 +170,5 @@ def _warm_up(trackers: Trackers, settings: PageSettings) -> None:
 
 
 def _wait_for_interrupt() -> None:
-    def interrupt(_signum: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    # `kill` should tidy up as well as Ctrl-C does
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
+    with kill_is_ctrl_c():
         threading.Event().wait()
-    finally:
-        signal.signal(signal.SIGTERM, before)
