@@ -17,9 +17,11 @@ def same(one: Batch, other: Batch) -> bool:
     return all(torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b for a, b in pairs)
 
 
-@pytest.mark.parametrize("processes", [False, True])
-def test_a_batch_is_a_function_of_its_place_alone(tiny: MakeConfig, blobs: ClipSource, processes: bool) -> None:
-    config, several = tiny(), tiny(num_workers=2, worker_processes=processes)
+@pytest.mark.parametrize(("workers", "processes"), [(2, False), (2, True), (0, False), (0, True)])
+def test_a_batch_is_a_function_of_its_place_alone(
+    tiny: MakeConfig, blobs: ClipSource, workers: int, processes: bool
+) -> None:
+    config, several = tiny(), tiny(num_workers=workers, worker_processes=processes)
     ahead = dict(prefetch(blobs, several, STAGE, [Place(step) for step in range(8)]))
     assert list(ahead) == [Place(step) for step in range(8)]
     assert all(same(batch, make_batch(blobs, config, STAGE, place)) for place, batch in ahead.items())

@@ -1,10 +1,15 @@
+import subprocess
+import sys
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import pytest
 import torch
 from uamp_model.budget import SMALLEST_BUDGET
+from uamp_model.layers import LayerSizes
+from uamp_model.losses import LossWeights
 from uamp_train.config import TrainConfig
-from uamp_train.config_loading import dump_config, load_config, parse_config
+from uamp_train.config_loading import OTHER_NAMES, dump_config, load_config, parse_config
 from uamp_train.errors import ConfigError
 
 SEED_KEYS = """
@@ -75,6 +80,10 @@ def test_what_is_dumped_is_read_back(tmp_path: Path) -> None:
     [
         ("learning: 1", (), "'learning'.*did you mean"),
         ("bach_size: 1", (), "'bach_size'.*'batch_size'"),
+        ("learning_rte: 1", (), "'learning_rte'.*'lr'"),
+        ("", ("learning_rate=1",), "'learning_rate'.*'lr'"),
+        ("Epochs: 1", (), "'Epochs'.*'num_epochs'"),
+        ("iterations: 1", (), "'iterations'.*'max_steps'"),
         ("pool: {clip: 3}", (), r"'pool\.clip'.*'pool\.clips'"),
         ("stages: [{step: 3}]", (), r"'stages\.0\."),
         ("lr: fast", (), "'lr' has a wrong value.*'fast'"),
@@ -107,8 +116,13 @@ def test_mistakes_are_told_in_one_sentence(text: str, overrides: tuple[str, ...]
     assert str(caught.value)[-1] in ".?"
 
 
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"none\.yaml"):
+def test_other_names_are_of_keys_that_there_are() -> None:
+    assert OTHER_NAMES.keys() <= TrainConfig.model_fields.keys()
+    assert not {name for names in OTHER_NAMES.values() for name in names} & TrainConfig.model_fields.keys()
+
+
+def test_a_missing_file_is_named_and_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"none\.yaml \(No such file.*\): check the path; `uamp train --keys`"):
         load_config(tmp_path / "none.yaml", (), {})
 
 
@@ -216,6 +230,20 @@ def test_the_largest_seed_is_torch_s(tmp_path: Path) -> None:
         torch.manual_seed(largest)
         with pytest.raises((ValueError, RuntimeError)):
             torch.manual_seed(largest + 1)
+
+
+def test_defaults_that_uamp_model_has_too_are_the_same() -> None:
+    """They are written out, since reading a configuration does not import torch."""
+    assert TrainConfig().loss.model_dump() == asdict(LossWeights())
+    widths = {field.name: field.default for field in fields(LayerSizes)}
+    layers = TrainConfig().layers
+    assert (layers.hidden, layers.adapter_rank) == (widths["hidden"], widths["rank"])
+    assert layers.doubt_input == widths["doubt_input"]
+
+
+def test_reading_a_configuration_does_not_import_torch() -> None:
+    code = "import sys, uamp_train.config_loading, uamp_train.config_table; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 def test_the_smallest_budget_is_the_tracker_s() -> None:

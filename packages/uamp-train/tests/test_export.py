@@ -5,9 +5,9 @@ import pytest
 import torch
 from uamp_model.checkpoint import load_state_dict, read_metadata
 from uamp_model.errors import CheckpointError
-from uamp_train.checkpoint import TrainingState, save_state
+from uamp_train.checkpoint import BEST, TrainingState, save_state
 from uamp_train.config import TrainConfig
-from uamp_train.export import export_weights
+from uamp_train.export import WEIGHTS, export_run, export_weights
 
 
 def run(folder: Path, **ema: torch.Tensor) -> Path:
@@ -32,3 +32,13 @@ def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="bfloat16"):
         export_weights(checkpoint, tmp_path / "w.safetensors")
     export_weights(checkpoint, tmp_path / "w.safetensors", dtype=torch.bfloat16)
+
+
+def test_the_best_checkpoint_is_exported_and_where_there_is_none_the_last(tmp_path: Path) -> None:
+    last = run(tmp_path, weight=torch.ones(1))
+    assert load_state_dict(export_run(tmp_path))["weight"] == 1
+    run(tmp_path, weight=torch.zeros(1)).replace(tmp_path / BEST)
+    run(tmp_path, weight=torch.ones(1))
+    assert last.is_file()
+    assert export_run(tmp_path) == tmp_path / WEIGHTS
+    assert load_state_dict(tmp_path / WEIGHTS)["weight"] == 0

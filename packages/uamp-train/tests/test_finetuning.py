@@ -16,7 +16,7 @@ from uamp_train.batches import ClipSource, Place, make_batch
 from uamp_train.checkpoint import LAST, load_state
 from uamp_train.config import TrainConfig
 from uamp_train.errors import ConfigError
-from uamp_train.export import FINETUNED, export_run
+from uamp_train.export import FINETUNED, export_layers, export_run
 from uamp_train.learner import Learner
 from uamp_train.loop import make_accelerator, stage_at, train
 from uamp_train.resume import begin
@@ -153,6 +153,19 @@ def test_the_layers_alone_are_exported_with_their_base_in_the_header(light: Make
     assert all(torch.allclose(more.model[name], state.ema[name], atol=1e-6) for name in state.ema)
     with pytest.raises(ConfigError, match="freeze_sam2_backbone"):
         train(light(experiment_name="c", uamp_checkpoint=str(output), freeze_sam2_backbone=False), blobs)
+
+
+def test_a_run_goes_on_without_the_layers_that_it_began_with(
+    light: MakeConfig, blobs: ClipSource, tmp_path: Path
+) -> None:
+    start = tmp_path / "start.safetensors"
+    export_layers(load_state(train(light(experiment_name="a", max_steps=1), blobs)), start)
+    values = {"uamp_checkpoint": str(start), "num_workers": 0}
+    straight = load_state(train(light(experiment_name="b", **values), blobs))
+    train(light(experiment_name="c", max_steps=1, **values), blobs)
+    start.unlink()
+    resumed = load_state(train(light(experiment_name="c", **values), blobs, resume=True))
+    assert all(torch.equal(resumed.model[name], straight.model[name]) for name in straight.model)
 
 
 def test_a_run_goes_on_with_its_own_base_alone(light: MakeConfig, blobs: ClipSource, tmp_path: Path) -> None:

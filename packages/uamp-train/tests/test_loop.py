@@ -1,9 +1,12 @@
 """The loop on a tiny source: pinned, repeatable, and resumable bit for bit."""
 
+import gc
+import math
 import os
 import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +14,7 @@ import torch
 from torch import Tensor
 from uamp_model.errors import CheckpointError
 from uamp_model.sam2 import build_model
+from uamp_train import learner
 from uamp_train.batches import ClipSource, TrainingClip
 from uamp_train.checkpoint import BEST, LAST, TrainingState, load_state
 from uamp_train.config import Stage, TrainConfig
@@ -18,7 +22,7 @@ from uamp_train.config_loading import load_config
 from uamp_train.errors import ConfigError
 from uamp_train.loop import stage_at, train
 from uamp_train.objective import TrainingModule
-from uamp_train.weights import freeze
+from uamp_train.weights import build_module, freeze
 
 MakeConfig = Callable[..., TrainConfig]
 
@@ -121,6 +125,47 @@ def test_validation_keeps_the_best(tiny: MakeConfig, blobs: ClipSource) -> None:
     last = load_state(train(config, blobs, validate=validate))
     best = load_state(config.run_dir / BEST)
     assert (seen, best.step, best.best, last.step, last.best) == ([1, 2, 3], 2, 0.5, 3, 0.5)
+
+
+def test_a_score_that_is_no_number_is_never_the_best(tiny: MakeConfig, blobs: ClipSource) -> None:
+    scores = {1: math.nan, 2: 0.9, 3: math.nan, 4: 0.1}
+    config = tiny(val_interval=1, stages=[{"steps": 4, "image_size": 32, "num_frames": 1, "batch_size": 8}])
+    last = load_state(train(config, blobs, validate=lambda _, step: scores[step]))
+    best = load_state(config.run_dir / BEST)
+    assert (best.step, best.best, last.best) == (2, 0.9, 0.9)
+
+
+def test_a_validation_that_fails_costs_no_steps(tiny: MakeConfig, blobs: ClipSource) -> None:
+    def validate(_: Mapping[str, Tensor], step: int) -> float:
+        if step == 2:
+            raise OSError("a frame cannot be read")
+        return 0.5
+
+    values = {"val_interval": 1, "stages": [{"steps": 3, "image_size": 32, "num_frames": 1, "batch_size": 8}]}
+    first = load_state(train(tiny(max_steps=1, **values), blobs, validate=validate))
+    assert (first.step, first.best) == (1, 0.5)
+    config = tiny(**values)
+    with pytest.raises(OSError, match="a frame"):
+        train(config, blobs, resume=True, validate=validate)
+    kept = load_state(config.run_dir / LAST)
+    assert (kept.step, kept.best) == (2, 0.5)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_stage_s_network_is_gone_before_the_next_is_built(
+    tiny: MakeConfig, blobs: ClipSource, monkeypatch: pytest.MonkeyPatch, precision: str
+) -> None:
+    gc.collect()
+    alive = []
+
+    def counting(*given: Any, **named: Any) -> TrainingModule:
+        alive.append(sum(type(thing) is TrainingModule for thing in gc.get_objects()))
+        return build_module(*given, **named)
+
+    monkeypatch.setattr(learner, "build_module", counting)
+    stage = {"steps": 2, "image_size": 32, "num_frames": 2, "batch_size": 1}
+    train(tiny(precision=precision, gradient_accumulation=2, stages=[stage] * 3), blobs)
+    assert alive == [0, 0, 0]
 
 
 def test_accumulation_counts_batches_as_one_step(tiny: MakeConfig, blobs: ClipSource) -> None:

@@ -1,10 +1,12 @@
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from uamp_train.batches import ClipSource
 from uamp_train.config import TrainConfig
 from uamp_train.errors import ConfigError
 from uamp_train.loop import train
+from uamp_train.progress import MetricsFile
 from uamp_train.resume import differences
 
 MakeConfig = Callable[..., TrainConfig]
@@ -37,3 +39,14 @@ def test_a_run_with_other_settings_is_not_resumed(tiny: MakeConfig, blobs: ClipS
     train(tiny(max_steps=1), blobs)
     with pytest.raises(ConfigError, match=r"seed is 3, was 0, lr is 0.5, was 0.001"):
         train(tiny(lr=0.5, seed=3), blobs, resume=True)
+
+
+def test_a_long_run_finds_its_rows_by_whole_steps(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.csv"
+    file = MetricsFile(path, 0)
+    for step in (999_999, 1_000_000, 1_234_567, 1_234_568):
+        file.append({"step": step, "loss": 1 / 3})
+    MetricsFile(path, 1_234_567)
+    rows = [row.split(",") for row in path.read_text().splitlines()[1:]]
+    assert [row[0] for row in rows] == ["999999", "1000000", "1234567"]
+    assert {row[5] for row in rows} == {"0.333333"}

@@ -182,14 +182,21 @@ def prefetch(
 ) -> Iterator[tuple[Place, Batch]]:
     """The batches of these places in their order, prepared ahead by `num_workers` threads or processes.
 
-    Since a batch depends on nothing but its place, the number of workers changes nothing but the speed. At most
-    `PREFETCHED_PER_WORKER` batches per worker, and one more, are in memory at a time. With a `store`, the threads also
-    read what it has of a batch's frames.
+    Without any, each is made when it is asked for. Since a batch depends on nothing but its place, the number of
+    workers changes nothing but the speed. At most `PREFETCHED_PER_WORKER` batches per worker, and one more, are in
+    memory at a time. With a `store`, what it has of a batch's frames is read along with it.
     """
-    if config.worker_processes:
+
+    def prepare(place: Place) -> Batch:
+        batch = make_batch(source, config, stage, place)
+        return batch if store is None else replace(batch, stored=store.look_up(batch.images))
+
+    if config.num_workers == 0:
+        yield from ((place, prepare(place)) for place in places)
+    elif config.worker_processes:
         yield from zip(places, _in_processes(source, config, stage, places), strict=True)
     else:
-        yield from _in_threads(source, config, stage, places, store)
+        yield from _in_threads(prepare, places, config.num_workers)
 
 
 def _in_processes(source: ClipSource, config: TrainConfig, stage: Stage, places: Sequence[Place]) -> Iterator[Batch]:
@@ -232,18 +239,14 @@ class _Batches(Dataset[Batch | Exception]):
 
 
 def _in_threads(
-    source: ClipSource, config: TrainConfig, stage: Stage, places: Sequence[Place], store: FeatureStore | None
+    prepare: Callable[[Place], Batch], places: Sequence[Place], threads: int
 ) -> Iterator[tuple[Place, Batch]]:
-    def prepare(place: Place) -> Batch:
-        batch = make_batch(source, config, stage, place)
-        return batch if store is None else replace(batch, stored=store.look_up(batch.images))
-
-    with ThreadPoolExecutor(config.num_workers, thread_name_prefix="batches") as workers:
+    with ThreadPoolExecutor(threads, thread_name_prefix="batches") as workers:
         waiting: deque[tuple[Place, Future[Batch]]] = deque()
         try:
             for place in places:
                 waiting.append((place, workers.submit(prepare, place)))
-                if len(waiting) > PREFETCHED_PER_WORKER * config.num_workers:
+                if len(waiting) > PREFETCHED_PER_WORKER * threads:
                     ready, future = waiting.popleft()
                     yield ready, future.result()
             while waiting:

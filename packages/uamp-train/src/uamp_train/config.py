@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from uamp_model.presets import UAMP
 
 Source = Literal["synthetic", "davis", "davis2016", "davis2017", "youtube_vos", "folders"]
 """Where clips come from; `davis` takes the year whose lists are there, 2017 before 2016."""
@@ -89,12 +90,15 @@ class LayerOptions(_Strict):
     refiner: bool = Field(True, description="learn to correct what the mask decoder is given")
     second_look: bool = Field(True, description="learn to decode a second time, knowing the first mask and its doubt")
     second_look_above: float = Field(
-        0.4, ge=0, lt=1, description="doubt of the first mask from which the second decides; 0: everywhere"
+        UAMP.second_look_above,
+        ge=0,
+        lt=1,
+        description="doubt of the first mask from which the second decides; 0: everywhere",
     )
     hidden: int = Field(96, gt=0, multiple_of=8, description="channels inside the refiner and the second look")
     doubt_input: bool = Field(True, description="show the uncertainty to both; false measures what it is worth to them")
     drop_path: float = Field(
-        0.1, ge=0, lt=1, description="share of objects that train without the refiner's correction"
+        0.1, ge=0, lt=1, description="share of objects that train without the refiner, and of those without second look"
     )
     uncertainty_target: Literal["error", "change", "both"] = Field(
         "error", description="where the mask is wrong, where the object changed since the last frame, or either"
@@ -169,7 +173,9 @@ class TrainConfig(_Strict):
         "fp32", description="what the network computes in; bf16 is faster on GPUs"
     )
     threads: int = Field(0, ge=0, description="CPU threads of a process; 0: as torch likes")
-    num_workers: int = Field(1, ge=1, description="threads that prepare the next batches")
+    num_workers: int = Field(
+        1, ge=0, description="threads that prepare the next batches; 0: none, each is made when its step begins"
+    )
     worker_processes: bool = Field(
         False, description="processes do it instead of threads, which get in each other's way where a GPU wants many"
     )

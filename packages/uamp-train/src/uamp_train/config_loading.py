@@ -19,6 +19,28 @@ log = logging.getLogger(__name__)
 
 ENV_PREFIX = "UAMP_"
 
+OTHER_NAMES = {
+    "experiment_name": ("run_name",),
+    "sam2_checkpoint": ("checkpoint", "pretrained", "weights"),
+    "save_dir": ("output_dir", "log_dir"),
+    "precision": ("mixed_precision", "amp", "dtype"),
+    "num_workers": ("workers",),
+    "dataset_root": ("data_root", "data_dir", "data_path"),
+    "augment": ("augmentation",),
+    "batch_size": ("batch",),
+    "num_frames": ("clip_length", "sequence_length"),
+    "image_size": ("resolution", "crop_size"),
+    "lr": ("learning_rate", "base_lr"),
+    "lr_scheduler": ("schedule",),
+    "warmup_steps": ("warmup",),
+    "grad_clip": ("max_grad_norm", "clip_grad_norm"),
+    "gradient_accumulation": ("accumulation_steps",),
+    "num_epochs": ("epochs", "max_epochs"),
+    "max_steps": ("steps", "iterations", "max_iterations"),
+    "val_interval": ("eval_interval",),
+}
+"""What else a key is called elsewhere, so that an unknown one is answered with what is meant."""
+
 
 class _Loader(yaml.SafeLoader):
     """YAML as people mean it: `1e-4` is a number, which YAML 1.1 reads as text for want of a dot."""
@@ -95,6 +117,17 @@ def dump_config(config: TrainConfig) -> str:
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
 
 
+def flat(value: Any, name: str = "") -> dict[str, Any]:
+    """Nested settings under dotted names; what is None counts as not there."""
+    items = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else None
+    if items is None:
+        return {} if value is None else {name: value}
+    found: dict[str, Any] = {}
+    for key, inner in items:
+        found.update(flat(inner, f"{name}.{key}" if name else str(key)))
+    return found
+
+
 def _read_yaml(path: Path, origins: Origins) -> dict[str, Any]:
     try:
         loader = _Loader(path.read_text(encoding="utf-8"))
@@ -107,7 +140,10 @@ def _read_yaml(path: Path, origins: Origins) -> dict[str, Any]:
         finally:
             loader.dispose()
     except OSError as error:
-        raise ConfigError(f"Cannot read the configuration {path}: {error.strerror or error}.") from None
+        raise ConfigError(
+            f"Cannot read the configuration {path} ({error.strerror or error}): check the path; `uamp train --keys` "
+            "lists what such a file may hold."
+        ) from None
     except RecursionError:
         raise ConfigError(f"{path} is not valid YAML: a value is nested too deeply or holds itself.") from None
     except (yaml.YAMLError, ValueError) as error:  # such as a byte that is no text, or a 30th of February
@@ -193,8 +229,7 @@ def _sentence(error: ValidationError, origins: Origins) -> str:
     where = ".".join(str(part) for part in place)
     if first["type"] == "extra_forbidden":
         *parents, name = place
-        near = difflib.get_close_matches(str(name), _keys_at(parents), n=1, cutoff=0.0)
-        suggestion = ".".join([*map(str, parents), *near])
+        suggestion = ".".join(map(str, [*parents, _nearest(str(name), _keys_at(parents))]))
         return f"Unknown configuration key '{where}'{_at(place, origins)}: did you mean '{suggestion}'?"
     reason = first["msg"].removeprefix("Value error, ")
     for json_word, yaml_words in (("a valid array", "a list such as [a, b]"), ("an object", "keys and values")):
@@ -212,6 +247,13 @@ def _at(place: Sequence[str | int], origins: Origins) -> str:
         if origin is not None:
             return f" in {origin}"
     return ""
+
+
+def _nearest(name: str, keys: Sequence[str]) -> str:
+    """The key that looks most like a name, by its own name or one that others use for it."""
+    names = {known: key for key in keys for known in (key, *OTHER_NAMES.get(key, ()))}
+    near = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.0)
+    return names[near[0]]
 
 
 def _keys_at(parents: Sequence[str | int]) -> list[str]:

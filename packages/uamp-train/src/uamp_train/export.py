@@ -21,7 +21,9 @@ FINETUNED = "uamp_finetuned.safetensors"
 
 
 def export_run(run_dir: Path) -> Path:
-    """Write what a run has learned, from its best checkpoint or, without validation, its last.
+    """Write what a run has learned, from its best checkpoint or, where no validation has kept one yet, its last.
+
+    The best counts even where a resumed run went on without validation, since nothing later was found better.
 
     Returns:
         The file: UAMP layers alone where SAM 2 was frozen, else SAM 2's weights.

@@ -10,14 +10,13 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from uamp_model.adapter import ENCODER
 from uamp_model.layers_file import weights_digest
 from uamp_model.preprocess import normalize
 from uamp_model.sam2 import ImageFeatures, Sam2, encode_image
 
 from uamp_train.feature_store import LEVELS, FeatureStore, StoredFrame
 
-ENCODER = ("image_encoder.", "sam_mask_decoder.conv_s0.", "sam_mask_decoder.conv_s1.")
-"""Weights that the features depend on; SAM 2 keeps the two projections in its mask decoder."""
 HALF_LIMIT = 65504.0
 
 

@@ -4,6 +4,8 @@ Everything random in a step is a pure function of (seed, step, clip), so a run t
 for bit as if it had never stopped: no state of a generator or a sampler needs to be saved.
 """
 
+import gc
+import math
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -92,7 +94,8 @@ def carry_out(run: Run, source: ClipSource, *, validate: Validate | None = None)
     Args:
         run: what to do, and from where; its state moves on with each checkpoint.
         source: the clips, the same for every process.
-        validate: called by the main process every `val_interval` epochs; the best weights are kept beside the last.
+        validate: called by the main process every `val_interval` epochs, once the state is saved; the best weights are
+            kept beside the last.
 
     Raises:
         ConfigError: if the clips cannot be trained on, or the loss is not finite again and again.
@@ -129,14 +132,18 @@ def carry_out(run: Run, source: ClipSource, *, validate: Validate | None = None)
                     continue
                 run.state = state = learner.state(step, state.best)
                 if accelerator.is_main_process:
+                    save_state(state, checkpoint)  # before what may fail or be interrupted
                     if validating and validate is not None:
                         scores = validate({**run.frozen, **state.ema}, step)
-                        state.best = _keep_best(state, scores, config.run_dir, report)
-                    save_state(state, checkpoint)
+                        _keep_best(state, scores, config.run_dir, report)
                     if report.wants_pictures:
                         report.show(learner.show(first_batch(source, config, stage)), step)
                 if stop.requested:
                     break
+            # The next stage's network is not to share the memory with this one's, which the accelerator holds on to.
+            del learner
+            accelerator.free_memory()
+            gc.collect()  # in half precision a network holds itself
     accelerator.wait_for_everyone()
     if stop.requested:
         raise KeyboardInterrupt
@@ -184,17 +191,17 @@ def _places(config: TrainConfig, start: int, end: int, rank: int) -> list[Place]
     return [Place(step, rank, micro) for step in range(start, end) for micro in micros]
 
 
-def _keep_best(state: TrainingState, scores: Scores, run_dir: Path, report: Report) -> float:
-    """Tell a validation's scores, and keep the state if none was better."""
+def _keep_best(state: TrainingState, scores: Scores, run_dir: Path, report: Report) -> None:
+    """Tell a validation's scores, and keep the state if none was better; NaN is never the best."""
     named = scores if isinstance(scores, Mapping) else {"validation": scores}
     report.validated(state.step, named)
     score = next(iter(named.values()))
-    if state.best is not None and score <= state.best:
-        return state.best
+    if math.isnan(score) or (state.best is not None and score <= state.best):
+        return
     state.best = score
     save_state(state, run_dir / BEST)
+    save_state(state, run_dir / LAST)  # a resumed run has to know what is to be beaten
     export_run(run_dir)
-    return score
 
 
 @dataclass(slots=True)

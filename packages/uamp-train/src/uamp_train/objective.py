@@ -74,12 +74,12 @@ class TrainingModule(nn.Module):
                 targets[:, t],
                 batch.present[:, t],
                 self._weights,
-                None if valid is None else valid[:, t],
+                _on_frame(valid, t),
                 self._uncertainty_loss(outputs[t], targets, valid, t),
             )
             for t in range(first, len(outputs))
         ]
-        return self._sum_up(per_frame, outputs, targets, batch, first)
+        return self._sum_up(per_frame, outputs, targets, valid, batch, first)
 
     def follow(self, batch: Batch, features: ImageFeatures | None = None) -> list[FrameOutput]:
         """What the networks say about the batch's N objects on its T frames; arguments as for `forward`."""
@@ -140,10 +140,16 @@ class TrainingModule(nn.Module):
         target = uncertainty_target(
             self._options.uncertainty_target, output.logits.squeeze(1), targets[:, t], targets[:, t - 1]
         ).detach()
-        return uncertainty_loss(output.uncertainty.squeeze(1), target, None if valid is None else valid[:, t])
+        return uncertainty_loss(output.uncertainty.squeeze(1), target, _on_frame(valid, t))
 
     def _sum_up(
-        self, per_frame: list[FrameLoss], outputs: list[FrameOutput], targets: Tensor, batch: Batch, first: int
+        self,
+        per_frame: list[FrameLoss],
+        outputs: list[FrameOutput],
+        targets: Tensor,
+        valid: Tensor | None,
+        batch: Batch,
+        first: int,
     ) -> Losses:
         present = batch.present[:, first:].float().transpose(0, 1)  # T×N
         seen = present.sum().clamp_min(1)
@@ -159,7 +165,10 @@ class TrainingModule(nn.Module):
             parts["uncertainty"] = torch.stack([loss.uncertainty for loss in per_frame]).mean()
         with torch.no_grad():
             reached = torch.stack(
-                [mask_iou(outputs[t].logits.squeeze(1), targets[:, t]) for t in range(first, len(outputs))]
+                [
+                    mask_iou(outputs[t].logits.squeeze(1), targets[:, t], _on_frame(valid, t))
+                    for t in range(first, len(outputs))
+                ]
             )
             if first == 0:
                 parts[f"prompted_{batch.kind}"] = reached[0].mean()
@@ -168,6 +177,11 @@ class TrainingModule(nn.Module):
                 seen = present[followed].sum().clamp_min(1)
                 parts[f"tracked_{batch.kind}"] = (reached[followed] * present[followed]).sum() / seen
         return Losses(total, {name: value.detach() for name, value in parts.items()})
+
+
+def _on_frame(valid: Tensor | None, t: int) -> Tensor | None:
+    """What is known of frame t, N×h×w; None where all is."""
+    return None if valid is None else valid[:, t]
 
 
 def make_layers(model: Sam2, config: TrainConfig) -> UampLayers:

@@ -61,7 +61,7 @@ class MetricsFile:
         """Add a row; what is no column is left out."""
         try:
             with self._path.open("a", encoding="utf-8") as file:
-                file.write(_line([f"{values[name]:.6g}" if name in values else "" for name in COLUMNS]))
+                file.write(_line([_cell(values[name]) if name in values else "" for name in COLUMNS]))
         except OSError as error:
             raise _unwritable(self._path, error) from error
 
@@ -87,6 +87,11 @@ def _unwritable(path: Path, error: OSError) -> CheckpointError:
     return CheckpointError(
         f"{path} cannot be written ({error.strerror or error}): make room there, then go on with --resume."
     )
+
+
+def _cell(value: float) -> str:
+    """Six digits, but all of a whole number: a resumed run finds its rows by their steps."""
+    return str(value) if isinstance(value, int) else f"{value:.6g}"
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -9,6 +9,7 @@ from typing import Literal
 import cv2
 import numpy as np
 import numpy.typing as npt
+from uamp_model.types import BACKGROUND, BOX_CORNER_0, BOX_CORNER_1, FOREGROUND
 
 from uamp_train.config import PromptShares
 
@@ -17,8 +18,6 @@ Mask = npt.NDArray[np.bool_]
 Points = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int32]
 
-BACKGROUND, FOREGROUND, BOX_CORNER_0, BOX_CORNER_1 = 0, 1, 2, 3
-"""Labels of prompt points, as SAM 2 numbers them."""
 BOX_JITTER = 0.1
 """Standard deviation of a box's edges as a share of its sides, as in SAM's training."""
 BOX_JITTER_LIMIT = 20 / 1024

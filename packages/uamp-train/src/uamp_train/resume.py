@@ -11,6 +11,7 @@ from uamp_model.layers_file import weights_digest
 
 from uamp_train.checkpoint import LAST, TrainingState, load_state
 from uamp_train.config import TrainConfig
+from uamp_train.config_loading import flat
 from uamp_train.errors import ConfigError
 from uamp_train.weights import initial_module, split
 
@@ -69,7 +70,8 @@ def frozen_weights(state: TrainingState, config: TrainConfig) -> dict[str, Tenso
     """
     if not state.frozen:
         return {}
-    frozen, _ = split(initial_module(config))
+    # Layers that it began with have been learned on since and are in the state, so their file need not be there.
+    frozen, _ = split(initial_module(config.model_copy(update={"uamp_checkpoint": None})))
     if weights_digest(frozen) != state.frozen:
         raise CheckpointError(
             f"The run in {config.run_dir} was trained on other frozen weights of {config.model_name} than those found "
@@ -97,7 +99,7 @@ def differences(before: Mapping[str, Any], config: TrainConfig) -> list[str]:
         before: the configuration that a checkpoint holds; keys that it did not know yet had today's defaults.
         config: the present one.
     """
-    was, now, usual = _flat(before), _flat(config.model_dump(mode="json")), _flat(TrainConfig().model_dump(mode="json"))
+    was, now, usual = flat(before), flat(config.model_dump(mode="json")), flat(TrainConfig().model_dump(mode="json"))
     return [
         f"{key} is {_shown(now.get(key))}, was {_shown(was.get(key, usual.get(key)))}"
         for key in {**was, **now}
@@ -107,14 +109,3 @@ def differences(before: Mapping[str, Any], config: TrainConfig) -> list[str]:
 
 def _shown(value: Any) -> str:
     return "absent" if value is None else str(value)
-
-
-def _flat(value: Any, name: str = "") -> dict[str, Any]:
-    """Nested settings under dotted names; what is None counts as not there."""
-    items = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else None
-    if items is None:
-        return {} if value is None else {name: value}
-    flat: dict[str, Any] = {}
-    for key, inner in items:
-        flat.update(_flat(inner, f"{name}.{key}" if name else str(key)))
-    return flat

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from accelerate import Accelerator
 
 from uamp_train.config import TrainConfig
+from uamp_train.config_loading import flat
 from uamp_train.errors import ConfigError
 
 log = logging.getLogger(__name__)
@@ -47,7 +48,7 @@ def start_trackers(config: TrainConfig, accelerator: Accelerator) -> None:
                 "wandb is not logged in, so it records offline in %s: upload with `wandb login` and `wandb sync`.",
                 config.run_dir / "wandb",
             )
-    accelerator.init_trackers("uamp", config=_flat(config.model_dump(mode="json")), init_kwargs=options)
+    accelerator.init_trackers("uamp", config=flat(config.model_dump(mode="json")), init_kwargs=options)
 
 
 def show_pictures(accelerator: Accelerator, name: str, pictures: list[npt.NDArray[np.uint8]], step: int) -> None:
@@ -66,14 +67,3 @@ def _logged_in_to_wandb() -> bool:
         return netrc.netrc(os.environ.get("NETRC")).authenticators(host) is not None
     except (OSError, netrc.NetrcParseError):
         return False
-
-
-def _flat(values: dict[str, object], prefix: str = "") -> dict[str, str | int | float | bool]:
-    """Nested settings under dotted names, as trackers want them."""
-    flat: dict[str, str | int | float | bool] = {}
-    for name, value in values.items():
-        if isinstance(value, dict):
-            flat.update(_flat(value, f"{prefix}{name}."))
-        else:
-            flat[prefix + name] = value if isinstance(value, str | int | float | bool) else str(value)
-    return flat
