@@ -174,7 +174,7 @@ def test_training_and_sessions_share_one_core(
     session = VideoTracker(tracker.base, name="nano", memory_budget=budget).start()
     for t, output in enumerate(outputs):
         session.step(frames[t], {1: Prompt.mask(region)} if t == 0 else None)
-        mine = session.objects[1].logits
+        mine = session._seen([1])[0].logits
         assert mine is not None
         # A session keeps memories in bfloat16, training in float32.
         torch.testing.assert_close(mine, output.logits, atol=0.05, rtol=0.02)

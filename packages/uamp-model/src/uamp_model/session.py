@@ -1,7 +1,7 @@
 """One video being tracked: one frame in, one result out, whatever its length. Shapes: see `types.py`."""
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -36,30 +36,35 @@ Frame = npt.NDArray[np.uint8]
 Key = TypeVar("Key", bound=Hashable)
 
 
-@dataclass(slots=True)
-class TrackedObject:
-    """One object of a session.
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """An object on the last frame.
 
     Attributes:
-        bank: what it remembers.
-        logits: 1×1×4h×4w mask logits on what was seen of the last frame, as are the following maps.
+        logits: 1×1×4h×4w mask logits on what was looked at of the frame, as are the following maps.
         agreed: 1×1×4h×4w logits, what the hypotheses said together.
         correction: 1×1×4h×4w, what the learned head added to the uncertainty there; None without one.
         uncertainty: 1×1×4h×4w in [0, 1], kept only for learned layers.
         presence: logit that it is in view, a scalar tensor.
-        given: whether its mask on the last frame was given by a prompt, and so is beyond doubt.
-        score: its last score, a scalar tensor in [0, 1].
-        motion: what the motion filter knows.
+        score: a scalar tensor in [0, 1].
+        given: whether its mask was given by a prompt, and so is beyond doubt.
     """
 
+    logits: Tensor
+    agreed: Tensor
+    correction: Tensor | None
+    uncertainty: Tensor | None
+    presence: Tensor
+    score: Tensor
+    given: bool
+
+
+@dataclass(slots=True)
+class TrackedObject:
+    """One object of a session: what it remembers, how it was seen last, and what the motion filter knows."""
+
     bank: MemoryBank = field(default_factory=MemoryBank)
-    logits: Tensor | None = None
-    agreed: Tensor | None = None
-    correction: Tensor | None = None
-    uncertainty: Tensor | None = None
-    presence: Tensor | None = None
-    given: bool = False
-    score: Tensor | None = None
+    seen: Seen | None = None
     motion: ObjectMotion = field(default_factory=ObjectMotion)
 
 
@@ -238,14 +243,19 @@ class TrackingSession:
         self.features = self.tracker.encode(self.picture.cpu().numpy())
         self._carry_motion(before, window)
         for known in self.objects.values():
-            if known.logits is not None and known.agreed is not None:
-                known.logits = before.seen_through(window, known.logits, UNSEEN)
-                known.agreed = before.seen_through(window, known.agreed, UNSEEN)
+            if known.seen is not None:
+                logits = before.seen_through(window, known.seen.logits, UNSEEN)
+                agreed = before.seen_through(window, known.seen.agreed, UNSEEN)
+                known.seen = replace(known.seen, logits=logits, agreed=agreed)
         return window
+
+    def _seen(self, ids: Iterable[int]) -> list[Seen]:
+        """Objects as they were seen last; those that never were are left out."""
+        return [seen for i in ids if (seen := self.objects[i].seen) is not None]
 
     def _known_logits(self) -> list[Tensor]:
         """1×1×4h×4w of each object that has been seen."""
-        return [o.logits for o in self.objects.values() if o.logits is not None]
+        return [seen.logits for seen in self._seen(self.objects)]
 
     def _carry_motion(self, before: Window, window: Window) -> None:
         """Motion filters count in cells of what is seen: tell them if another part of the frame is."""
@@ -317,13 +327,12 @@ class TrackingSession:
         """
         features = self._features(len(ids))
         corrected = tracked or all(index in self.objects[i].bank.conditioning for i in ids)
-        known = [logits for i in ids if (logits := self.objects[i].logits) is not None]
         output = track_frame(
             self.tracker.model,
             features,
             self._gather([self._select(i, index) for i in ids]) if tracked else None,
             batch,
-            previous=torch.cat(known) if corrected else None,
+            previous=torch.cat([seen.logits for seen in self._seen(ids)]) if corrected else None,
             present_above=self.tracker.settings.presence_above,
             separately=self.tracker.exact,
             fast=self.tracker.forms,
@@ -354,15 +363,14 @@ class TrackingSession:
         """The last frame as the objects saw it, if learned layers ask."""
         if self.tracker.learned is None or self.before is None:
             return None
-        known = [self.objects[i] for i in ids]
-        entries = [o.bank.last(index, self.direction) for o in known]
-        logits = [o.logits for o in known if o.logits is not None]
-        doubts = [o.uncertainty for o in known if o.uncertainty is not None]
+        seen = self._seen(ids)
+        entries = [self.objects[i].bank.last(index, self.direction) for i in ids]
+        doubts = [s.uncertainty for s in seen if s.uncertainty is not None]
         memories = [e.features for e in entries if e is not None and e.features is not None]
-        if not len(logits) == len(doubts) == len(memories) == len(ids):
+        if not len(doubts) == len(memories) == len(ids):
             return None
         fine = self.before.expand(len(ids)).stride4
-        return Past(fine, torch.cat(logits), torch.cat(doubts), torch.cat(memories))
+        return Past(fine, torch.cat([s.logits for s in seen]), torch.cat(doubts), torch.cat(memories))
 
     def _expect(self, ids: Sequence[int]) -> Expectation | None:
         """Where motion says the objects are, if anything asks."""
@@ -398,19 +406,20 @@ class TrackingSession:
         uncertainty = None if self.tracker.learned is None else output.uncertainty * (not given)
         self._learn_motion(ids, output, ious, expectation)
         for row, object_id in enumerate(ids):
-            tracked = self.objects[object_id]
-            tracked.logits = output.logits[row : row + 1]
-            tracked.agreed = output.agreed[row : row + 1]
-            tracked.correction = None if output.correction is None else output.correction[row : row + 1]
-            tracked.uncertainty = None if uncertainty is None else uncertainty[row : row + 1]
-            tracked.presence = output.presence[row, 0]
-            tracked.given = given
-            tracked.score = scores[row]
-            own = _entry_of(entry, row, qualities[row])
+            self.objects[object_id].seen = Seen(
+                logits=output.logits[row : row + 1],
+                agreed=output.agreed[row : row + 1],
+                correction=None if output.correction is None else output.correction[row : row + 1],
+                uncertainty=None if uncertainty is None else uncertainty[row : row + 1],
+                presence=output.presence[row, 0],
+                score=scores[row],
+                given=given,
+            )
+            bank, own = self.objects[object_id].bank, _entry_of(entry, row, qualities[row])
             if conditioning:
-                tracked.bank.remember_prompted(own)
+                bank.remember_prompted(own)
             else:
-                tracked.bank.remember(own, self._retention())
+                bank.remember(own, self._retention())
 
     def _write(
         self, ids: Sequence[int], features: ImageFeatures, output: FrameOutput, index: int, *, prompted: bool
@@ -466,24 +475,22 @@ class TrackingSession:
     @stage(RESULT)
     def _result(self, index: int) -> FrameResult:
         height, width = self.size
-        known = list(self.objects.values())
-        logits = self._known_logits()
-        scores = [o.score for o in known if o.score is not None]
-        device = self.tracker.device
-        if not logits:
+        known, device = self._seen(self.objects), self.tracker.device
+        if not known:
             empty = torch.zeros(0, height, width, device=device)
             return FrameResult(index, (), empty > 0, empty, empty.clone(), torch.zeros(0, device=device))
         window = self.focus.window or Window.whole(self.size)
-        seen = enlarge(torch.cat(logits)[:, 0].float(), window.size, plainly=self.tracker.exact)
+        logits = torch.cat([seen.logits for seen in known])[:, 0].float()
+        large = enlarge(logits, window.size, plainly=self.tracker.exact)
         if self.picture is not None and self.tracker.settings.outline > 0:
-            found = [row for row, o in enumerate(known) if not o.given]
-            seen[found] = follow_edges(seen[found], window.cut(self.picture), self.tracker.settings.outline)
-        full = window.place(seen, UNSEEN)
+            found = [row for row, seen in enumerate(known) if not seen.given]
+            large[found] = follow_edges(large[found], window.cut(self.picture), self.tracker.settings.outline)
+        full = window.place(large, UNSEEN)
         doubt = _Doubts(
-            torch.cat([o.agreed for o in known if o.agreed is not None]),
-            torch.stack([o.presence for o in known if o.presence is not None]).float(),
-            tuple(o.correction for o in known),
-            to_device([o.given for o in known], device),
+            torch.cat([seen.agreed for seen in known]),
+            torch.stack([seen.presence for seen in known]).float(),
+            tuple(seen.correction for seen in known),
+            to_device([seen.given for seen in known], device),
             window,
         )
         return FrameResult(
@@ -492,7 +499,7 @@ class TrackingSession:
             masks=full > 0,
             logits=full,
             uncertainty=partial(doubt.at, full),
-            scores=torch.stack(scores).float(),
+            scores=torch.stack([seen.score for seen in known]).float(),
         )
 
 
