@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 from uamp_model.catalog import find_model
-from uamp_model.checkpoint import find_checkpoint, load_into, load_state_dict, read_metadata, save_state_dict
+from uamp_model.checkpoint import load_into, load_state_dict, read_metadata, save_state_dict
+from uamp_model.download import find_checkpoint
 from uamp_model.errors import CheckpointError
 from uamp_model.layers_file import load_layers, weights_digest
 from uamp_model.sam2 import build_model

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 from uamp_eval.protocols import merge_logits
 from uamp_model import Prompt, VideoTracker, build_model, find_model, load_tracker
-from uamp_model.checkpoint import find_checkpoint
 from uamp_model.devices import Precision, choose_device, choose_dtype
+from uamp_model.download import find_checkpoint
 from uamp_model.errors import CheckpointError
 from uamp_model.reference_predictor import CompileMode, ReferencePredictor
 from uamp_model.stages import STAGES, StageClock, timed_stages

@@ -17,18 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from uamp_model.catalog import MODELS
-from uamp_model.download import checkpoint_folder, download_checkpoint, find_checkpoint
 from uamp_model.errors import CheckpointError
-
-__all__ = [
-    "checkpoint_folder",
-    "download_checkpoint",
-    "find_checkpoint",
-    "load_into",
-    "load_state_dict",
-    "read_metadata",
-    "save_state_dict",
-]
 
 _WRAPPERS: Final = ("model", "state_dict")
 _HARMLESS: Final = ("torch ", "torch.", "collections OrderedDict")

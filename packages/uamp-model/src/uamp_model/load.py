@@ -6,8 +6,9 @@ import torch
 
 from uamp_model.budget import check_budget
 from uamp_model.catalog import find_model
-from uamp_model.checkpoint import find_checkpoint, load_into, load_state_dict
+from uamp_model.checkpoint import load_into, load_state_dict
 from uamp_model.devices import Precision, choose_device, choose_dtype
+from uamp_model.download import find_checkpoint
 from uamp_model.forms import check_compiler
 from uamp_model.layers_file import load_layers
 from uamp_model.presets import memory_settings

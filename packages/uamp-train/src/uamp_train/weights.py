@@ -8,7 +8,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 from uamp_model.catalog import find_model
-from uamp_model.checkpoint import find_checkpoint, load_into, load_state_dict
+from uamp_model.checkpoint import load_into, load_state_dict
+from uamp_model.download import find_checkpoint
 from uamp_model.layers_file import load_layers
 from uamp_model.sam2 import build_model
 from uamp_model.unroll import initialise_local_memory
