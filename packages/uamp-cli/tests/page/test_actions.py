@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from uamp_cli.page import actions
 from uamp_cli.page.export import Export
-from uamp_cli.page.jobs import Job
+from uamp_cli.page.jobs import Cancelled, Job
 from uamp_cli.page.state import PageState, Tool
 from uamp_cli.page.tracking import Trackers
 from uamp_cli.page.view import LONGEST_SIDE, View, object_labels, shown_scale, view
@@ -33,6 +33,27 @@ def track(state: PageState, trackers: Trackers) -> None:
     actions.start_tracking(state, trackers)
     finish(state)
     assert not state.is_error, state.message
+
+
+class Impatient(Job):
+    """A job that cancels itself after a frame, in the backward pass or in the forward one."""
+
+    def __init__(self, frame: int, *, backwards: bool) -> None:
+        super().__init__("Tracking")
+        self._last, self._backwards = frame, backwards
+
+    def advance(self, frame: int | None = None) -> None:
+        super().advance(frame)
+        if frame == self._last and (self.what == "Tracking backwards") is self._backwards:
+            self.cancel()
+
+
+def track_until(state: PageState, trackers: Trackers, frame: int, *, backwards: bool) -> None:
+    """Track as far as a frame, where somebody cancels."""
+    assert state.clip is not None
+    job = Impatient(frame, backwards=backwards)
+    with pytest.raises(Cancelled):
+        state.track.run(job, trackers.get(state.model, state.memory), state.clip, state.drawing)
 
 
 def ids_of(state: PageState) -> list[bytes]:
@@ -192,6 +213,58 @@ def test_cancelled_tracking_goes_on_where_it_was(opened: PageState, trackers: Tr
     assert resumed == ids_of(opened)
 
 
+def test_an_object_that_was_removed_is_gone_from_the_frames_before_the_others_too(
+    opened: PageState, trackers: Trackers
+) -> None:
+    actions.drag(opened, (10, 10), (60, 50))
+    actions.add_object(opened)
+    actions.go_to(opened, 4)
+    actions.drag(opened, (5, 5), (40, 40))
+    track(opened, trackers)
+    actions.choose_object(opened, 1)
+    actions.remove_object(opened)
+    track(opened, trackers)
+    actions.start_export(opened, trackers, [Export.JSON])
+    finish(opened)
+    report = json.loads(opened.files[0].read_text())
+    assert [list(frame["objects"]) for frame in report["per_frame"]] == [["2"]] * 8
+    assert opened.track.results.object_ids() == [2]
+
+
+def test_a_cancelled_backward_pass_is_not_taken_for_a_whole_one(opened: PageState, trackers: Trackers) -> None:
+    one, other = ((10, 10), (60, 50)), ((50, 30), (90, 60))
+    actions.go_to(opened, 4)
+    actions.drag(opened, *one)
+    track(opened, trackers)
+    before = ids_of(opened)
+    actions.drag(opened, *other)
+    track_until(opened, trackers, 2, backwards=True)
+    kept = [new == old for new, old in zip(ids_of(opened), before, strict=True)]
+    assert kept[:5] == [True, True, False, False, False]
+    actions.drag(opened, *one)
+    track(opened, trackers)
+    assert ids_of(opened) == before
+
+
+def test_what_a_cancelled_forward_pass_wrote_over_is_tracked_backwards_again(
+    opened: PageState, trackers: Trackers
+) -> None:
+    actions.drag(opened, (10, 10), (60, 50))
+    actions.add_object(opened)
+    actions.go_to(opened, 4)
+    actions.drag(opened, (50, 30), (90, 60))
+    track(opened, trackers)
+    actions.choose_object(opened, 1)
+    actions.go_to(opened, 2)
+    actions.drag(opened, (10, 10), (40, 40))
+    track_until(opened, trackers, 5, backwards=False)
+    track(opened, trackers)
+    resumed = ids_of(opened)
+    opened.track.reset()
+    track(opened, trackers)
+    assert resumed == ids_of(opened)
+
+
 def test_what_cannot_be_done_is_said(state: PageState, trackers: Trackers, make_video: MakeVideo) -> None:
     with pytest.raises(InputError, match="no video yet"):
         actions.click(state, 1, 1)
@@ -228,6 +301,38 @@ def test_a_broken_video_leaves_the_one_before(opened: PageState, trackers: Track
             actions.open_upload(opened, path)
     assert opened.clip is not None
     assert view(opened, trackers).picture is not None
+
+
+def test_a_broken_video_of_the_same_name_leaves_the_one_that_is_shown(
+    opened: PageState, trackers: Trackers, tmp_path: Path
+) -> None:
+    assert opened.clip is not None
+    shown, whole = opened.clip, [frame.image for frame in opened.clip.frames()]
+    (tmp_path / "again").mkdir()
+    broken = tmp_path / "again" / "in.mp4"
+    broken.write_bytes(b"no video" * 100)
+    with pytest.raises(DataError):
+        actions.open_upload(opened, broken)
+    assert opened.clip is shown
+    np.testing.assert_array_equal([frame.image for frame in shown.frames()], whole)
+    assert kept_videos(opened) == [Path(shown.name)]
+    actions.click(opened, 24.5, 20.5)
+    track(opened, trackers)
+
+
+def kept_videos(state: PageState) -> list[Path]:
+    return [path for path in (state.folder / "videos").rglob("*") if path.is_file()]
+
+
+def test_a_video_is_kept_until_the_next_one_or_the_end(opened: PageState, make_video: MakeVideo) -> None:
+    for name in ("in.mp4", "other.mp4"):
+        actions.open_upload(opened, make_video(name, frames=3))
+        assert opened.clip is not None
+        assert kept_videos(opened) == [Path(opened.clip.name)]
+        assert opened.clip.name.endswith(name)
+    assert len(list((opened.folder / "videos").iterdir())) == 1
+    opened.close()
+    assert not opened.folder.exists()
 
 
 def test_a_4k_video_is_shown_small_and_tracked_at_its_size(
@@ -267,6 +372,7 @@ def test_the_files_hold_what_was_tracked(opened: PageState, trackers: Trackers) 
     path.write_bytes(data)
     np.testing.assert_array_equal(np.asarray(Image.open(path)), found.ids)
     report = json.loads(by_name["in_uamp.json"].read_text())
+    assert set(report) == {"frames", "objects", "model", "memory", "device", "per_frame"}
     assert report["frames"] == len(report["per_frame"]) == 8
     assert report["per_frame"][5]["objects"]["1"]["area"] == int((found.ids == 1).sum())
     video = cv2.VideoCapture(str(by_name["in_uamp.mp4"]))

@@ -29,8 +29,10 @@ FOREIGN_ORIGINS = [
     "http://evil.com:{port}",
     "https://127.0.0.1:{port}",
     "http://localhost:1",
+    "http://localhost:3000",
     "null",
 ]
+PATHS = ("/", "/config", "/gradio_api/queue/data?session_hash=a", "/gradio_api/heartbeat/a", "/missing")
 OWN_NAMES = ["127.0.0.1:{port}", "localhost:{port}", "[::1]:{port}", "localhost:8000", "localhost"]
 
 
@@ -38,10 +40,13 @@ OWN_NAMES = ["127.0.0.1:{port}", "localhost:{port}", "[::1]:{port}", "localhost:
 class Answer:
     status: int
     body: bytes
+    headers: tuple[str, ...]
 
     @property
     def is_refusal(self) -> bool:
-        return (self.status, self.body.decode()) == (403, REFUSAL)
+        """Whether it is one, which no other site may read either."""
+        allows = [name for name in self.headers if name.lower().startswith("access-control-")]
+        return (self.status, self.body.decode(), allows) == (403, REFUSAL, [])
 
 
 class Client:
@@ -59,7 +64,7 @@ class Client:
             named = {name.replace("_", "-"): value.format(port=self._port) for name, value in headers.items()}
             connection.request(method, path, body, named)
             response = connection.getresponse()
-            return Answer(response.status, response.read())
+            return Answer(response.status, response.read(), tuple(response.headers))
         finally:
             connection.close()
 
@@ -89,14 +94,20 @@ def client() -> Iterator[Client]:
 
 @pytest.mark.parametrize("host", FOREIGN_HOSTS)
 def test_a_foreign_host_is_refused(client: Client, host: str) -> None:
-    for path in ("/", "/config", "/gradio_api/queue/data?session_hash=a", "/gradio_api/heartbeat/a", "/missing"):
+    for path in PATHS:
         assert client.get(path, host=host).is_refusal, path
     assert client.predict(host=host, origin=f"http://{host}").is_refusal
     assert client.upload(host=host).is_refusal
 
 
 @pytest.mark.parametrize("origin", FOREIGN_ORIGINS)
-def test_a_foreign_origin_may_not_post(client: Client, origin: str) -> None:
+def test_a_foreign_origin_may_not_ask_for_anything(client: Client, origin: str) -> None:
+    for path in PATHS:
+        assert client.get(path, origin=origin).is_refusal, path
+        assert client.ask("HEAD", path, None, origin=origin).status == 403, path
+        for method in ("GET", "POST"):
+            asked = client.ask("OPTIONS", path, None, origin=origin, access_control_request_method=method)
+            assert asked.is_refusal, (method, path)
     assert client.predict(origin=origin).is_refusal
     assert client.upload(origin=origin).is_refusal
     assert client.ask("DELETE", "/", None, origin=origin).is_refusal
@@ -104,8 +115,8 @@ def test_a_foreign_origin_may_not_post(client: Client, origin: str) -> None:
 
 @pytest.mark.parametrize("name", OWN_NAMES)
 def test_the_page_itself_is_answered(client: Client, name: str) -> None:
-    assert b'"title":"UAMP"' in client.get("/", host=name).body
     for headers in ({"host": name}, {"host": name, "origin": f"http://{name}"}):
+        assert b'"title":"UAMP"' in client.get("/", **headers).body
         pressed, uploaded = client.predict(**headers), client.upload(**headers)
         assert pressed.status == uploaded.status == 200
         assert "There is no click" in pressed.body.decode()

@@ -3,6 +3,8 @@
 import io
 import re
 import zipfile
+from functools import partial
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +12,7 @@ import av
 import cv2
 import numpy as np
 import pytest
+from loopback import serving
 from PIL import Image
 from uamp_cli.page.clips import GeneratedClip
 from uamp_cli.page.view import LONGEST_SIDE
@@ -50,6 +53,32 @@ def test_two_tabs_do_not_meddle_with_each_other(
         assert not other.complaints
     finally:
         other.close()
+
+
+class Elsewhere(SimpleHTTPRequestHandler):
+    """Another site of this machine: a folder that somebody serves."""
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+def test_another_local_site_may_lead_to_the_page_but_not_read_it(
+    browser: "Browser", address: str, tmp_path: Path
+) -> None:
+    (tmp_path / "index.html").write_text(f'<a href="{address}">the page</a>')
+    with serving(partial(Elsewhere, directory=str(tmp_path))) as elsewhere:
+        visit = Visit(browser, address)
+        try:
+            visit.page.goto(elsewhere)
+            read = "url => fetch(url).then(answer => answer.text(), () => 'kept away')"
+            assert visit.page.evaluate(read, f"{address}/config") == "kept away"
+            visit.page.get_by_role("link").click()
+            visit.ready()
+            visit.press("generated")
+            visit.says("This is a generated clip")
+            assert not visit.complaints
+        finally:
+            visit.close()
 
 
 def without_frames(path: Path) -> Path:

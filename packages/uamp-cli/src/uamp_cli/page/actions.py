@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -40,18 +41,18 @@ def open_upload(state: PageState, upload: Path) -> None:
         DataError: if it cannot be read.
     """
     _refuse_while_busy(state)
-    kept = state.folder / "videos" / upload.name
-    kept.parent.mkdir(exist_ok=True)
-    kept.unlink(missing_ok=True)
+    videos = state.folder / "videos"
+    videos.mkdir(exist_ok=True)
+    # the video that is shown may have the same name, and stays if this one cannot be read
+    own = Path(tempfile.mkdtemp(dir=videos))
     try:
-        os.link(upload, kept)
-    except OSError:
-        shutil.copyfile(upload, kept)
-    try:
-        open_named(state, str(kept))
+        open_named(state, str(_keep(upload, own)))
     except Exception:
-        kept.unlink(missing_ok=True)
+        shutil.rmtree(own, ignore_errors=True)
         raise
+    for earlier in videos.iterdir():
+        if earlier != own:
+            shutil.rmtree(earlier, ignore_errors=True)
 
 
 def open_named(state: PageState, name: str) -> None:
@@ -277,6 +278,16 @@ def finish(state: PageState) -> None:
         state.say("The files are ready to download." + (f" {job.note}" if job.note else ""))
     else:
         state.say(job.note or "Done. Go through the frames; click where a mask is wrong and press Track again.")
+
+
+def _keep(upload: Path, folder: Path) -> Path:
+    """A name in a folder for a file that the browser has sent; Gradio removes its own after a while."""
+    kept = folder / upload.name
+    try:
+        os.link(upload, kept)
+    except OSError:
+        shutil.copyfile(upload, kept)
+    return kept
 
 
 def _show(state: PageState, clip: Clip, message: str) -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from starlette.middleware import Middleware  # deptry: ignore[DEP003] (it comes with Gradio)
 from uamp_model.catalog import MODELS
 from uamp_model.presets import MEMORY_SETTINGS
 
@@ -16,7 +15,7 @@ from uamp_cli.models import weights_path
 from uamp_cli.page import actions
 from uamp_cli.page.export import Export
 from uamp_cli.page.jobs import sentence
-from uamp_cli.page.own_address import OwnAddressOnly
+from uamp_cli.page.own_address import guarded
 from uamp_cli.page.state import WELCOME, PageState, Tabs, Tool
 from uamp_cli.page.tracking import Trackers
 from uamp_cli.page.view import View, object_labels, shown_scale, view
@@ -133,7 +132,7 @@ def launch_page(page: gr.Blocks, host: str, port: int) -> None:
         ssr_mode=False,
         mcp_server=False,
         enable_monitoring=False,
-        app_kwargs={"middleware": [Middleware(OwnAddressOnly)]},
+        app_kwargs={"lifespan": guarded},
         footer_links=[],
         theme=gr.themes.Default(
             primary_hue="blue",

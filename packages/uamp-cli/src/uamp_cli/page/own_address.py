@@ -1,8 +1,11 @@
 """Keeps other sites that are open in the browser away from the page."""
 
 import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 # Starlette comes with Gradio, in the version that Gradio wants.
+from starlette.applications import Starlette  # deptry: ignore[DEP003]
 from starlette.datastructures import Headers  # deptry: ignore[DEP003]
 from starlette.responses import PlainTextResponse  # deptry: ignore[DEP003]
 from starlette.types import ASGIApp, Receive, Scope, Send  # deptry: ignore[DEP003]
@@ -10,6 +13,17 @@ from starlette.types import ASGIApp, Receive, Scope, Send  # deptry: ignore[DEP0
 REFUSAL = "This page answers at its own address only."
 
 _NAMES = ("127.0.0.1", "localhost", "[::1]")
+
+
+@asynccontextmanager
+async def guarded(app: Starlette) -> AsyncIterator[None]:
+    """The lifespan of Gradio's app, in which `OwnAddressOnly` is around everything.
+
+    As a middleware that Gradio is given, it would come after Gradio's own, which answers preflights of other local
+    sites and lets them read refusals.
+    """
+    app.middleware_stack = OwnAddressOnly(app.build_middleware_stack())
+    yield
 
 
 class OwnAddressOnly:
@@ -37,6 +51,5 @@ def _is_from_the_page(scope: Scope) -> bool:
     host = headers.get("host", "")
     if re.sub(r":\d+$", "", host) not in _NAMES:
         return False
-    # what another site merely gets, the browser keeps from it; a websocket has no method
-    only_gets = scope.get("method") in ("GET", "HEAD")
-    return only_gets or headers.get("origin", f"http://{host}") == f"http://{host}"
+    # without an Origin the browser keeps the answer from other sites: they may lead people here, but not read
+    return headers.get("origin", f"http://{host}") == f"http://{host}"

@@ -185,7 +185,8 @@ class Track:
     Attributes:
         results: what was found.
         valid_to: from the first mark up to before this frame, the results are those of the marks as they are.
-        backward: what the frames before the objects' first marks were tracked from, () if they were not.
+        backward: the first marks of all objects that the frames before them were last tracked from, () if they are not
+            tracked to the end.
         snapshots: by frame, the session as it was before it.
         stride: frames between snapshots.
     """
@@ -224,14 +225,14 @@ class Track:
         first = drawing.first_frames()
         if not first:
             raise InputError("There is nothing to track yet: click on an object first.")
-        begin = self.begin(drawing)
+        begin, reach = self.begin(drawing), max(first.values())
+        source = tuple((object_id, frame, repr(drawing.at(frame)[object_id])) for object_id, frame in first.items())
+        if begin < reach or source != self.backward:
+            # both passes write over what was tracked backwards, and either may be cancelled halfway
+            self.backward = ()
         if begin < clip.frame_count:
             self._forwards(job, tracker, clip, drawing, begin)
-        reach = max(first.values())
-        source = tuple(
-            (object_id, frame, repr(drawing.at(frame)[object_id])) for object_id, frame in first.items() if frame > 0
-        )
-        if reach > 0 and (begin < reach or source != self.backward):
+        if reach > 0 and source != self.backward:
             self._backwards(job, tracker, clip, drawing)
             self.backward = source
 
