@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from uamp_data import synthetic
 from uamp_data.masks import read_mask
 
 Run = Callable[..., Any]
@@ -47,6 +48,29 @@ def test_a_folder_with_something_in_it_is_refused(run: Run, tmp_path: Path) -> N
     (tmp_path / "note.txt").write_text("mine")
     assert "not empty" in run("data", "synth", tmp_path, *SMALL).refused()
     assert "note.txt" in run("data", "synth", tmp_path / "note.txt", *SMALL).refused()
+
+
+@pytest.mark.parametrize("there_before", [False, True])
+def test_ctrl_c_leaves_nothing_and_the_same_command_works_then(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there_before: bool
+) -> None:
+    tree = tmp_path / "deep" / "tree"
+    if there_before:
+        tree.mkdir(parents=True)
+    make = synthetic.generate_clip
+
+    def interrupted(seed: int, **settings: Any) -> synthetic.SyntheticClip:
+        if seed == 1:
+            raise KeyboardInterrupt
+        return make(seed, **settings)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(synthetic, "generate_clip", interrupted)
+        assert run("data", "synth", tree, *SMALL).code == 130
+    assert sorted(tmp_path.rglob("*")) == ([tree.parent, tree] if there_before else [])
+    assert run("data", "synth", tree, *SMALL).code == 0
+    assert sorted(path.name for path in tree.iterdir()) == ["Annotations", "ImageSets", "JPEGImages"]
+    assert run("data", "check", tree).code == 0
 
 
 def test_check_of_a_generated_tree(run: Run, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from agreement import assert_agreement
 from sound import write_video_with_sound
 from uamp_data.masks import read_mask, write_mask
 from uamp_data.reader import open_video
+from uamp_data.writer import VideoWriter
 
 Run = Callable[..., Any]
 Make = Callable[..., Path]
@@ -65,6 +67,17 @@ def test_mask_prompt_writes_video_masks_and_json(demo: Run, make_video: Make, ma
             assert state["box"] == box
             assert 0 <= state["score"] <= 1
             assert (state["uncertainty"] is None) == (not len(rows))
+
+
+def test_pixels_that_are_not_square_stay_so(demo: Run, tmp_path: Path) -> None:
+    with VideoWriter(tmp_path / "wide.mp4", frame_rate=10, size=(64, 96), pixel_aspect=Fraction(2)) as video:
+        for shade in (60, 90):
+            video.write(np.full((64, 96, 3), shade, np.uint8))
+    outcome = demo("--input", "wide.mp4", "--box", "10,10,50,50", "--green-screen", "green.mp4", "--show-uncertainty")
+    assert outcome.code == 0, outcome
+    for name in ("wide_uamp.mp4", "green.mp4"):
+        with open_video(tmp_path / name) as written:
+            assert written.pixel_aspect == 2, name
 
 
 def test_two_boxes_are_two_objects(demo: Run, make_video: Make) -> None:

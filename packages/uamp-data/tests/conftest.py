@@ -42,18 +42,22 @@ def make_video(tmp_path: Path) -> MakeVideo:
         ticks: Sequence[int] | None = None,
         time_base: Fraction | None = None,
         rotation: tuple[int, bool] | None = None,
+        pixel_aspect: Fraction = Fraction(1),
+        b_frames: int = 0,
         codec: str = "libx264",
         muxing: dict[str, str] | None = None,
     ) -> Path:
         path = tmp_path / name
         pictures = numbered_frames(count, *size) if frames is None else frames
         with av.open(str(path), "w", options=muxing or {}) as container:
-            options = {"g": "4", "bf": "0", "preset": "ultrafast", "threads": "1"} if codec == "libx264" else {}
+            x264 = {"g": "4", "bf": str(b_frames), "preset": "ultrafast", "threads": "1"}
+            options = x264 if codec == "libx264" else {}
             stream = container.add_stream(codec, rate=rate, options=options)
             assert isinstance(stream, VideoStream)
             stream.height, stream.width = pictures[0].shape[:2]
             stream.pix_fmt = "yuv420p"
             stream.codec_context.time_base = time_base or 1 / rate
+            stream.codec_context.sample_aspect_ratio = pixel_aspect
             if rotation is not None:
                 stream.set_display_rotation(rotation[0], hflip=rotation[1])
             for index, picture in enumerate(pictures):

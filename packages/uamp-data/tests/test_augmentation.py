@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 import torch
 from PIL import Image
-from uamp_data.augmentation import NO_AUGMENTATION, Augmentation, augment, visible_ids
+from uamp_data.augmentation import NO_AUGMENTATION, Augmentation, _crop_window, augment, visible_ids
 
 Array = npt.NDArray[np.uint8]
 OFF = {"flip": 0.0, "crop": 0.0, "affine": 0.0, "colour": 0.0, "grey": 0.0}
@@ -61,6 +61,33 @@ def test_a_crop_keeps_an_object_of_the_first_frame_whole_and_is_no_mere_copy() -
         assert len(columns) >= 14
         sizes.add((len(rows), len(columns)))
     assert len(sizes) > 5
+
+
+def two_objects(other: int) -> tuple[Array, Array]:
+    """A 100×100 object and, in the opposite corner, a square one of `other` pixels a side."""
+    masks = np.zeros((1, 480, 854), np.uint8)
+    masks[0, 20:120, 20:120] = 1
+    masks[0, 460 - other : 460, 830 - other : 830] = 2
+    return np.zeros((1, 480, 854, 3), np.uint8), masks
+
+
+def test_a_crop_shows_an_object_even_beside_one_that_is_too_small() -> None:
+    frames, masks = two_objects(1)
+    for seed in range(100):
+        _, ids = augment(frames, masks, Augmentation(**{**OFF, "crop": 1}), np.random.default_rng(seed), 128)
+        assert ids[0].any()
+
+
+def test_a_crop_holds_one_of_several_objects_whole() -> None:
+    _, masks = two_objects(90)
+    held = set()
+    for seed in range(50):
+        top, left, height, width = _crop_window(masks[0], np.random.default_rng(seed))
+        part = masks[0, top : top + height, left : left + width]
+        whole = {number for number in (1, 2) if (part == number).sum() == (masks[0] == number).sum()}
+        assert whole
+        held |= whole
+    assert held == {1, 2}
 
 
 def test_all_frames_are_changed_alike() -> None:

@@ -316,3 +316,12 @@ def test_what_is_no_data_set_is_refused(mose: Path, tmp_path: Path) -> None:
     make_davis(tmp_path / "all" / "DAVIS", {"a": every_frame(1)})
     with pytest.raises(DataError, match="DAVIS is: name one"):
         check_tree(tmp_path / "all")
+
+
+def test_a_grey_mask_with_alpha_is_fine_where_reading_it_is(davis: Path) -> None:
+    path = davis / MASKS / "a/00001.png"
+    grey = Image.fromarray(label_map([1, 2]))
+    grey.convert("LA").save(path)
+    assert found(davis) == []
+    Image.merge("LA", [grey, grey]).save(path)
+    assert found(davis) == [(f"{MASKS}/a/00001.png", "has transparency that varies")]

@@ -1,5 +1,6 @@
 """Video with alpha comes back as it was written."""
 
+from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -10,6 +11,7 @@ from av.codec.context import CodecContext
 from av.video.frame import VideoFrame
 from uamp_data.encodings import ALPHA_ENCODINGS
 from uamp_data.errors import DataError
+from uamp_data.reader import open_video
 from uamp_data.writer import VideoWriter
 
 
@@ -53,6 +55,16 @@ def test_alpha_comes_back(tmp_path: Path, ending: str, height: int, width: int) 
         assert np.abs(before.astype(int) - after)[solid].max(initial=0) <= 4
     with av.open(str(path)) as container:
         assert container.streams.video[0].average_rate == 10
+
+
+@pytest.mark.parametrize("ending", [".mov", ".webm"])
+def test_pixels_that_are_not_square_stay_so_or_a_note_says_otherwise(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"cut{ending}"
+    encoding = ALPHA_ENCODINGS[ending]
+    with VideoWriter(path, frame_rate=10, size=(48, 64), encoding=encoding, pixel_aspect=Fraction(2)) as writer:
+        writer.write(_frame(0, 48, 64))
+    with open_video(path) as video:
+        assert (video.pixel_aspect == 2) == encoding.keeps_pixel_aspect == (writer.note is None)
 
 
 def test_pictures_without_alpha_are_refused(tmp_path: Path) -> None:

@@ -185,6 +185,9 @@ STRICT = {
     "grey, ids as stored": (grey([0, 1, 130]), [[0, 1, 130]]),
     "grey, ids and void": (grey([0, 1, 255]), [[0, 1, 255]]),
     "1 bit": (WHITE.convert("1"), [[0, 1, 1]]),
+    "LA, black and white": (WHITE.convert("LA"), [[0, 1, 1]]),
+    "LA, ids and void": (grey([0, 1, 130, 255]).convert("LA"), [[0, 1, 130, 255]]),
+    "LA, half transparent everywhere": (Image.merge("LA", [grey([0, 1, 1]), grey([128, 128, 128])]), [[0, 1, 1]]),
 }
 
 
@@ -219,7 +222,7 @@ def test_few_bits_are_not_spread(tmp_path: Path, bits: int) -> None:
         (grey([0, 1], dtype=np.uint16), "mask.png", "16 bits"),
         (WHITE.convert("RGB"), "mask.png", "RGB colours"),
         (WHITE.convert("RGBA"), "mask.png", "transparency"),
-        (WHITE.convert("LA"), "mask.png", "transparency"),
+        (Image.merge("LA", [WHITE, WHITE]), "mask.png", "transparency that varies"),
         (WHITE, "mask.jpg", "not a PNG"),
         (WHITE, "mask.tif", "not a PNG"),
     ],

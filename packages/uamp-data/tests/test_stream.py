@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from uamp_data import DataError, open_video
+from uamp_data.seeking import SeekableVideo
 
 MakeVideo = Callable[..., Path]
 
@@ -70,6 +71,15 @@ def test_rotation_is_applied(make_video: MakeVideo, degrees: int, hflip: bool) -
     expected = turned[:, ::-1] if hflip else turned
     red = frame.image[..., 0].astype(int) - frame.image[..., 1] > 80
     assert (red == expected).mean() > 0.97
+
+
+@pytest.mark.parametrize("degrees", [0, 90, 180, 270])
+def test_the_shape_of_pixels_turns_with_the_picture(make_video: MakeVideo, degrees: int) -> None:
+    path = make_video("wide.mp4", rotation=(degrees, False), pixel_aspect=Fraction(2), count=2)
+    with open_video(path) as video, SeekableVideo(path) as seekable:
+        assert video.pixel_aspect == seekable.pixel_aspect == (2 if degrees in (0, 180) else Fraction(1, 2))
+    with open_video(make_video("square.mp4", rotation=(degrees, False), count=2)) as video:
+        assert video.pixel_aspect == 1
 
 
 def test_times_of_a_variable_rate_are_exact(make_video: MakeVideo) -> None:
@@ -214,8 +224,9 @@ def test_a_file_behind_an_address(make_video: MakeVideo, tmp_path: Path) -> None
     assert "cannot be opened" in refused(f"{address}/clip.mp4")
 
 
-def test_a_live_stream_has_no_length_and_is_read_once(make_video: MakeVideo) -> None:
-    data = make_video("live.ts").read_bytes()
+@pytest.mark.parametrize("b_frames", [0, 2])  # with any, the decoder holds frames back to put them in order
+def test_a_live_stream_has_no_length_and_is_read_once(make_video: MakeVideo, b_frames: int) -> None:
+    data = make_video("live.ts", b_frames=b_frames).read_bytes()
 
     class Broadcast(BaseHTTPRequestHandler):
         def do_GET(self) -> None:

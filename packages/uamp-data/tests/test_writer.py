@@ -100,6 +100,17 @@ def test_times_that_do_not_grow_are_pushed_on(tmp_path: Path) -> None:
     assert times[3:] == [1, Fraction(26, 25)]
 
 
+@pytest.mark.parametrize("aspect", [Fraction(2), Fraction(1, 2), Fraction(16, 11)])
+@pytest.mark.parametrize("ending", [".mp4", ".mov", ".mkv"])
+def test_pixels_that_are_not_square_stay_so(tmp_path: Path, ending: str, aspect: Fraction) -> None:
+    path = tmp_path / f"out{ending}"
+    with VideoWriter(path, frame_rate=25, size=(16, 24), pixel_aspect=aspect) as writer:
+        writer.write(pictures(1, 16, 24)[0])
+    with open_video(path) as video:
+        assert (video.pixel_aspect, video.height, video.width) == (aspect, 16, 24)
+    assert writer.note is None
+
+
 @pytest.mark.parametrize("size", [(1, 1), (2, 2), (1, 2), (17, 31), (17, 4000), (4000, 17), (48, 64)])
 def test_every_size_is_kept(tmp_path: Path, size: tuple[int, int]) -> None:
     path = tmp_path / "out.mp4"

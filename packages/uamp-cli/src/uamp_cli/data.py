@@ -1,5 +1,7 @@
 """`uamp data`: fetch, check and make data sets."""
 
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,6 +10,7 @@ from uamp_model.errors import InputError
 
 from uamp_cli.data_check import check
 from uamp_cli.data_download import download
+from uamp_cli.interrupts import kill_is_ctrl_c
 from uamp_cli.sizes import parse_size
 from uamp_cli.terminal import err_console, out_console
 
@@ -46,9 +49,10 @@ def synth(
     """Write generated clips with exact masks as a DAVIS-like tree.
 
     DIR holds JPEGImages/480p/NAME/00000.jpg, Annotations/480p/NAME/00000.png and ImageSets/2017/val.txt. The same
-    options always give the same clips.
+    options always give the same clips. All of them appear at the end; after Ctrl-C or `kill` there are none.
     """
     from uamp_cli.progress import frame_progress
+    from uamp_cli.writers.files import AtomicFolder
 
     height, width = parse_size(size)
     _check_family(family)
@@ -56,16 +60,15 @@ def synth(
     from uamp_data.synthetic import generate_clip
 
     names = []
-    with frame_progress(err_console()) as progress:
+    with kill_is_ctrl_c(), AtomicFolder(folder) as tree, frame_progress(err_console()) as progress:
         progress.begin("Making", clips, "clips")
         for number in range(seed, seed + clips):
             clip = generate_clip(number, num_frames=frames, size=(height, width), family=family, num_objects=objects)
-            _write_clip(folder, clip)
+            tree.add(f"JPEGImages/{_RESOLUTION}/{clip.name}", partial(_write_frames, clip))
+            tree.add(f"Annotations/{_RESOLUTION}/{clip.name}", partial(_write_masks, clip))
             names.append(clip.name)
             progress.advance()
-    listing = folder / "ImageSets" / "2017" / "val.txt"
-    listing.parent.mkdir(parents=True, exist_ok=True)
-    listing.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+        tree.add("ImageSets/2017/val.txt", partial(_write_list, names))
     out_console().print(
         f"{clips} clip{'s' * (clips > 1)} of {frames} frames: {folder}", highlight=False, markup=False, soft_wrap=True
     )
@@ -85,8 +88,7 @@ def _check_family(family: str) -> None:
 def _check_empty(folder: Path) -> None:
     """Clips of another run in the same tree would be mixed up with these."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        occupied = any(folder.iterdir())
+        occupied = folder.exists() and any(folder.iterdir())
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise InputError(f"{folder} cannot be written to ({reason}): choose another folder.") from error
@@ -94,12 +96,21 @@ def _check_empty(folder: Path) -> None:
         raise InputError(f"{folder} is not empty: choose a new folder for the clips.")
 
 
-def _write_clip(folder: Path, clip: "SyntheticClip") -> None:
+def _write_frames(clip: "SyntheticClip", folder: Path) -> None:
     from PIL import Image
+
+    folder.mkdir(parents=True)
+    for index, image in enumerate(clip.frames):
+        Image.fromarray(image).save(folder / f"{index:05d}.jpg", quality=_JPEG_QUALITY)
+
+
+def _write_masks(clip: "SyntheticClip", folder: Path) -> None:
     from uamp_data.masks import write_mask
 
-    pictures = folder / "JPEGImages" / _RESOLUTION / clip.name
-    pictures.mkdir(parents=True)
-    for index, (image, ids) in enumerate(zip(clip.frames, clip.masks, strict=True)):
-        Image.fromarray(image).save(pictures / f"{index:05d}.jpg", quality=_JPEG_QUALITY)
-        write_mask(folder / "Annotations" / _RESOLUTION / clip.name / f"{index:05d}.png", ids)
+    for index, ids in enumerate(clip.masks):
+        write_mask(folder / f"{index:05d}.png", ids)
+
+
+def _write_list(names: Sequence[str], path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    path.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")

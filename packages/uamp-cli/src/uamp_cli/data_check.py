@@ -1,6 +1,5 @@
 """`uamp data check`: everything that is wrong with a data set, in one table."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -72,7 +71,7 @@ def _print_summary(report: "TreeReport") -> None:
 
 
 def _save(path: Path, report: "TreeReport") -> None:
-    from uamp_data.atomic import create_temporary, replace, unwritable
+    from uamp_eval.results_files import write_json
 
     content = {
         "root": str(report.root),
@@ -85,10 +84,4 @@ def _save(path: Path, report: "TreeReport") -> None:
             for problem in report.problems
         ],
     }
-    part = create_temporary(path)
-    try:
-        part.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise unwritable(path, error) from error
-    replace(part, path)
+    write_json(path, content)

@@ -31,7 +31,14 @@ def open_writers(
     Raises:
         DataError: if one cannot be started; then nothing is left of the others.
     """
-    form = VideoForm(source.height, source.width, source.frame_rate, source.time_base, source.sound_of)
+    form = VideoForm(
+        height=source.height,
+        width=source.width,
+        frame_rate=source.frame_rate,
+        time_base=source.time_base,
+        sound_of=source.sound_of,
+        pixel_aspect=source.pixel_aspect,
+    )
     shows_uncertainty = settings.show_uncertainty
     kinds: list[tuple[Path | None, Callable[[Path], Writer]]] = [
         (

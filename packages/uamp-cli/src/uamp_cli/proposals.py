@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from PIL import Image as Pictures
 from PIL import ImageDraw
-from uamp_data.atomic import create_temporary, replace, unwritable
+from uamp_data.atomic import atomic_file
 from uamp_model.errors import InputError
 
 from uamp_cli.chart import FAINT, INK, PAPER, line_colour, text_font
@@ -64,17 +64,8 @@ class Proposals:
         Raises:
             DataError: it cannot be written.
         """
-        target = path.resolve()
-        temporary = create_temporary(target)
-        try:
+        with atomic_file(path) as temporary:
             self._draw().save(temporary, format="PNG")
-        except OSError as error:
-            temporary.unlink(missing_ok=True)
-            raise unwritable(path, error) from error
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        replace(temporary, target)
 
     def _draw(self) -> Pictures.Image:
         """The frame with all objects, and below it each of them by itself, larger."""

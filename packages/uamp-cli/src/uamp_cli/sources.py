@@ -69,6 +69,11 @@ class Source:
         return Path(self.name) if self.reader is not None and Path(self.name).is_file() else None
 
     @property
+    def pixel_aspect(self) -> Fraction:
+        """How wide a pixel is to be shown for its height."""
+        return self.reader.pixel_aspect if self.reader is not None else Fraction(1)
+
+    @property
     def is_live(self) -> bool:
         """Whether the frames come from a camera or a stream."""
         return self.reader is not None and self.reader.is_live

@@ -3,6 +3,8 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from uamp_data.errors import DataError
@@ -35,6 +37,26 @@ def create_temporary(target: Path) -> Path:
     except OSError as error:
         raise unwritable(target, error) from error
     return temporary
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Gives an empty file to fill, which is moved to `path` at the end of the block; if that fails, nothing is left.
+
+    A link stays, and what it leads to is replaced.
+
+    Raises:
+        DataError: `path` cannot be written.
+    """
+    target = path.resolve()
+    temporary = create_temporary(target)
+    try:
+        yield temporary
+        replace(temporary, target)
+    except OSError as error:
+        raise unwritable(path, error) from error
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def replace(temporary: Path, target: Path) -> None:

@@ -99,7 +99,9 @@ def visible_ids(mask: Array, smallest: float = SMALLEST_SHARE) -> NDArray[np.int
 def _crop_window(mask: Array, rng: np.random.Generator) -> tuple[int, int, int, int]:
     """Top, left, height and width of a part of the picture that holds the box of an object."""
     height, width = mask.shape
-    rows, columns = (np.flatnonzero((mask == int(rng.choice(visible_ids(mask, 0)))).any(axis)) for axis in (1, 0))
+    large = visible_ids(mask)  # smaller ones may be lost in resizing
+    chosen = mask == int(rng.choice(large if len(large) else visible_ids(mask, 0)))
+    rows, columns = (np.flatnonzero(chosen.any(axis)) for axis in (1, 0))
     share, aspect = rng.uniform(_SMALLEST_CROP, 1.0), np.exp(rng.uniform(-_CROP_ASPECT, _CROP_ASPECT))
     top, high = _span(rng, rows, int(height * share * aspect), height)
     left, wide = _span(rng, columns, int(width * share / aspect), width)

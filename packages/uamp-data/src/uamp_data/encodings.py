@@ -18,6 +18,7 @@ class Encoding:
         metadata: What the stream says about itself beyond the codec's own headers.
         containers: File endings that it can be written to, with FFmpeg's names.
         has_alpha: Whether pictures are H×W×4 with an alpha channel, not multiplied in; else H×W×3.
+        keeps_pixel_aspect: Whether the file says so if pixels are not square.
     """
 
     codec: str
@@ -27,6 +28,7 @@ class Encoding:
     options: Mapping[str, str] = field(default_factory=dict)
     metadata: Mapping[str, str] = field(default_factory=dict)
     has_alpha: bool = False
+    keeps_pixel_aspect: bool = True
 
     @property
     def channels(self) -> int:
@@ -68,6 +70,8 @@ VP9_ALPHA = Encoding(
     options={"crf": "20", "b": "0", "auto-alt-ref": "0", "deadline": "good", "cpu-used": "5", "row-mt": "1"},
     metadata={"alpha_mode": "1"},
     has_alpha=True,
+    # VP9 itself cannot, and PyAV gives no way to tell FFmpeg's WebM muxer
+    keeps_pixel_aspect=False,
 )
 """Alpha for web pages: Chrome, Edge and Firefox show it, and editors that read WebM."""
 

@@ -43,6 +43,7 @@ class VideoReader(ABC):
         height: Pixels down, after rotation.
         frame_rate: Frames per second: the average where the rate varies.
         time_base: The step, in seconds, that the source counts time in.
+        pixel_aspect: How wide a pixel is to be shown for its height, after rotation; 1 for nearly all videos.
         is_live: A camera or a stream without an end: it can be read once and its length is unknown.
         note: None, or after iterating a sentence on what could not be read.
     """
@@ -53,6 +54,7 @@ class VideoReader(ABC):
         self.height = 0
         self.frame_rate = DEFAULT_RATE
         self.time_base = 1 / DEFAULT_RATE
+        self.pixel_aspect = Fraction(1)
         self.is_live = False
         self.note: str | None = None
 

@@ -7,9 +7,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image as Pictures
 
-from uamp_data.atomic import create_temporary, replace, unwritable
+from uamp_data.atomic import atomic_file
 from uamp_data.errors import DataError, FileError
-from uamp_data.png import GREY, PALETTE, is_png, parse_png
+from uamp_data.png import GREY, GREY_ALPHA, PALETTE, is_png, parse_png
 
 Ids = npt.NDArray[np.uint8]
 """Object ids, H×W: 0 is background, 1 to 254 are objects, 255 is void."""
@@ -21,7 +21,7 @@ _LARGEST_GREY_ID = 127
 _HALF = 128
 _SAVE_AS = "save it as a palette or 8-bit grey PNG"
 _LOSSY = ("JPEG", "MPO")
-_REFUSED_COLOUR_TYPES = {2: "RGB colours", 4: "grey with transparency", 6: "RGB colours with transparency"}
+_REFUSED_COLOUR_TYPES = {2: "RGB colours", 6: "RGB colours with transparency"}
 
 
 def davis_palette() -> npt.NDArray[np.uint8]:
@@ -81,8 +81,9 @@ def read_annotation(path: str | Path) -> Ids:
     |---|---|
     | palette PNG | its indices, 255 is void |
     | grey PNG of up to 8 bits | its values, 255 is void |
-    | either, showing only black and white (0 and 255), as DAVIS 2016 does | background and object 1 |
-    | 16 bits, RGB, transparency, any other format, damaged or cut off | refused |
+    | grey PNG of 8 bits with the same transparency everywhere | likewise |
+    | any of them, showing only black and white (0 and 255), as DAVIS 2016 does | background and object 1 |
+    | 16 bits, RGB, transparency that varies, any other format, damaged or cut off | refused |
 
     A palette says black and white if all its colours are greys and the used ones are 0 and 255.
 
@@ -107,12 +108,17 @@ def read_annotation(path: str | Path) -> Ids:
             raise _mask_error(path, "is damaged or cut off", "replace it")
         if header.bit_depth == 16:
             raise _mask_error(path, "has 16 bits", _SAVE_AS)
-        if header.colour_type not in (GREY, PALETTE):
+        if header.colour_type not in (GREY, PALETTE, GREY_ALPHA):
             kind = _REFUSED_COLOUR_TYPES.get(header.colour_type, "an unknown colour type")
             raise _mask_error(path, f"has {kind}", _SAVE_AS)
         with Pictures.open(io.BytesIO(data), formats=("PNG",)) as picture:
             picture.load()
-            return _stored_ids(picture, header.bit_depth)
+            if header.colour_type != GREY_ALPHA:
+                return _stored_ids(picture, header.bit_depth)
+            grey, alpha = picture.split()
+            if alpha.getcolors(1) is None:  # then nobody can tell which of the two is the mask
+                raise _mask_error(path, "has transparency that varies", _SAVE_AS)
+            return _stored_ids(grey, header.bit_depth)
     except (OSError, ValueError, SyntaxError, Pictures.DecompressionBombError) as error:
         raise _unreadable(path, error) from error
 
@@ -136,17 +142,8 @@ def write_mask(path: str | Path, ids: npt.NDArray[np.integer] | npt.NDArray[np.b
         raise DataError(f"A mask holds ids from {ids.min()} to {ids.max()}: a PNG palette has 0 to 255.")
     picture = Pictures.fromarray(np.ascontiguousarray(ids, dtype=np.uint8))
     picture.putpalette(davis_palette().tobytes())
-    target = path.resolve()
-    temporary = create_temporary(target)
-    try:
+    with atomic_file(path) as temporary:
         picture.save(temporary, format="PNG")
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise unwritable(path, error) from error
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    replace(temporary, target)
 
 
 def _unreadable(path: Path, error: Exception) -> DataError:

@@ -7,8 +7,8 @@ import zlib
 from dataclasses import dataclass
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-GREY, PALETTE = 0, 3
-"""Two of the colour types of a PNG header."""
+GREY, PALETTE, GREY_ALPHA = 0, 3, 4
+"""Three of the colour types of a PNG header."""
 
 _HEADER = struct.Struct(">IIBB")
 _HEADER_LENGTH = 13
@@ -22,7 +22,7 @@ class PngHeader:
         width: Pixels.
         height: Pixels.
         bit_depth: Bits of one sample: 1, 2, 4, 8 or 16.
-        colour_type: `GREY`, `PALETTE`, or 2, 4, 6 for RGB, grey and RGB with transparency.
+        colour_type: `GREY`, `PALETTE`, `GREY_ALPHA`, or 2 and 6 for RGB without and with transparency.
     """
 
     width: int

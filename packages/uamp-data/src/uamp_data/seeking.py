@@ -39,6 +39,7 @@ class SeekableVideo:
         height: Pixels down, after rotation.
         frame_rate: Frames per second: the average where the rate varies.
         time_base: The step, in seconds, that the source counts time in.
+        pixel_aspect: How wide a pixel is to be shown for its height, after rotation; 1 for nearly all videos.
         frame_count: How many frames there are; fewer if a damaged end turns up.
     """
 
@@ -57,6 +58,7 @@ class SeekableVideo:
                 raise DataError(f"{self.name} is live and cannot be wound back: record it to a file first.")
             self.width, self.height = reader.width, reader.height
             self.frame_rate, self.time_base = reader.frame_rate, reader.time_base
+            self.pixel_aspect = reader.pixel_aspect
             self._pictures = reader._paths if isinstance(reader, PictureReader) else []
             self._times = _frame_times(reader) if isinstance(reader, StreamReader) else []
             self.frame_count = len(self._pictures or self._times) or _count(reader)

@@ -74,6 +74,7 @@ class StreamReader(VideoReader):
         # Read once: asking a frame for its side data ties it into a cycle that only the garbage collector undoes.
         self._display_matrix = _display_matrix(self._first)
         self.height, self.width = _upright(self._first, self._display_matrix).shape[:2]
+        self.pixel_aspect = _shown_aspect(self._stream, self._display_matrix)
         self.frame_rate = _plausible_rate(self._stream)
         if self._stream.time_base is not None:
             self.time_base = Fraction(self._stream.time_base)
@@ -191,11 +192,21 @@ class StreamReader(VideoReader):
                 packets = container.demux(stream)
             except (av.error.FFmpegError, OSError) as error:
                 tally.stopped_by = getattr(error, "strerror", None) or str(error)
-                return
+                frames = self._held_back(stream)
             for frame in frames:
                 tally.frames += 1
                 tally.frames_with_errors += frame.is_corrupt
                 yield frame
+            if tally.stopped_by is not None:
+                return
+
+    def _held_back(self, stream: VideoStream) -> list[VideoFrame]:
+        """The frames that a decoder still puts in order when what it reads breaks off."""
+        try:
+            return stream.decode(None)
+        except (av.error.FFmpegError, OSError) as error:
+            logger.debug("%s: %s", self.source, error)
+            return []
 
     def _count_packets(self) -> int:
         container, stream = self._open()
@@ -278,6 +289,20 @@ def _display_matrix(frame: VideoFrame) -> npt.NDArray[np.int32] | None:
     return np.frombuffer(bytes(side_data["DISPLAYMATRIX"]), dtype=np.int32)
 
 
+def _lies_on_its_side(matrix: npt.NDArray[np.int32]) -> bool:
+    """Whether rows and columns are to change places."""
+    x_to_x, x_to_y, y_to_x, y_to_y = (abs(int(matrix[i])) for i in (0, 1, 3, 4))
+    return x_to_x + y_to_y < x_to_y + y_to_x
+
+
+def _shown_aspect(stream: VideoStream, display_matrix: npt.NDArray[np.int32] | None) -> Fraction:
+    """Width by height of a pixel of the upright picture."""
+    aspect = stream.sample_aspect_ratio
+    if aspect is None or aspect <= 0:  # the file does not say
+        return Fraction(1)
+    return 1 / aspect if display_matrix is not None and _lies_on_its_side(display_matrix) else aspect
+
+
 def _upright(frame: VideoFrame, display_matrix: npt.NDArray[np.int32] | None) -> Image:
     """The frame as H×W×3 RGB, turned and mirrored as the display matrix says."""
     image: npt.NDArray[np.uint8] = frame.to_ndarray(format="rgb24", threads=1).astype(np.uint8, copy=False)
@@ -292,9 +317,8 @@ def _apply_display_matrix(image: Image, matrix: npt.NDArray[np.int32]) -> Image:
     They are row-major and multiply from the right, so a shown point is (x, y) → (m0·x + m3·y, m1·x + m4·y).
     """
     x_to_x, x_to_y, y_to_x, y_to_y = (int(matrix[i]) for i in (0, 1, 3, 4))
-    if abs(x_to_x) + abs(y_to_y) >= abs(x_to_y) + abs(y_to_x):
-        across, down = x_to_x, y_to_y
-    else:
+    across, down = x_to_x, y_to_y
+    if _lies_on_its_side(matrix):
         image = image.transpose(1, 0, 2)
         across, down = y_to_x, x_to_y
     if across < 0:

@@ -48,7 +48,7 @@ class VideoWriter:
     FFmpeg play, but Firefox and Safari do not.
 
     Attributes:
-        note: None, or after closing a sentence on sound that could not be kept.
+        note: None, or after closing a sentence on what could not be kept of sound or pixels that are not square.
     """
 
     def __init__(
@@ -60,6 +60,7 @@ class VideoWriter:
         time_base: Fraction | None = None,
         encoding: Encoding = H264,
         sound_of: Path | None = None,
+        pixel_aspect: Fraction = Fraction(1),
     ) -> None:
         """Starts the file; missing parent folders are created.
 
@@ -72,6 +73,7 @@ class VideoWriter:
             encoding: How to encode.
             sound_of: A video file whose sound goes under the pictures as long as these last; its first picture is
                 taken to be the first one written. A file without sound is fine.
+            pixel_aspect: How wide players are to show a pixel for its height, as `VideoReader.pixel_aspect`.
 
         Raises:
             DataError: The ending, the size or the rate cannot be written, or the folder cannot be written to.
@@ -79,9 +81,12 @@ class VideoWriter:
         self.path = Path(path).expanduser()
         self.frame_rate = Fraction(frame_rate)
         self.size = size
+        self.pixel_aspect = pixel_aspect
         self.encoding = encoding
         self.frame_count = 0
         self.note: str | None = None
+        if pixel_aspect != 1 and not encoding.keeps_pixel_aspect:
+            self.note = f"players show the pixels of {self.path.name} as squares, which they are not: .mov keeps them"
         if self.path.suffix.lower() not in encoding.containers:
             raise DataError(
                 f"{self.path} ends in {self.path.suffix or 'nothing'}: name an output that ends in "
@@ -202,6 +207,7 @@ class VideoWriter:
         context.time_base = Fraction(1, self._clock)
         context.colorspace = context.color_primaries = context.color_trc = _BT709
         context.color_range = _VIDEO_RANGE
+        context.sample_aspect_ratio = self.pixel_aspect
         if self._sound is not None:
             self._sound.attach(container)
         container.start_encoding()
@@ -267,7 +273,7 @@ class VideoWriter:
 
     def _close_sound(self) -> None:
         if self._sound is not None:
-            self.note = self._sound.note
+            self.note = "; ".join(note for note in (self.note, self._sound.note) if note) or None
             self._sound.close()
 
     def _last_duration(self) -> int:

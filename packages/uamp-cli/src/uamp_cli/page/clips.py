@@ -38,6 +38,10 @@ class Clip(Protocol):
         """The step in seconds that times are counted in, None if frames come evenly."""
 
     @property
+    def pixel_aspect(self) -> Fraction:
+        """How wide a pixel is to be shown for its height."""
+
+    @property
     def frame_count(self) -> int:
         """How many frames there are."""
 
@@ -58,6 +62,7 @@ class GeneratedClip:
         self.name = GENERATED
         self.width, self.height = source.width, source.height
         self.frame_rate, self.time_base = source.frame_rate, source.time_base
+        self.pixel_aspect = source.pixel_aspect
         self.truth = source.truth
         self._frames = list(source.frames)
         self.frame_count = len(self._frames)

@@ -71,7 +71,7 @@ class About:
         """What videos have in common with the input."""
         clip = self.clip
         sound = Path(clip.name) if Path(clip.name).is_file() else None
-        return VideoForm(clip.height, clip.width, clip.frame_rate, clip.time_base, sound)
+        return VideoForm(clip.height, clip.width, clip.frame_rate, clip.time_base, sound, clip.pixel_aspect)
 
 
 def write_exports(job: Job, results: Results, exports: Sequence[Export], folder: Path, about: About) -> list[Path]:

@@ -65,7 +65,7 @@ class CocoFile:
         """Put images and annotations into one file."""
         with self._images, self._annotations:
             head = {"info": {"description": self._description}, "licenses": [], "categories": [_CATEGORY]}
-            self._text.write(json.dumps(head, ensure_ascii=False).removesuffix("}") + ',\n"images": [\n')
+            self._text.write(json.dumps(head).removesuffix("}") + ',\n"images": [\n')
             self._images.copy_to(self._text)
             self._text.write('\n],\n"annotations": [\n')
             self._annotations.copy_to(self._text)

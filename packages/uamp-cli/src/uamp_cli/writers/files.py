@@ -11,6 +11,7 @@ from typing import IO, Self
 
 from uamp_data.atomic import create_temporary, replace, unwritable
 from uamp_data.errors import DataError
+from uamp_data.interrupts import interrupts_deferred
 
 from uamp_cli.terminal import STDOUT
 
@@ -103,7 +104,10 @@ class Spool:
 
 
 class AtomicFolder:
-    """Files that are written into a hidden folder inside their own and move out of it together."""
+    """Files that are written into a hidden folder inside their own and move out of it together.
+
+    As a context manager, leaving normally puts them in place; any exception, Ctrl-C too, leaves nothing.
+    """
 
     def __init__(self, path: Path) -> None:
         """Create the folder if need be.
@@ -121,8 +125,18 @@ class AtomicFolder:
             self._remove_created()
             raise unwritable(path, error) from error
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        with interrupts_deferred():
+            if kind is None:
+                self.close()
+            else:
+                self.abort()
+
     def add(self, name: str, write: Callable[[Path], object]) -> None:
-        """Let `write` make the file of that name; it is given the path."""
+        """Let `write` make the file or folder of that name, which may be a path; it is given where."""
         assert self._hidden is not None
         try:
             write(self._hidden / name)
@@ -139,8 +153,8 @@ class AtomicFolder:
         hidden, self._hidden = self._hidden, None
         if hidden is not None:
             try:
-                for name in self.names:
-                    os.replace(hidden / name, self.path / name)  # noqa: PTH105 - the name says that it overwrites
+                for part in sorted(hidden.iterdir()):
+                    os.replace(part, self.path / part.name)  # noqa: PTH105 - the name says that it overwrites
             except OSError as error:
                 raise unwritable(self.path, error) from error
             finally:

@@ -84,9 +84,10 @@ class SummaryPicture:
         self._title = title
         self._target = path.resolve()
         self._temporary: Path | None = create_temporary(self._target)
-        self._columns = _COLUMNS_WIDE if form.width >= form.height else _COLUMNS_TALL
+        shown_width = form.width * form.pixel_aspect
+        self._columns = _COLUMNS_WIDE if shown_width >= form.height else _COLUMNS_TALL
         width = (_WIDTH - 2 * _MARGIN - (self._columns - 1) * _GAP) // self._columns
-        self._tile_size = (width, max(1, round(width * form.height / form.width)))
+        self._tile_size = (width, max(1, round(width * form.height / shown_width)))
         self._tiles: list[_Tile] = []
         self._stride = 1
         self._curves = _Curves()
@@ -109,13 +110,11 @@ class SummaryPicture:
             return self.path
         try:
             self._draw().save(temporary, format="PNG")
+            replace(temporary, self._target)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
             raise unwritable(self.path, error) from error
-        except BaseException:
+        finally:
             temporary.unlink(missing_ok=True)
-            raise
-        replace(temporary, self._target)
         return self.path
 
     def abort(self) -> None:

@@ -32,6 +32,7 @@ class _Video:
             time_base=form.time_base,
             encoding=encoding,
             sound_of=form.sound_of,
+            pixel_aspect=form.pixel_aspect,
         )
         self.path = path
 

@@ -18,6 +18,7 @@ class VideoForm:
         frame_rate: frames per second, the average where the rate varies.
         time_base: the step in seconds that the input counts time in, None if its frames come evenly.
         sound_of: a video file whose sound videos are to carry, None for silence.
+        pixel_aspect: how wide players show a pixel for its height; frames, masks and boxes are in stored pixels.
     """
 
     height: int
@@ -25,6 +26,7 @@ class VideoForm:
     frame_rate: Fraction
     time_base: Fraction | None = None
     sound_of: Path | None = None
+    pixel_aspect: Fraction = Fraction(1)
 
 
 class Writer(Protocol):
