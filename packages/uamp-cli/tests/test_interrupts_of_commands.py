@@ -15,6 +15,8 @@ WAITS = """
 import signal, sys, time
 from uamp_cli.interrupts import kill_is_ctrl_c
 
+for number in (signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, signal.SIG_DFL)  # whatever the tests were started by
 if sys.argv[1] == "in the background":
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # as shells without job control have it
 with kill_is_ctrl_c():

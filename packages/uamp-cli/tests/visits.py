@@ -46,7 +46,13 @@ class Visit:
     def says(self, pattern: str) -> str:
         """Wait until the page's sentence matches; return it."""
         note = self.find("note").filter(has_text=re.compile(pattern))
-        note.wait_for()
+        try:
+            note.wait_for()
+        except Exception as error:
+            shown = self.find("note").all_inner_texts()
+            raise AssertionError(
+                f"the page says {shown}, not {pattern}; it asked last for {self.asked[-8:]}"
+            ) from error
         return note.inner_text()
 
     def press(self, name: str) -> None:

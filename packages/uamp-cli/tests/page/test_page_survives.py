@@ -96,7 +96,7 @@ def test_what_is_no_video_is_refused_in_a_sentence_and_the_page_goes_on(
     (tmp_path / "broken.mp4").write_bytes(b"this is no video" * 64)
     (tmp_path / "nothing.mp4").write_bytes(b"")
     whole = small_video.read_bytes()
-    (tmp_path / "cut.mp4").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "cut.mp4").write_bytes(whole[: len(whole) // 10])  # of half a picture FFmpeg may show what there is
     refused = {
         tmp_path / "broken.mp4": "broken.mp4 is not a video or is damaged",
         tmp_path / "nothing.mp4": "nothing.mp4 is empty",
