@@ -33,6 +33,12 @@ def test_missing_file(demo: Run) -> None:
     assert "gone.mp4 does not exist" in demo("--input", "gone.mp4").refused()
 
 
+def test_a_refused_run_leaves_no_folders(demo: Run, tmp_path: Path) -> None:
+    demo("--input", "gone.mp4", "--output", "new/deep/x.mp4", "--json", "other/x.json").refused()
+    assert not (tmp_path / "new").exists()
+    assert not (tmp_path / "other").exists()
+
+
 def test_text_renamed_to_video(demo: Run, tmp_path: Path) -> None:
     (tmp_path / "notes.mp4").write_text("not a video\n" * 100)
     assert "notes.mp4" in demo("--input", "notes.mp4").refused()
