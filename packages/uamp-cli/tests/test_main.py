@@ -116,11 +116,10 @@ def test_interrupt_exits_130(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (outcome.code, outcome.err) == (130, "Interrupted.\n")
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
-def test_letters_that_a_pipe_has_not_are_no_error(encoding: str) -> None:
+def test_letters_that_a_pipe_has_not_are_no_error() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "uamp_cli", "models", "info", "nano", "--no-speed"],
-        env={**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"},
+        env={**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"},
         capture_output=True,
         check=False,
     )
