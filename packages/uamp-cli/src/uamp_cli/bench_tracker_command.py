@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from uamp_model.catalog import find_model
 from uamp_model.errors import InputError
 
-from uamp_cli.outputs import check_outputs
+from uamp_cli.outputs import check_ending, check_outputs
 from uamp_cli.progress import frame_progress
 from uamp_cli.sizes import parse_size
 from uamp_cli.terminal import err_console, out_console
@@ -58,8 +58,7 @@ def run_tracker_bench(options: TrackerOptions) -> None:
     lengths = tuple(n for n in parse_counts(options.memory_frames, "--memory-frames", least=0) if n > 0)
     if max(objects) > _MOST_OBJECTS:
         raise InputError(f"--objects {options.objects} is too many: {_MOST_OBJECTS} at most.")
-    if options.plot is not None and options.plot.suffix.lower() != ".svg":
-        raise InputError(f"--plot {options.plot} must end in .svg: that is how it is written.")
+    check_ending("--plot", options.plot, (".svg",))
     if options.video is not None and not options.video.exists():
         raise InputError(f"--video {options.video} does not exist: check the path.")
     check_outputs({"--json": options.json, "--plot": options.plot}, {"--video": options.video})

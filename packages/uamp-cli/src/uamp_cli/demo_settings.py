@@ -9,7 +9,7 @@ from uamp_model.download import find_checkpoint
 from uamp_model.errors import InputError
 
 from uamp_cli.model_options import check_layers, check_rehearsal
-from uamp_cli.outputs import check_outputs
+from uamp_cli.outputs import check_ending, check_outputs
 from uamp_cli.prompts import Plan, read_plan
 from uamp_cli.terminal import STDOUT
 
@@ -146,8 +146,7 @@ def _check_prompts(settings: DemoSettings) -> None:
 
 
 def _check_endings(settings: DemoSettings) -> None:
-    if settings.output.suffix.lower() != ".mp4":
-        raise InputError(f"--output {settings.output} must end in .mp4: that is how it is written.")
+    check_ending("--output", settings.output, (".mp4",))
     wanted = {
         "--cutout-video": _CUTOUT_ENDINGS,
         "--green-screen": (".mp4",),
@@ -156,9 +155,7 @@ def _check_endings(settings: DemoSettings) -> None:
         "--csv": (".csv",),
     }
     for option, endings in wanted.items():
-        path = settings.outputs[option]
-        if path is not None and path.suffix.lower() not in endings:
-            raise InputError(f"{option} {path} must end in {' or '.join(endings)}: that is how it is written.")
+        check_ending(option, settings.outputs[option], endings)
 
 
 def _check_model(settings: DemoSettings) -> None:

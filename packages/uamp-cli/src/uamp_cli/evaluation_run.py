@@ -24,7 +24,7 @@ from uamp_model.presets import ablation, memory_settings
 
 from uamp_cli.model_options import check_layers, check_rehearsal
 from uamp_cli.models import tell_of_compiling
-from uamp_cli.outputs import check_outputs
+from uamp_cli.outputs import check_ending, check_outputs
 from uamp_cli.progress import FrameProgress, frame_progress
 from uamp_cli.terminal import err_console, out_console
 
@@ -135,8 +135,7 @@ def _check(sequences: Sequence[VideoSequence], run: RunOptions, tracker: Tracker
     memories = () if tracker.ablate else tracker.memories
     check_rehearsal(tracker.rehearse, memories)
     check_layers(tracker.uamp_checkpoint, memories)
-    if run.submission is not None and run.submission.suffix.lower() != ".zip":
-        raise InputError(f"--submission {run.submission} must end in .zip: that is how it is written.")
+    check_ending("--submission", run.submission, (".zip",))
     if run.submission is not None and len(tracker.memories) > 1:
         raise InputError("A submission holds the results of one setting: give --memory once with --submission.")
     if run.json is not None and not scored:

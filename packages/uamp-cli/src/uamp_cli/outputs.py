@@ -56,6 +56,12 @@ def check_outputs(
             _check_folder(path.parent, option)
 
 
+def check_ending(option: str, path: Path | None, endings: Sequence[str]) -> None:
+    """Raise InputError if a file that is asked for is called what it will not be."""
+    if path is not None and path.suffix.lower() not in endings:
+        raise InputError(f"{option} {path} must end in {' or '.join(endings)}: that is how it is written.")
+
+
 def _is_part(path: Path, folder: Path) -> bool:
     """Whether a file is one of those that a data set consists of; others may lie in its folder, too."""
     kind = path.suffix.lower() in _DATA_KINDS or path.name == "meta.json"
