@@ -25,6 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.backends.cuda import SDPAParams, can_use_cudnn_attention
 
+from uamp_model import softmax
 from uamp_model.blocks import FEWEST_ROWS, by_hand, by_rows
 from uamp_model.devices import cudnn_is_sound, lowered
 from uamp_model.rotation import rotate, rotate_keys, rotation_of
@@ -320,19 +321,23 @@ class _Scratch:
         queries, length = q.shape[1], k.shape[1]
         rows = -(-queries // max(1, round(queries / max(FEWEST_ROWS, _SCORES // length))))  # in blocks of one size
         out = values.new_empty(n, queries, values.shape[-1])
-        q = q * q.shape[-1] ** -0.5
+        q = q * (q.shape[-1] ** -0.5 * softmax.SCALE)
+        bias = None if bias is None else (bias * softmax.SCALE).to(q.dtype)
         for i in range(n):
             asked, keys = q[i if len(q) > 1 else 0], k[i].t()
+            added, boldly = None if bias is None else bias[i], True
             for first in range(0, queries, rows):
-                block = asked[first : first + rows]
-                scores = self._block(len(block), length, q.dtype)
-                if bias is None:
-                    torch.mm(block, keys, out=scores)
-                else:
-                    torch.addmm(bias[i].to(scores.dtype), block, keys, out=scores)
-                torch.softmax(scores, -1, out=scores)
-                torch.mm(scores, values[i], out=out[i, first : first + rows])
+                block = slice(first, first + rows)
+                scores = partial(self._score, asked[block], keys, added)
+                boldly = softmax.average_by(scores, values[i], out[i, block], boldly=boldly)
         return out
+
+    def _score(self, asked: Tensor, keys: Tensor, bias: Tensor | None) -> Tensor:
+        """Scores of queries Q×C and keys C×L, Q×L."""
+        scores = self._block(len(asked), keys.shape[1], asked.dtype)
+        if bias is None:
+            return torch.mm(asked, keys, out=scores)
+        return torch.addmm(bias, asked, keys, out=scores)
 
     def _block(self, rows: int, length: int, dtype: torch.dtype) -> Tensor:
         if self._scores is None or self._scores.numel() < rows * length or self._scores.dtype != dtype:

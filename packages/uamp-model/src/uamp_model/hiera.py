@@ -22,11 +22,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from uamp_model import softmax
 from uamp_model.attention import Part, average
 from uamp_model.blocks import by_hand, by_rows, in_parts
 from uamp_model.devices import lowered
 from uamp_model.products import mkl_is_wide
-from uamp_model.resample import weights
 
 _BAND = 2**18
 """Numbers of a map that go through a block at a time where it looks at windows."""
@@ -77,7 +77,7 @@ def _with_positions(trunk: Part, x: Tensor) -> Tensor:
     table: Tensor = trunk.pos_embed[0]
     window: Tensor = trunk.pos_embed_window[0].permute(1, 2, 0)
     _, h, w, c = x.shape
-    rows, columns = (weights(table.shape[1 + axis], (h, w)[axis], "bicubic", table.device) for axis in (0, 1))
+    rows, columns = (_cubic_weights(*sizes, table.device) for sizes in zip(table.shape[1:], (h, w), strict=True))
     wide = (columns.t() @ table.permute(1, 2, 0)).flatten(1)  # k×wC
     side = len(window)
     tiled = window.repeat(1, w // side, 1)  # side×w×C
@@ -88,6 +88,12 @@ def _with_positions(trunk: Part, x: Tensor) -> Tensor:
         band = slice(top, top + side)
         x[:, band] += (rows[:, band].t() @ wide).view(side, w, c) + tiled
     return x
+
+
+def _cubic_weights(count: int, length: int, device: torch.device) -> Tensor:
+    """count×length weights by which cubic interpolation makes `length` values of `count`."""
+    one_of_each = torch.eye(count, device=device).view(1, count, count, 1)
+    return F.interpolate(one_of_each, (length, 1), mode="bicubic", align_corners=False).view(count, length)
 
 
 def _block(block: Part, x: Tensor) -> Tensor:
@@ -172,8 +178,9 @@ def _average_heads(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     if queries * k.shape[1] > _WHOLE_SCORES:
         seen = average(q, k, v)
     else:
-        scores = torch.bmm(q * q.shape[-1] ** -0.5, k.transpose(1, 2))
-        seen = torch.bmm(torch.softmax(scores, -1, out=scores), v)
+        seen = torch.empty_like(q)
+        q, k = q * (q.shape[-1] ** -0.5 * softmax.SCALE), k.transpose(1, 2)
+        softmax.average_by(lambda: torch.bmm(q, k), v, seen)
     return seen.view(heads, count, queries, -1).permute(1, 2, 0, 3)
 
 

@@ -182,25 +182,23 @@ def gather(
     """Stack selections of one layout into the tokens that attention reads.
 
     Args:
-        selections: one per bank; their objects follow one another on the first axis of the result.
+        selections: one per bank, of equally many objects; these follow one another on the first axis of the result.
         age_span: the age in frames that counts as 1 in the pointers' temporal encoding.
         read: β, how much less doubtful cells are read; 0 is SAM 2's attention.
         anchor: γ, how much more conditioning frames are read; 0 is SAM 2's attention.
         share: how many cells are read, where not all are.
     """
-    spatial, pointers = [], []
-    for selection in selections:
-        # channels last, as the tracker's entries are and as attention wants its tokens
-        features = torch.stack([_features(entry).permute(0, 2, 3, 1) for _, entry in selection.spatial], dim=1)
-        spatial.append(features.permute(0, 1, 4, 2, 3))
-        pointers.append(torch.stack([entry.pointer for _, entry in selection.pointers], dim=1))
+    # channels last, as the tracker's entries are and as attention wants its tokens
+    features = [_features(entry).permute(0, 2, 3, 1) for selection in selections for _, entry in selection.spatial]
+    spatial = torch.stack(features, dim=1).unflatten(1, (len(selections), -1)).transpose(0, 1).flatten(0, 1)
+    pointers = [torch.stack([entry.pointer for _, entry in selection.pointers], dim=1) for selection in selections]
     stacked = torch.cat(pointers)
     biased = acts(read) or acts(anchor)
     biases = [_bias(selection, read, anchor) for selection in selections] if biased else []
     ages = [[float(age) for age, _ in selection.pointers] for selection in selections]
     return MemoryTokens(
-        torch.cat(spatial).to(stacked.dtype),
-        _recency(selections, [len(features) for features in spatial], stacked.device),
+        spatial.permute(0, 1, 4, 2, 3),
+        _recency(selections, len(features[0]), stacked.device),
         stacked,
         to_device(ages, stacked.device) / max(age_span, 1),
         torch.cat(biases) if biases else None,
@@ -208,12 +206,12 @@ def gather(
     )
 
 
-def _recency(selections: Sequence[Selection], counts: Sequence[int], device: torch.device) -> Tensor:
-    """N×M recency of what `counts` objects of each selection read; one row, expanded, where it is the same for all."""
+def _recency(selections: Sequence[Selection], count: int, device: torch.device) -> Tensor:
+    """N×M recency of what `count` objects of each selection read; one row, expanded, where it is the same for all."""
     rows = [[recency for recency, _ in selection.spatial] for selection in selections]
     if all(row == rows[0] for row in rows):
-        return to_device(rows[:1], device).expand(sum(counts), -1)
-    return to_device([row for row, count in zip(rows, counts, strict=True) for _ in range(count)], device)
+        return to_device(rows[:1], device).expand(count * len(rows), -1)
+    return to_device(rows, device).repeat_interleave(count, dim=0)
 
 
 def _glance(selections: Sequence[Selection], share: Share) -> Glance:

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from uamp_model import hiera, two_way
 from uamp_model.attention import Glance, Tokens, can_attend
+from uamp_model.blocks import in_parts
 from uamp_model.catalog import check_image_size, find_model
 from uamp_model.devices import lowered
 from uamp_model.forms import Forms
@@ -66,7 +67,7 @@ class MemoryTokens:
     """What N objects remember, ready for attention.
 
     Attributes:
-        spatial: N×M×D×h×w memory features.
+        spatial: N×M×D×h×w memory features, in bfloat16 or in the dtype of the pointers.
         recency: N×M integers: 0 for a conditioning frame, else 1 (oldest) to num_maskmem − 1 (the last frame).
         pointers: N×P×C object pointers.
         pointer_age: G×P time since the pointer's frame as a share of SAM 2's 15-frame span, positive in the past; the
@@ -237,12 +238,20 @@ def _attend_fast(model: Sam2, features: ImageFeatures, memory: MemoryTokens, fas
     spatial, spatial_position = _cells_and_positions(model, memory)
     bias = None if memory.bias is None else memory.bias.flatten(1)
     pointers, pointer_position = (part.transpose(0, 1) for part in _pointer_tokens(model, memory))
-    values = lowered(torch.cat([spatial, pointers], dim=1))
-    keys = lowered(torch.cat([spatial + spatial_position, pointers + pointer_position], dim=1))
+    low = lowered(pointers).dtype
+    values = torch.cat([spatial.to(low), pointers.to(low)], dim=1)
+    keys = torch.cat([_sum(spatial, spatial_position, low), _sum(pointers, pointer_position, low)], dim=1)
     bias = None if bias is None else F.pad(bias, (0, pointers.shape[1]))  # pointers are read as ever
     tokens = Tokens(values, keys, spatial.shape[1], bias, memory.glance)
     out = fast.attend(model.memory_attention, now, features.position.flatten(2).transpose(1, 2), tokens)
     return out.transpose(1, 2).reshape(n, c, h, w)
+
+
+def _sum(cells: Tensor, position: Tensor, dtype: torch.dtype) -> Tensor:
+    """N×L×D cells with 1×L×D or N×L×D positions added in full precision; on a CPU one object after the other."""
+    if len(position) > 1:
+        return (cells + position).to(dtype)
+    return in_parts(lambda part: (part + position).to(dtype), cells, 1)
 
 
 def _cells_and_positions(model: Sam2, memory: MemoryTokens) -> tuple[Tensor, Tensor]:
@@ -261,7 +270,7 @@ def _biases(memory: MemoryTokens, pointers: int) -> tuple[Tensor, Tensor | None]
     Where all cells read alike the first is N×1×L, else N×hw×L, and −∞ for what is not read. Pointers are read as ever.
     """
     n, m, _, h, w = memory.spatial.shape
-    bias = memory.spatial.new_zeros(n, m * h * w) if memory.bias is None else memory.bias.flatten(1)
+    bias = memory.pointers.new_zeros(n, m * h * w) if memory.bias is None else memory.bias.flatten(1)
     bias = F.pad(bias, (0, pointers)).unsqueeze(1)
     if (glance := memory.glance) is None:
         return bias, None
@@ -324,7 +333,7 @@ def _cross_attend(
 def _spatial_tokens(model: Sam2, memory: MemoryTokens) -> tuple[Tensor, Tensor]:
     """(M·h·w)×N×D tokens and their positional encoding."""
     n, m, d, h, w = memory.spatial.shape
-    tokens = memory.spatial.permute(1, 3, 4, 0, 2).reshape(m * h * w, n, d)
+    tokens = memory.spatial.permute(1, 3, 4, 0, 2).reshape(m * h * w, n, d).to(memory.pointers.dtype)
     place = model.memory_encoder.position_encoding(memory.spatial[:1, 0])  # 1×D×h×w
     time = model.maskmem_tpos_enc[model.num_maskmem - memory.recency - 1].view(n, m, d)
     position = place.view(1, 1, d, h * w) + time.unsqueeze(-1)  # N×M×D×hw

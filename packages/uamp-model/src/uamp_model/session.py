@@ -23,7 +23,6 @@ from uamp_model.memory import MemoryBank, MemoryEntry, Retention, Selection, gat
 from uamp_model.outlines import follow_edges
 from uamp_model.preprocess import check_frame, prepare_mask, prepare_points
 from uamp_model.propagation import Expectation, ObjectMotion, choose_hypothesis, expect, learn_motion, memory_quality
-from uamp_model.resample import enlarge
 from uamp_model.sam2 import ImageFeatures, MemoryTokens
 from uamp_model.stages import RESULT, stage
 from uamp_model.types import FrameResult, Prompt
@@ -480,8 +479,8 @@ class TrackingSession:
             empty = torch.zeros(0, height, width, device=device)
             return FrameResult(index, (), empty > 0, empty, empty.clone(), torch.zeros(0, device=device))
         window = self.focus.window or Window.whole(self.size)
-        logits = torch.cat([seen.logits for seen in known])[:, 0].float()
-        large = enlarge(logits, window.size, plainly=self.tracker.exact)
+        logits = torch.cat([seen.logits for seen in known]).float()
+        large = F.interpolate(logits, window.size, mode="bilinear", align_corners=False)[:, 0]
         if self.picture is not None and self.tracker.settings.outline > 0:
             found = [row for row, seen in enumerate(known) if not seen.given]
             large[found] = follow_edges(large[found], window.cut(self.picture), self.tracker.settings.outline)
