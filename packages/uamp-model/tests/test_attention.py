@@ -56,9 +56,9 @@ def test_objects_of_one_image(model: Sam2, objects: int, bias: bool) -> None:
 
 @pytest.mark.parametrize("objects", [1, 3])
 def test_what_a_gpu_takes_whole(model: Sam2, objects: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    for user in ("attention", "rotation", "blocks"):
+    for user in ("attention", "rotation", "blocks", "linear"):
         monkeypatch.setattr(f"uamp_model.{user}.by_hand", lambda x: False)
-    monkeypatch.setattr("uamp_model.attention._product_ends_with_relu", lambda x: True)
+    monkeypatch.setattr("uamp_model.linear._gpu_ends", lambda x: True)
     features, memory = seen(model).expand(objects), remembered(model, objects)
     with torch.inference_mode():
         plain, fast = (attend_memory(model, features, memory, fast=fast_form) for fast_form in (None, FAST))

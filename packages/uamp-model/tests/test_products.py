@@ -17,9 +17,9 @@ def maker(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
     """Where MKL is as wide as oneDNN nothing is set: see that what is done elsewhere holds there too."""
     if request.param != "here":
         monkeypatch.setattr(products, "mkl_is_wide", lambda: False)
-    products._onednn_is_better.cache_clear()
+    products.onednn_is_better.cache_clear()
     yield
-    products._onednn_is_better.cache_clear()
+    products.onednn_is_better.cache_clear()
 
 
 def test_intels_own_products_are_left_to_mkl(monkeypatch: pytest.MonkeyPatch) -> None:

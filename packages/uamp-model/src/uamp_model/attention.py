@@ -28,6 +28,7 @@ from torch.backends.cuda import SDPAParams, can_use_cudnn_attention
 from uamp_model import softmax
 from uamp_model.blocks import FEWEST_ROWS, by_hand, by_rows
 from uamp_model.devices import cudnn_is_sound, lowered
+from uamp_model.linear import linear
 from uamp_model.rotation import rotate, rotate_keys, rotation_of
 
 Part = Any
@@ -131,20 +132,7 @@ def _add(out: Tensor, x: Tensor) -> Tensor:
 
 
 def _feed_forward(layer: Part, rows: Tensor) -> Tensor:
-    normed = layer.norm3(rows)
-    if layer.activation is F.relu and _product_ends_with_relu(rows):
-        bias, normed, weight = (lowered(x) for x in (layer.linear1.bias, normed, layer.linear1.weight))
-        hidden = torch._addmm_activation(bias, normed, weight.t())  # a GPU's product ends with the ReLU
-    else:
-        hidden = layer.activation(layer.linear1(normed))
-    out: Tensor = layer.linear2(hidden)
-    return out
-
-
-def _product_ends_with_relu(x: Tensor) -> bool:
-    """Whether torch has such a product where `x` is, which knows no gradients; compilers find it themselves."""
-    there = x.device.type in ("cuda", "meta")
-    return there and not torch.is_grad_enabled() and not torch.compiler.is_compiling()
+    return linear(layer.linear2, linear(layer.linear1, layer.norm3(rows), layer.activation))
 
 
 def average(q: Tensor, k: Tensor, values: Tensor) -> Tensor:

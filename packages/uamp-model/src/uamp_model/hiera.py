@@ -26,6 +26,7 @@ from uamp_model import softmax
 from uamp_model.attention import Part, average
 from uamp_model.blocks import by_hand, by_rows, in_parts
 from uamp_model.devices import lowered
+from uamp_model.linear import linear
 from uamp_model.products import mkl_is_wide
 
 _BAND = 2**18
@@ -122,8 +123,8 @@ def _whole_block(block: Part, x: Tensor) -> Tensor:
 
 
 def _feed_forward(block: Part, rows: Tensor) -> Tensor:
-    out: Tensor = rows + block.mlp(block.norm2(rows))
-    return out
+    wide, narrow = block.mlp.layers
+    return rows + linear(narrow, linear(wide, block.norm2(rows), block.mlp.act))
 
 
 def _pool(pool: Part | None, x: Tensor) -> Tensor:
@@ -158,14 +159,13 @@ def _attend(attention: Part, x: Tensor) -> Tensor:
     """Attention within each of W×s×s×C windows; W×s×s×C, of half the side where queries are pooled."""
     count, h, w, _ = x.shape
     heads = int(attention.num_heads)
-    qkv = attention.qkv(x).view(count, h, w, 3, -1)
+    qkv = linear(attention.qkv, x).view(count, h, w, 3, -1)
     q = _pool(attention.q_pool, qkv[..., 0, :])
     rows, columns = q.shape[1:3]
     k, v = (qkv[..., part, :].reshape(count, h * w, heads, -1) for part in (1, 2))
     q = q.reshape(count, rows * columns, heads, -1)
     seen = _average_heads(q, k, v).reshape(count, rows, columns, -1)
-    out: Tensor = attention.proj(seen)
-    return out
+    return linear(attention.proj, seen)
 
 
 def _average_heads(q: Tensor, k: Tensor, v: Tensor) -> Tensor:

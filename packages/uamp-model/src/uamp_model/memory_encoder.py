@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from uamp_model.attention import Part
 from uamp_model.blocks import by_rows, in_parts
+from uamp_model.linear import linear
 
 _FEW_CHANNELS = 8
 """Below, norms over channels are faster with pixels next to each other."""
@@ -63,8 +64,7 @@ def _cx_block(block: Part, x: Tensor) -> Tensor:
 
 
 def _feed_forward(block: Part, rows: Tensor) -> Tensor:
-    out: Tensor = block.pwconv2(block.act(block.pwconv1(rows)))
-    return out
+    return linear(block.pwconv2, linear(block.pwconv1, rows, block.act))
 
 
 def _norm(norm: Part, x: Tensor) -> Tensor:

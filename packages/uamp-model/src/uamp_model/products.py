@@ -30,7 +30,7 @@ def fast_products(device: torch.device) -> Iterator[None]:
     The setting is torch's and so the whole process's: other threads' products meanwhile are computed the same way,
     which changes their rounding. It is put back when the last thread is done.
     """
-    with onednn_products() if device.type == "cpu" and _onednn_is_better() else nullcontext():
+    with onednn_products() if device.type == "cpu" and onednn_is_better() else nullcontext():
         yield
 
 
@@ -70,7 +70,7 @@ _SETTING = _Setting()
 
 
 @cache
-def _onednn_is_better() -> bool:
+def onednn_is_better() -> bool:
     """Whether oneDNN multiplies in full, and by wider instructions than MKL."""
     return not mkl_is_wide() and _onednn_is_full()
 

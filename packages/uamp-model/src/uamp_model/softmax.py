@@ -37,7 +37,7 @@ def average_by(scores_again: Callable[[], Tensor], values: Tensor, out: Tensor, 
         torch.exp2(weights, out=weights)
         sums = weights.sum(-1, keepdim=True)
         least, most = torch.aminmax(sums)
-        if _LEAST < least and most < _MOST:  # neither is so of what is not a number
+        if least > _LEAST and most < _MOST:  # neither is so of what is not a number
             product(weights, values, out=out)
             out.div_(sums)
             return True
