@@ -12,6 +12,7 @@ from itertools import chain
 from statistics import median
 
 import numpy as np
+import operation_counts  # noqa: F401 - the counter learns of products by it
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 from uamp_model import Prompt, VideoTracker, build_model

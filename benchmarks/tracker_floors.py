@@ -16,6 +16,7 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
+import operation_counts  # noqa: F401 - the counter learns of products by it
 import torch
 from rich.table import Table
 from torch import Tensor
@@ -47,8 +48,6 @@ KINDS = (torch.bfloat16, torch.float32)
 COPIED = 2**28
 """Bytes, far more than any cache holds."""
 REPEAT = 20
-_LIKE = {torch.ops.aten._addmm_activation: torch.ops.aten.addmm}
-"""Operations that torch has no count for, and those that count the same."""
 
 
 def main() -> None:
@@ -111,7 +110,7 @@ class Needs(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         given = kwargs or {}
-        count = flop_registry.get(_LIKE.get(func._overloadpacket, func._overloadpacket))
+        count = flop_registry.get(func._overloadpacket)
         if count is None:
             with self:
                 parts = func.decompose(*args, **given)
