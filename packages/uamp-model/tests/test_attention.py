@@ -214,6 +214,19 @@ def bare_glance(share: Share | None, objects: int, cells: int) -> Glance | None:
     )
 
 
+@pytest.mark.parametrize("sharpness", [1.0, 30.0, 300.0])
+@pytest.mark.parametrize("row", [0, 7])
+def test_attention_however_sharp(sharpness: float, row: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("uamp_model.attention._SCORES", 1)
+    monkeypatch.setattr("uamp_model.attention.FEWEST_ROWS", 3)
+    torch.manual_seed(0)
+    q, k, v = (torch.randn(2, length, width) for length, width in ((10, 32), (40, 32), (40, 8)))
+    q[1, row] *= sharpness  # in the first block of several, or in a later one
+    with torch.inference_mode():
+        found = average(q, k, v)
+    torch.testing.assert_close(found, torch.nn.functional.scaled_dot_product_attention(q, k, v), rtol=1e-3, atol=1e-4)
+
+
 @pytest.mark.cuda
 @pytest.mark.parametrize("objects", [1, 3, 24])
 @pytest.mark.parametrize("width", [64, 256])
