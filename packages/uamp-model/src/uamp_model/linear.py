@@ -6,6 +6,7 @@ oneDNN does both on a CPU while it still has the numbers at hand, and cuBLAS a R
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,21 +18,34 @@ from uamp_model.devices import lowered
 from uamp_model.products import onednn_is_better
 
 Activation = Callable[[Tensor], Tensor]
+Kernel = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Gives the result of …×C, a weight and a bias."""
 
 
 def linear(layer: Any, x: Tensor, activation: Activation | None = None) -> Tensor:
     """What an activation says of what an `nn.Linear` says of …×C, in the precision of autocast, if that is on."""
-    known = None if activation is None else _name(activation)
-    if not torch.is_grad_enabled() and layer.bias is not None and (activation is None or known is not None):
-        if by_hand(x) and _onednn_ends(lowered(x).dtype):
-            x, weight, bias = (lowered(part) for part in (x, layer.weight, layer.bias))
-            out: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, known or "none", [], "none")
-            return out
-        if known == "relu" and _gpu_ends(x):
-            x, weight, bias = (lowered(part) for part in (x, layer.weight, layer.bias))
-            return torch._addmm_activation(bias, x, weight.t())
+    kernel = None if torch.is_grad_enabled() or layer.bias is None else _kernel(x, activation)
+    if kernel is not None:
+        return kernel(*(lowered(part) for part in (x, layer.weight, layer.bias)))
     plain: Tensor = layer(x)
     return plain if activation is None else activation(plain)
+
+
+def _kernel(x: Tensor, activation: Activation | None) -> Kernel | None:
+    """What does all of it at once where `x` is, if there is such a kernel."""
+    name = "none" if activation is None else _name(activation)
+    if name is not None and by_hand(x) and _onednn_ends(lowered(x).dtype):
+        return partial(_by_onednn, name)
+    return _by_cublas if name == "relu" and _gpu_ends(x) else None
+
+
+def _by_onednn(name: str, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    out: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, name, [], "none")
+    return out
+
+
+def _by_cublas(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    return torch._addmm_activation(bias, x, weight.t())
 
 
 def _name(activation: Activation) -> str | None:

@@ -1,7 +1,7 @@
 """Averages by softmax of scores, with fewer passes over them than softmax itself takes.
 
 Softmax takes each row's highest score off before the exponential, so that it cannot overflow, and divides by the sum
-afterwards. A trained network's scores seldom come to where it could: the rows of nano's sum to between 2² and 2⁹⁷. Here
+afterwards. A trained network's scores seldom come to where it could: the rows of nano's sum to between 2¹ and 2⁹⁷. Here
 exponentials are taken at once, to the base of 2, which the scores are scaled for beforehand and which is the fastest
 that torch has; the averages are divided instead of the much more numerous weights. Where a row's sum is so large or so
 small that numbers may have been lost, the whole is done again by softmax. `tests/test_softmax.py` holds both equal.
