@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -306,6 +307,30 @@ def test_one_result_alone_goes_to_standard_output(demo: Run, make_video: Make) -
     for other in ("--coco", "--csv"):
         sentence = demo("--input", video, *BOX, "--json", "-", other, "-").refused()
         assert f"--json and {other} cannot both go to standard output" in sentence
+
+
+@pytest.mark.parametrize("option", ["--save-masks", "--save-cutout"])
+def test_a_picture_of_a_folder_is_no_place_for_another_result(demo: Run, make_video: Make, option: str) -> None:
+    sentence = demo("--input", make_video(frames=1), *BOX, option, "m", "--summary", "m/00000.png").refused()
+    assert f"--summary 00000.png would take the place of a picture of {option}" in sentence
+
+
+def test_a_folder_of_pictures_may_hold_a_summary(demo: Run, make_video: Make, tmp_path: Path) -> None:
+    outcome = demo("--input", make_video(frames=1), *BOX, "--save-masks", "m", "--summary", "m/summary.png")
+    assert outcome.code == 0, outcome.err
+    assert sorted(path.name for path in (tmp_path / "m").iterdir()) == ["00000.png", "summary.png"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a current folder cannot be removed there")
+def test_a_current_folder_that_is_gone(
+    demo: Run, make_video: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    video = make_video(frames=1)
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert "the current folder is gone" in demo("--input", video, *BOX, "--output", "o.mp4").refused()
 
 
 def test_links_that_lead_to_themselves(demo: Run, make_video: Make, tmp_path: Path) -> None:

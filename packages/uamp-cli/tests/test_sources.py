@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from sound import write_video_with_sound
 from uamp_cli.sources import default_output, open_source, true_plan
 
 
@@ -21,6 +22,17 @@ from uamp_cli.sources import default_output, open_source, true_plan
 )
 def test_default_output(name: str | None, expected: str) -> None:
     assert default_output(name) == Path(expected)
+
+
+def test_folders_are_called_by_their_whole_name(tmp_path: Path) -> None:
+    (tmp_path / "v.1").mkdir()
+    assert default_output(str(tmp_path / "v.1")) == Path("v.1_uamp.mp4")
+
+
+def test_a_file_given_by_its_address_has_sound(tmp_path: Path) -> None:
+    write_video_with_sound(tmp_path / "loud.mp4", seconds=1)
+    with open_source((tmp_path / "loud.mp4").as_uri(), None) as source:
+        assert source.sound_of == tmp_path / "loud.mp4"
 
 
 @pytest.mark.parametrize("stem", ["50% off", "what[1]", "clip_%05d"])

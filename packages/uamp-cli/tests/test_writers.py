@@ -1,6 +1,9 @@
 """Every form of output, on frames whose objects are known."""
 
+import errno
+import io
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
@@ -245,3 +248,24 @@ def test_text_on_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == ""
     text.close()
     assert capsys.readouterr().out == "whole"
+
+
+def test_standard_output_that_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdout", None)
+    with pytest.raises(DataError, match="Standard output is closed"):
+        AtomicText(Path("-"))
+
+
+@pytest.mark.parametrize(("number", "kind"), [(errno.EPIPE, BrokenPipeError), (errno.ENOSPC, DataError)])
+def test_standard_output_that_cannot_be_written(
+    number: int, kind: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Refusing(io.StringIO):
+        def flush(self) -> None:
+            raise OSError(number, os.strerror(number))
+
+    text = AtomicText(Path("-"))
+    monkeypatch.setattr("sys.stdout", Refusing())
+    with pytest.raises(kind) as caught:
+        text.close()
+    assert kind is BrokenPipeError or "standard output could not be written" in str(caught.value)

@@ -3,26 +3,32 @@
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 _ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+_TIDYING = 20.0
+"""Seconds after a Ctrl-C in which a further one changes nothing: longer than a stream that does not answer is heard."""
+_PATIENCE = b"Finishing what was begun, which takes 15 seconds at most.\n"
 
 
 @contextmanager
 def kill_is_ctrl_c() -> Iterator[None]:
-    """Let what ends a program do in the block what Ctrl-C does.
+    """Let what ends a program do in the block what Ctrl-C does, and Ctrl-C itself only once.
 
     SIGTERM comes from `kill`, containers and batch systems, SIGHUP from a terminal that is closed. Whoever handles or
-    ignores one of them otherwise, as `nohup` does, goes on doing so.
+    ignores one of them otherwise, as `nohup` does, goes on doing so. A second Ctrl-C, which would break off what
+    tidies up after the first, is answered by a request for patience.
     """
     ours = [number for number in _ENDING if signal.getsignal(number) is signal.SIG_DFL]
-    if not ours or threading.current_thread() is not threading.main_thread():
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
     terminals = [place for place in (1, 2) if os.isatty(place)]
-    ended = False
+    before = signal.getsignal(signal.SIGINT)
+    ended, interrupted = False, -_TIDYING
 
     def end(number: int, _frame: FrameType | None) -> None:
         nonlocal ended
@@ -32,11 +38,18 @@ def kill_is_ctrl_c() -> Iterator[None]:
         signal.raise_signal(signal.SIGINT)
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        if ended:
-            signal.default_int_handler(number, frame)
+        nonlocal interrupted
+        if before is signal.SIG_IGN and not ended:
+            return  # as shells without job control have it for what they start in the background
+        if time.monotonic() - interrupted < _TIDYING:
+            with suppress(OSError):  # nobody may be there to read it
+                os.write(2, _PATIENCE)
+            return
+        interrupted = time.monotonic()
+        signal.default_int_handler(number, frame)
 
-    before = signal.getsignal(signal.SIGINT)
-    if before is signal.SIG_IGN:  # as shells without job control have it for what they start in the background
+    usual = before in (signal.SIG_IGN, signal.default_int_handler)
+    if usual:
         signal.signal(signal.SIGINT, interrupt)
     for number in ours:
         signal.signal(number, end)
@@ -45,7 +58,7 @@ def kill_is_ctrl_c() -> Iterator[None]:
     finally:
         for number in ours:
             signal.signal(number, signal.SIG_DFL)
-        if before is signal.SIG_IGN:
+        if usual:
             signal.signal(signal.SIGINT, before)
 
 

@@ -1,5 +1,6 @@
 """Checks, before any work, of the paths that a command is to write to."""
 
+import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -11,6 +12,7 @@ from uamp_cli.terminal import STDOUT
 
 FOLDER_OPTIONS = ("--save-masks", "--save-cutout")
 """They write 00000.png and so on into a folder."""
+_NUMBERED = re.compile(r"\d{5,}")
 _DATA_KINDS = (".jpg", ".jpeg", ".png", ".txt")
 
 
@@ -54,12 +56,23 @@ def check_outputs(
             if where.is_dir():
                 raise InputError(f"{option} {path} is a folder: name a file in it.")
             _check_folder(path.parent, option)
+    _check_pictures(taken)
 
 
 def check_ending(option: str, path: Path | None, endings: Sequence[str]) -> None:
     """Raise InputError if a file that is asked for is called what it will not be."""
     if path is not None and path.suffix.lower() not in endings:
         raise InputError(f"{option} {path} must end in {' or '.join(endings)}: that is how it is written.")
+
+
+def _check_pictures(taken: Mapping[Path, str]) -> None:
+    """Raise InputError if a file would be one of the numbered pictures of a folder."""
+    for path, option in taken.items():
+        folder = taken.get(path.parent)
+        if folder in FOLDER_OPTIONS and path.suffix.lower() == ".png" and _NUMBERED.fullmatch(path.stem):
+            raise InputError(
+                f"{option} {path.name} would take the place of a picture of {folder}: choose another name."
+            )
 
 
 def _is_part(path: Path, folder: Path) -> bool:
@@ -71,6 +84,8 @@ def _is_part(path: Path, folder: Path) -> bool:
 def _resolved(path: Path, option: str) -> Path:
     try:
         return path.resolve()
+    except FileNotFoundError as error:
+        raise InputError(f"{option} {path} cannot be used, since the current folder is gone: go to another.") from error
     except (OSError, RuntimeError) as error:  # a link that leads to itself
         raise InputError(
             f"{option} {path} cannot be used, a link there leads to itself: choose another one."

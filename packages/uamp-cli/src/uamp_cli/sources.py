@@ -66,7 +66,10 @@ class Source:
     @property
     def sound_of(self) -> Path | None:
         """The file whose sound belongs to the frames, if it is a file that can have any."""
-        return Path(self.name) if self.reader is not None and Path(self.name).is_file() else None
+        from uamp_data.reader import local_files
+
+        files = [] if self.reader is None else local_files(self.name)
+        return files[0] if len(files) == 1 else None
 
     @property
     def pixel_aspect(self) -> Fraction:
@@ -139,7 +142,8 @@ def default_output(name: str | None) -> Path:
     elif name.isdecimal() and not Path(name).exists():
         stem = f"camera{name}"
     else:
-        stem = Path(name).resolve().stem
+        path = Path(name).resolve()
+        stem = path.name if path.is_dir() else path.stem
         if any(letter in stem for letter in "*?[%") and not Path(name).exists():
             stem = Path(name).resolve().parent.name or "frames"
     return Path(f"{stem}_uamp.mp4")

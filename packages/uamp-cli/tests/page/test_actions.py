@@ -15,6 +15,7 @@ from uamp_cli.page.state import PageState, Tool
 from uamp_cli.page.tracking import Trackers
 from uamp_cli.page.view import LONGEST_SIDE, View, object_labels, shown_scale, view
 from uamp_data.errors import DataError
+from uamp_data.writer import VideoWriter
 from uamp_model import Prompt
 from uamp_model.errors import InputError
 
@@ -378,6 +379,29 @@ def test_the_files_hold_what_was_tracked(opened: PageState, trackers: Trackers) 
     video = cv2.VideoCapture(str(by_name["in_uamp.mp4"]))
     assert int(video.get(cv2.CAP_PROP_FRAME_COUNT)) == 8
     video.release()
+
+
+def test_dots_in_a_name_keep_files_apart(state: PageState, trackers: Trackers, make_video: MakeVideo) -> None:
+    actions.open_upload(state, make_video("holiday.2024.mp4", frames=2))
+    actions.click(state, 24.5, 20.5)
+    track(state, trackers)
+    actions.start_export(state, trackers, [Export.MASKS, Export.CUTOUTS])
+    finish(state)
+    names = ["holiday.2024_uamp_masks.zip", "holiday.2024_uamp_cutouts.zip"]
+    assert [path.name for path in state.files] == names
+    for path in state.files:
+        with zipfile.ZipFile(path) as packed:
+            assert packed.namelist() == [f"{path.stem}/0000{number}.png" for number in range(2)]
+
+
+def test_the_time_of_a_frame_is_its_own(state: PageState, trackers: Trackers, tmp_path: Path) -> None:
+    times = [0.0, 0.1, 0.7]
+    with VideoWriter(tmp_path / "uneven.mp4", frame_rate=10, size=(64, 96)) as writer:
+        for time in times:
+            writer.write(np.zeros((64, 96, 3), np.uint8), time)
+    actions.open_upload(state, tmp_path / "uneven.mp4")
+    shown = [_caption_on(state, trackers, frame) for frame in range(3)]
+    assert shown == [f"frame {frame} of 2 · {time:.2f} s" for frame, time in enumerate(times)]
 
 
 def test_another_video_begins_anew(opened: PageState, trackers: Trackers, make_video: MakeVideo) -> None:

@@ -84,8 +84,10 @@ def write_exports(job: Job, results: Results, exports: Sequence[Export], folder:
     clip = about.clip
     job.begin("Writing files", clip.frame_count)
     stem = re.sub(r"[^\w.-]+", "_", Path(clip.name).stem) or "video"
-    summary = partial(_summary, results, about)
-    with WriterGroup(partial(_open, export, folder / stem, about, summary) for export in exports) as group:
+    with WriterGroup(
+        partial(_open, export, folder / stem, about, lambda: _summary(results, about, group.frame_count))
+        for export in exports
+    ) as group:
         for frame in job.watched(clip.frames()):
             group.add((results.get(frame.index) or _nothing(frame)).on(frame))
             job.advance(frame.index)
@@ -119,10 +121,10 @@ class _PlainOverlay(OverlayVideo):
         super().add(replace(frame, uncertainty=None))
 
 
-def _summary(results: Results, about: About) -> Mapping[str, object]:
+def _summary(results: Results, about: About, frames: int) -> Mapping[str, object]:
     objects = results.object_ids()
     return {
-        "frames": about.clip.frame_count,
+        "frames": frames,
         "objects": len(objects),
         "model": about.model,
         "memory": about.memory,
@@ -145,7 +147,7 @@ def _packed(path: Path) -> Path:
     """A folder of pictures as one file; they are compressed already."""
     if not path.is_dir():
         return path
-    archive = path.with_suffix(".zip")
+    archive = path.with_name(f"{path.name}.zip")
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as packed:
         for picture in sorted(path.iterdir()):
             packed.write(picture, f"{path.name}/{picture.name}")

@@ -51,10 +51,11 @@ def view(state: PageState, trackers: Trackers) -> View:
     """What to show now: the frame that is looked at, or while there is work, the frame that it has come to."""
     job = state.job if state.is_busy else None
     index = state.frame if job is None or job.frame is None else job.frame
-    picture, doubt = None, None
+    picture, doubt, seconds = None, None, None
     if state.clip is not None:
         try:
             frame = state.clip.frame(index)
+            seconds = frame.time
             found = _found(state, trackers, frame, looks=job is None)
             picture, doubt = _draw(state, frame, found)
         except Exception as error:
@@ -62,7 +63,7 @@ def view(state: PageState, trackers: Trackers) -> View:
     return View(
         picture,
         doubt,
-        _caption(state, index),
+        _caption(state, index, seconds),
         state.message,
         state.is_error,
         None if job is None else job.done / max(job.total, 1),
@@ -127,11 +128,13 @@ def _draw_marks(image: Image, object_id: int, marks: Marks, scale: float) -> Non
             cv2.line(image, ends[0], ends[1], overlay.LIGHT, 2)
 
 
-def _caption(state: PageState, index: int) -> str:
+def _caption(state: PageState, index: int, seconds: float | None) -> str:
+    """Where one is in the video; the time is that of the frame, if it could be read."""
     if state.clip is None:
         return ""
-    seconds = float(index / state.clip.frame_rate)
-    parts = [f"frame {index} of {state.clip.frame_count - 1}", f"{seconds:.2f} s"]
+    parts = [f"frame {index} of {state.clip.frame_count - 1}"]
+    if seconds is not None:
+        parts.append(f"{seconds:.2f} s")
     if index in state.track.results and not state.is_busy and not state.track.is_current(index):
         before_first = index < min(state.drawing.first_frames().values(), default=0)
         if not (before_first and state.track.backward):

@@ -15,14 +15,23 @@ from uamp_data.interrupts import interrupts_deferred
 
 from uamp_cli.terminal import STDOUT
 
+_STDOUT_IN_WORDS = Path("standard output")
+
 
 class AtomicText:
     """A UTF-8 file that is written beside its place and moved there when it is complete; `-` goes to stdout then."""
 
     def __init__(self, path: Path) -> None:
+        """Begin it.
+
+        Raises:
+            DataError: it cannot be written there, or stdout is closed.
+        """
         self.path = path
         self._target = path.resolve()
         self._to_stdout = path == STDOUT
+        if self._to_stdout and sys.stdout is None:
+            raise DataError("Standard output is closed: name a file instead of -.")
         self._temporary: Path | None = None if self._to_stdout else create_temporary(self._target)
         self.file: IO[str] = (
             tempfile.TemporaryFile("w+", encoding="utf-8", newline="")  # noqa: SIM115 - closed by close or abort
@@ -42,7 +51,12 @@ class AtomicText:
             raise unwritable(self.path, error) from error
 
     def close(self) -> Path:
-        """Put it in place; afterwards does nothing."""
+        """Put it in place; afterwards does nothing.
+
+        Raises:
+            DataError: it cannot be written.
+            BrokenPipeError: whoever read stdout has gone.
+        """
         if self.file.closed:
             return self.path
         try:
@@ -51,9 +65,12 @@ class AtomicText:
                 shutil.copyfileobj(self.file, sys.stdout)
                 sys.stdout.flush()
             self.file.close()
+        except BrokenPipeError:
+            self.abort()
+            raise
         except OSError as error:
             self.abort()
-            raise unwritable(self.path, error) from error
+            raise unwritable(_STDOUT_IN_WORDS if self._to_stdout else self.path, error) from error
         if self._temporary is not None:
             replace(self._temporary, self._target)
         return self.path
