@@ -24,7 +24,6 @@ from uamp_eval.results_store import ResultFolder
 from uamp_eval.runs import run_benchmark
 from uamp_eval.scoring import ScoringRule
 from uamp_model import FrameResult, VideoTracker, load_tracker
-from uamp_model.uncertainty import binary_entropy
 
 SIZE = (60, 70)
 
@@ -76,9 +75,12 @@ def test_the_edge_region_is_what_its_definition_says(mask: Mask, truth: Mask) ->
     assert np.array_equal(found, plain_region(mask, truth))
 
 
-def test_entropy_is_that_of_the_model() -> None:
-    logits = torch.cat([torch.linspace(-30, 30, 101), torch.tensor([-1024.0, 0.0, 1e-4])])
-    assert np.allclose(mask_entropy(logits.numpy()), binary_entropy(logits).numpy(), atol=5e-6)
+def test_entropy_is_one_bit_in_doubt_and_none_when_sure() -> None:
+    logits = torch.cat([torch.linspace(-30, 30, 101), torch.tensor([0.0, 1e-4])])
+    share = logits.double().sigmoid()
+    bits = (torch.special.entr(share) + torch.special.entr(1 - share)) / np.log(2)
+    assert np.allclose(mask_entropy(logits.numpy()), bits.numpy(), atol=5e-6)
+    assert mask_entropy(np.array([0.0, -1024.0, 1024.0], np.float32)).tolist() == pytest.approx([1, 0, 0], abs=5e-6)
 
 
 def result_of(logits: torch.Tensor, ids: tuple[int, ...], scores: list[float]) -> FrameResult:

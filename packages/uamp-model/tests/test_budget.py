@@ -42,6 +42,12 @@ def test_a_budget_counts_all_pairs_of_cells() -> None:
     assert share_of(0.9, 100, 7) == Share(36, 100, (100, 78, 78, 78, 78, 78), 84), "no more than there is"
 
 
+def test_of_the_smallest_input_some_cell_reads_everything() -> None:
+    share = share_of(0.2, 4, 7)
+    assert share is not None
+    assert share.doubtful == 1
+
+
 @pytest.mark.parametrize("budget", [0.0, 0.1, 1.5, float("nan")])
 def test_no_such_budget(budget: float) -> None:
     with pytest.raises(InputError, match=r"from 0\.2 to 1"):

@@ -227,3 +227,20 @@ def test_other_settings_see_as_well_closely(nano: VideoTracker, settings: object
     assert not session.focus.window.is_whole
     if settings is SAMURAI:
         assert session.objects[1].motion.settled >= 9  # the filter was never begun anew
+
+
+def test_prompts_on_a_frame_of_another_size_do_not_lose_what_was_followed() -> None:
+    tracker = load_tracker("nano", device="cpu", image_size=128)
+    session = tracker.with_memory("close", replace(SAM2, focus=3.5)).start()
+    small, first, second = (150, 90), (60, 60), (60, 110)
+    session.step(scene(first)[: small[0], : small[1]].copy(), {1: Prompt.mask(disc(*first)[: small[0], : small[1]])})
+    result = session.step(scene(first, second), {2: Prompt.mask(disc(*second))})
+    assert session.focus.window == Window.whole(FRAME)
+    assert result.object_ids == (1, 2)
+
+
+@pytest.mark.parametrize("focus", [0.2, 0.99])
+def test_a_window_smaller_than_its_object_is_refused(focus: float) -> None:
+    tracker = load_tracker("nano", device="cpu", image_size=128)
+    with pytest.raises(InputError, match="cut objects off"):
+        tracker.with_memory("too close", replace(SAM2, focus=focus))

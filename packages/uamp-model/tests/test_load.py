@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import uamp_model
 from uamp_model import CheckpointError, DeviceError, InputError, Prompt, load_tracker
 from uamp_model.devices import choose_device, choose_dtype
 
@@ -40,6 +41,21 @@ def test_unknown_names_are_answered_with_near_ones() -> None:
         load_tracker("nano", memory=None)  # type: ignore[arg-type]
     with pytest.raises(CheckpointError, match=r"x\.safetensors"):
         load_tracker("nano", uamp_checkpoint="x.safetensors")
+
+
+def test_what_is_exact_by_itself() -> None:
+    """A share of the memory is nothing the package's predictor reads, and the exact form of it takes longer."""
+    assert load_tracker("nano", device="cpu", precision="fp32").exact
+    assert not load_tracker("nano", device="cpu", precision="fp32", memory_budget=0.5).exact
+    assert load_tracker("nano", device="cpu", precision="fp32", memory_budget=0.5, exact=True).exact
+
+
+def test_an_input_side_may_be_any_whole_number() -> None:
+    assert load_tracker("nano", device="cpu", image_size=np.int64(64)).image_size == 64  # type: ignore[arg-type]
+
+
+def test_the_package_lists_its_names() -> None:
+    assert set(uamp_model.__all__) <= set(dir(uamp_model))
 
 
 def test_a_missing_checkpoint_is_named(tmp_path: Path) -> None:

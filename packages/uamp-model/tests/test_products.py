@@ -1,5 +1,7 @@
 """Fast products are exact enough, and leave torch's setting as it was."""
 
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -44,6 +46,37 @@ def test_the_setting_is_put_back() -> None:
     with pytest.raises(RuntimeError), fast_products(CPU), fast_products(CPU):
         raise RuntimeError
     assert torch.get_float32_matmul_precision() == before
+
+
+@pytest.mark.parametrize("setting", ["fp32_precision", "mkldnn.fp32_precision", "mkldnn.matmul.fp32_precision"])
+@pytest.mark.parametrize("value", ["ieee", "tf32"])
+def test_newer_settings_are_no_obstacle_and_stay(setting: str, value: str) -> None:
+    """torch refuses to say its older setting where newer ones differ; in a process of its own, as both are global."""
+    program = f"""
+import torch
+from uamp_model import products
+products.mkl_is_wide = lambda: False
+
+def state():
+    own = torch.backends.mkldnn
+    return torch.backends.fp32_precision, own.fp32_precision, own.matmul.fp32_precision
+
+torch.backends.{setting} = {value!r}
+before = state()
+with products.fast_products(torch.device("cpu")):
+    torch.ones(4, 4) @ torch.ones(4, 4)
+assert state() == before, (before, state())
+torch.backends.mkldnn.matmul.fp32_precision = "none"
+torch.backends.fp32_precision = torch.backends.mkldnn.fp32_precision = "bf16"
+with products.fast_products(torch.device("cpu")):
+    pass
+torch.backends.fp32_precision = torch.backends.mkldnn.fp32_precision = "ieee"
+assert torch.backends.mkldnn.matmul.fp32_precision == "ieee", "it follows the general ones as before"
+"""
+    if not hasattr(torch.backends.mkldnn, "matmul"):
+        pytest.skip("this torch has no such settings")
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=100)
+    assert ran.returncode == 0, ran.stderr
 
 
 def test_threads_that_overlap_put_it_back_together() -> None:

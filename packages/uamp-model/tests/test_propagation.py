@@ -25,7 +25,7 @@ from uamp_model.propagation import (
     to_cells,
 )
 from uamp_model.sam2 import Decoded, ImageFeatures, MemoryTokens, Sam2, attend_memory, build_model
-from uamp_model.uncertainty import binary_entropy, consensus, mean_over_object, prior_uncertainty
+from uamp_model.uncertainty import consensus, mean_over_object, prior_uncertainty
 
 SIZE = 64
 ALL_PARTS = MemorySettings(choose=0.5, settled=1, reliable=0.0, select=0.05, write=0.7, keep=0.5, read=1.0, anchor=0.5)
@@ -266,15 +266,11 @@ def test_uncertainty_lies_in_its_range(seed: int, scale: float) -> None:
     agreed = consensus(hypotheses, torch.rand(2, generator=rng))
     presence = torch.randn(2, 1, 1, 1, generator=rng) * scale
     doubt = prior_uncertainty(hypotheses[:, :1], agreed, presence)
-    entropy = binary_entropy(hypotheses)
-    for values in (doubt, entropy, mean_over_object(doubt, hypotheses[:, :1])):
+    for values in (doubt, mean_over_object(doubt, hypotheses[:, :1])):
         assert 0 <= float(values.min()) <= float(values.max()) <= 1
-    torch.testing.assert_close(entropy, binary_entropy(-hypotheses))
 
 
 def test_known_uncertainties() -> None:
-    assert float(binary_entropy(torch.zeros(1))) == 1.0
-    assert float(binary_entropy(torch.tensor([1e4, -1e4])).max()) < 1e-6
     here, gone = torch.tensor([[[[50.0]]]]), torch.tensor([[[[-50.0]]]])
     opposite = torch.tensor([[[[50.0]], [[-50.0]]]])
     united = torch.tensor([[[[50.0]], [[50.0]]]])

@@ -228,3 +228,40 @@ def test_learned_strengths_are_not_added_twice() -> None:
     assert again.settings == tracker.settings
     assert again.settings.write == pytest.approx(0.25)
     assert replace(again.settings, write=0.0) == tracker.with_layers(None).settings
+
+
+@pytest.mark.parametrize("context", [torch.no_grad, torch.inference_mode])
+def test_it_learns_whatever_the_caller_says_of_gradients(
+    tracker: VideoTracker, frames: Frames, region: Region, context: Any
+) -> None:
+    prompts = {0: {1: Prompt.mask(region)}}
+    plain = rehearse(tracker, frames, prompts, steps=1).layers
+    with context():
+        within = rehearse(tracker, frames, prompts, steps=1).layers
+        loaded = load_tracker("nano", device="cpu", precision="fp32", exact=False, image_size=128)
+        anew = rehearse(loaded, frames, prompts, steps=1).layers
+    assert plain is not None
+    for layers in (within, anew):
+        assert layers is not None
+        for name, weight in plain.state_dict().items():
+            assert torch.equal(weight, layers.state_dict()[name])
+
+
+def test_it_leaves_gradients_and_random_numbers_as_they_were(frames: Frames, region: Region) -> None:
+    network = load_tracker("nano", device="cpu", image_size=128).model.requires_grad_()
+    tracker = VideoTracker(network, name="nano", memory="uamp")
+    before = torch.random.get_rng_state()
+    rehearse(tracker, frames, {0: {1: Prompt.mask(region)}}, steps=1)
+    assert all(weight.grad is None for weight in network.parameters())
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("prompts", [None, {0: {1: "box"}}, {0: None}])
+def test_prompts_of_another_form_are_refused(tracker: VideoTracker, frames: Frames, prompts: Any) -> None:
+    with pytest.raises(InputError, match="by frame and object"):
+        rehearse(tracker, frames, prompts, steps=1)
+
+
+def test_half_a_step_is_refused(tracker: VideoTracker, frames: Frames, region: Region) -> None:
+    with pytest.raises(InputError, match="whole number"):
+        rehearse(tracker, frames, {0: {1: Prompt.mask(region)}}, steps=1.5)  # type: ignore[arg-type]

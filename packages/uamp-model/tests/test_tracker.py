@@ -4,12 +4,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from uamp_model import InputError, Prompt, VideoTracker
+from uamp_model import InputError, Prompt, VideoTracker, load_tracker
 from uamp_model.core import PromptBatch
 from uamp_model.memory import MAX_CONDITIONING
 from uamp_model.preprocess import prepare_frame, prepare_mask
 from uamp_model.sam2 import build_model
-from uamp_model.uncertainty import binary_entropy
+from uamp_model.suggest import _distinct
 from uamp_model.unroll import unroll
 
 SIZE = 64
@@ -239,9 +239,48 @@ def test_odd_frame_sizes_work(tracker: VideoTracker, size: tuple[int, int]) -> N
     assert session.step(frame).masks.shape == (1, *size)
 
 
-def test_binary_entropy_is_one_bit_in_doubt_and_none_when_sure() -> None:
-    entropy = binary_entropy(torch.tensor([0.0, 20.0, -20.0, -1024.0, 1024.0]))
-    torch.testing.assert_close(entropy, torch.tensor([1.0, 0.0, 0.0, 0.0, 0.0]), atol=1e-5, rtol=0)
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("exact", [True, False])
+def test_a_context_of_the_caller_changes_no_precision(
+    frames: Frames, region: Region, exact: bool, kind: torch.dtype
+) -> None:
+    tracker = load_tracker("nano", device="cpu", precision="fp32", exact=exact, image_size=SIZE)
+    plain = track(tracker, frames[:4], {1: Prompt.mask(region)})
+    with torch.autocast("cpu", dtype=kind):
+        within = track(tracker, frames[:4], {1: Prompt.mask(region)})
+    assert all(torch.equal(a, b) for a, b in zip(plain, within, strict=True))
+
+
+@pytest.mark.parametrize("kind", [torch.float64, torch.bfloat16])
+def test_another_default_dtype_is_refused(
+    tracker: VideoTracker, frames: Frames, region: Region, kind: torch.dtype
+) -> None:
+    torch.set_default_dtype(kind)
+    try:
+        with pytest.raises(InputError, match="default dtype"):
+            tracker.start().step(frames[0], {1: Prompt.mask(region)})
+        with pytest.raises(InputError, match="default dtype"):
+            load_tracker("nano")
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def test_sessions_can_be_told_apart(tracker: VideoTracker, frames: Frames, region: Region) -> None:
+    sessions = [tracker.start(), tracker.start()]
+    for session in sessions:
+        session.step(frames[0], {1: Prompt.mask(region)})
+    assert sessions.index(sessions[1]) == 1
+    assert len(set(sessions)) == 2
+
+
+def test_features_of_another_kind_are_refused(tracker: VideoTracker, frames: Frames) -> None:
+    with pytest.raises(InputError, match="what `encode` gives"):
+        tracker.start().step(frames[0], features=5)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("most", [0, -1])
+def test_fewer_than_one_suggestion_are_none(most: int) -> None:
+    assert _distinct(torch.ones(1, 4, 4, dtype=torch.bool), torch.tensor([0]), most) == []
 
 
 @pytest.mark.parametrize("exact", [True, False])

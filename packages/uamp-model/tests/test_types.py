@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+import torch
 from uamp_model import InputError, Prompt
 from uamp_model.preprocess import prepare_mask, prepare_points
 
@@ -32,6 +33,13 @@ def test_a_reversed_box_is_refused(corners: tuple[float, ...]) -> None:
         (lambda: Prompt.points([[5, 6], [7]]), "must be numbers"),
         (lambda: Prompt.points("ab"), "must be numbers"),
         (lambda: Prompt.box("a", 1, 2, 3), "must be numbers"),  # type: ignore[arg-type]
+        (lambda: Prompt.box("9", "9", "10", "8"), "reversed"),  # type: ignore[arg-type]
+        (lambda: Prompt.box(100, 100, 100 + 1e-7, 101), "no area"),
+        (lambda: Prompt.box(0, 0, 1e39, 1), "finite"),
+        (lambda: Prompt.mask([[1, 2], [3]]), "height×width"),
+        (lambda: Prompt.mask(torch.ones(4, 4, requires_grad=True)), "height×width"),
+        (lambda: Prompt.mask(torch.ones(4, 4, dtype=torch.bfloat16)), "height×width"),
+        (lambda: Prompt.points(torch.ones(1, 2, requires_grad=True)), "must be numbers"),
         (lambda: Prompt.mask(np.zeros((4, 4))), "empty"),
         (lambda: Prompt.mask(np.full((4, 4), np.nan)), "no numbers"),
         (lambda: Prompt.mask(np.zeros((4, 4, 3))), "height×width"),
@@ -41,6 +49,13 @@ def test_a_reversed_box_is_refused(corners: tuple[float, ...]) -> None:
 def test_wrong_prompts_are_named(make: Callable[[], Prompt], match: str) -> None:
     with pytest.raises(InputError, match=match):
         make()
+
+
+def test_a_prompt_keeps_what_it_was_given() -> None:
+    xy = np.ones((1, 2), np.float32)
+    prompt = Prompt.points(xy)
+    xy[:] = 99
+    assert prompt.xy.tolist() == [[1, 1]]
 
 
 def test_points_are_scaled_to_the_input_and_boxes_cut_at_the_border() -> None:

@@ -87,7 +87,7 @@ def share_of(budget: float, cells: int, memories: int) -> Share | None:
     """
     if budget == FULL:
         return None
-    doubtful = round(DOUBTFUL * budget * cells)
+    doubtful = max(round(DOUBTFUL * budget * cells), 1)
     part = (budget * cells - doubtful) / (cells - doubtful)
     room, others = max(round(part * memories * cells), memories), max(memories - 2, 1)
     given = min(cells, round(GIVEN * room))

@@ -77,8 +77,10 @@ def _cpu_has_bfloat16() -> bool:
 
 
 def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[object]:
-    """A context in which the network computes in `dtype`."""
-    return nullcontext() if dtype == torch.float32 else torch.autocast(device.type, dtype=dtype)
+    """A context in which the network computes in `dtype`, whatever the caller's own context says."""
+    if dtype == torch.float32:
+        return torch.autocast(device.type, enabled=False)
+    return torch.autocast(device.type, dtype=dtype)
 
 
 def lowered(x: Tensor) -> Tensor:
@@ -120,12 +122,27 @@ def cudnn_is_sound() -> bool:
     return (torch.backends.cudnn.version() or 0) > _UNSOUND_CUDNN
 
 
+def check_default_dtype() -> None:
+    """Make sure that what SAM 2's parts make on their way is of the kind they compute with.
+
+    Raises:
+        InputError: if the program has set another default dtype than torch's own.
+    """
+    if (found := torch.get_default_dtype()) != torch.float32:
+        name = str(found).removeprefix("torch.")
+        raise InputError(f"SAM 2 cannot compute while torch's default dtype is {name}: set it to torch.float32.")
+
+
 @contextmanager
 def inference(device: torch.device, dtype: torch.dtype, *, plainly: bool) -> Iterator[None]:
     """A context for tracking: no gradients, computing in `dtype`, and unless `plainly` with the fastest products.
 
     On a GPU, threads take turns.
+
+    Raises:
+        InputError: as `check_default_dtype` does.
     """
+    check_default_dtype()
     with _turn(device), torch.inference_mode(), autocast(device, dtype), nullcontext() if plainly else _fast(device):
         yield
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import torch
 
-from uamp_model.budget import check_budget
+from uamp_model.budget import FULL, check_budget
 from uamp_model.catalog import find_model
 from uamp_model.checkpoint import load_into, load_state_dict
-from uamp_model.devices import Precision, choose_device, choose_dtype
+from uamp_model.devices import Precision, check_default_dtype, choose_device, choose_dtype
 from uamp_model.download import find_checkpoint
 from uamp_model.forms import check_compiler
 from uamp_model.layers_file import load_layers
@@ -39,17 +39,18 @@ def load_tracker(
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
         precision: "auto" (bfloat16 where it is fast), "fp32" or "bf16".
         exact: compute as the sam2 package does, for masks equal to its predictor's; slower, see `VideoTracker`. By
-            default where "fp32" is asked for on a CPU and nothing is compiled.
+            default where "fp32" is asked for on a CPU, all of memory is read and nothing is compiled.
         compiled: let torch compile the heavy parts for this machine, which takes minutes before the first results.
         memory_budget: share of the memory that is read, from 0.2 to 1, where less is faster.
         image_size: another side of the square that frames are resized to than the model's own, a multiple of 32: a
             larger one shows finer things and takes longer.
 
     Raises:
-        InputError: if a name or a setting is unknown.
+        InputError: if a name or a setting is unknown, or torch's default dtype is not float32.
         CheckpointError: if the weights are missing, damaged or of another model.
         DeviceError: if the device is not there, or nothing can be compiled for it.
     """
+    check_default_dtype()
     memory_settings(memory)
     check_budget(memory_budget)
     spec = find_model(name)
@@ -57,16 +58,17 @@ def load_tracker(
     if compiled:
         check_compiler(place)
     path = find_checkpoint(spec, Path(checkpoint) if checkpoint is not None else None)
-    state = load_state_dict(path)
-    model = build_model(spec.name, image_size=image_size)
-    load_into(model, state, source=str(path))
-    model.requires_grad_(False).to(place)
-    layers = None
-    if uamp_checkpoint is not None:
-        layers = load_layers(Path(uamp_checkpoint), model, base_model=spec.name).to(place)
+    with torch.inference_mode(False):  # what is made in it could not be learned through by a rehearsal
+        state = load_state_dict(path)
+        model = build_model(spec.name, image_size=image_size)
+        load_into(model, state, source=str(path))
+        model.requires_grad_(False).to(place)
+        layers = None
+        if uamp_checkpoint is not None:
+            layers = load_layers(Path(uamp_checkpoint), model, base_model=spec.name).to(place)
     dtype = choose_dtype(precision, place, image_size=model.image_size)
     if exact is None:
-        exact = precision == "fp32" and place.type == "cpu" and not compiled
+        exact = precision == "fp32" and place.type == "cpu" and not compiled and memory_budget == FULL
     return VideoTracker(
         model,
         name=spec.name,

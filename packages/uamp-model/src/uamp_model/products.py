@@ -8,12 +8,13 @@ by itself and is the faster of the two where matrices are small, so that nothing
 """
 
 import platform
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 import torch
 
@@ -46,27 +47,48 @@ def onednn_products() -> Iterator[None]:
 
 @dataclass(slots=True)
 class _Setting:
-    """torch's precision of fp32 products, as it was before the first of those who are at it now."""
+    """torch's precision of fp32 products: set by the first of those who are at it, put back by the last."""
 
     lock: Lock = field(default_factory=Lock)
     users: int = 0
-    before: str = "highest"
+    put_back: Callable[[], None] = lambda: None
 
     def enter(self) -> None:
         with self.lock:
             if self.users == 0:
-                self.before = torch.get_float32_matmul_precision()
-                torch.set_float32_matmul_precision("medium")
+                self.put_back = _ask_for_onednn()
             self.users += 1
 
     def leave(self) -> None:
         with self.lock:
             self.users -= 1
             if self.users == 0:
-                torch.set_float32_matmul_precision(self.before)
+                self.put_back()
 
 
 _SETTING = _Setting()
+
+
+def _ask_for_onednn() -> Callable[[], None]:
+    """Set torch's precision of fp32 products on a CPU; what is returned puts it back.
+
+    Since 2.9 torch has a setting for oneDNN alone, and refuses the one for all where somebody has used the new ones.
+    """
+    own = getattr(torch.backends.mkldnn, "matmul", None)
+    if own is None:
+        before = torch.get_float32_matmul_precision()
+        torch.set_float32_matmul_precision("medium")
+        return partial(torch.set_float32_matmul_precision, before)
+    put_back = partial(_put_back, own, own.fp32_precision)
+    own.fp32_precision = "bf16"
+    return put_back
+
+
+def _put_back(setting: Any, before: str) -> None:
+    """Let it follow torch's more general settings again, if it then says what it did."""
+    setting.fp32_precision = "none"
+    if setting.fp32_precision != before:
+        setting.fp32_precision = before
 
 
 @cache

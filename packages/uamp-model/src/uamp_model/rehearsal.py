@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import islice
+from numbers import Integral
 
 import numpy as np
 import torch
@@ -120,15 +121,29 @@ def rehearse(
     Raises:
         InputError: if a frame, a prompt or the number of steps is wrong, or none of the prompts is a mask.
     """
-    if steps < 0:
-        raise InputError(f"A rehearsal cannot take {steps} steps: give a number from 0 on.")
-    if not all(isinstance(own, Mapping) for own in prompts.values()):
+    if not isinstance(steps, Integral) or steps < 0:
+        raise InputError(f"A rehearsal cannot take {steps} steps: give a whole number from 0 on.")
+    if not _go_by_frame_and_object(prompts):
         raise InputError("Prompts of a rehearsal go by frame and object, like {0: {1: Prompt.mask(...)}}.")
     if steps == 0 or not any(prompts.values()) or tracker.settings.adapt == 0:
         return tracker
     given = _with_masks(prompts)
     if not given:
         raise InputError("A rehearsal learns from masks: give one instead of a box or points, or do not rehearse.")
+    with torch.inference_mode(False), torch.enable_grad():  # also where the caller has asked for neither
+        return _rehearsed(tracker, frames, prompts, given, steps, seed, tell)
+
+
+def _rehearsed(
+    tracker: VideoTracker,
+    frames: Iterable[Frame],
+    prompts: Mapping[int, Mapping[int, Prompt]],
+    given: Mapping[int, tuple[int, ...]],
+    steps: int,
+    seed: int,
+    tell: Tell,
+) -> VideoTracker:
+    """`rehearse`, of the objects `given` by a mask, by frame."""
     layers = _layers_to_learn(tracker, seed)
     begun = tracker.with_layers(layers)
     horizon = max(given) + REACH + 1
@@ -140,6 +155,11 @@ def rehearse(
         return tracker
     _learn(begun, layers, tasks, steps, lambda done: tell("steps", done, steps))
     return tracker.with_layers(layers)
+
+
+def _go_by_frame_and_object(prompts: object) -> bool:
+    owns = prompts.values() if isinstance(prompts, Mapping) else [None]
+    return all(isinstance(own, Mapping) and all(isinstance(p, Prompt) for p in own.values()) for own in owns)
 
 
 def _with_masks(prompts: Mapping[int, Mapping[int, Prompt]]) -> dict[int, tuple[int, ...]]:
@@ -184,14 +204,16 @@ def _layers_to_learn(tracker: VideoTracker, seed: int) -> UampLayers:
     if tracker.layers is not None:
         layers = copy.deepcopy(tracker.layers)
     else:
-        layers = load_rehearsal_start(tracker.base, base_model=tracker.name) or new_layers(tracker.base, seed)
+        with torch.random.fork_rng(devices=[]):  # making layers takes random numbers, which then are read over
+            loaded = load_rehearsal_start(tracker.base, base_model=tracker.name)
+        layers = loaded or new_layers(tracker.base, seed)
     return layers.to(tracker.device).requires_grad_(False).eval()
 
 
 def new_layers(base: Sam2, seed: int = 0) -> UampLayers:
     """Layers for a rehearsal to begin at nothing: of rank `RANK`, of every part of the network, without effect yet."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # a GPU's numbers are not asked for, and stay
         return UampLayers(base, LayerSizes.of(base, rank=RANK))
 
 
@@ -311,7 +333,7 @@ def _learn(tracker: VideoTracker, layers: UampLayers, tasks: _Tasks, steps: int,
         optimizer.param_groups[0]["lr"] = RATE * min(1.0, (step + 1) / WARM_UP)
         drawn = tasks.draw()
         for task in drawn:
-            (_loss(tracker, layers, task) / len(drawn)).backward()
+            (_loss(tracker, layers, task) / len(drawn)).backward(inputs=weights)
         torch.nn.utils.clip_grad_norm_(weights, LARGEST_GRADIENT)
         optimizer.step()
         optimizer.zero_grad()

@@ -149,7 +149,7 @@ def model_config(name: str, *, image_size: int | None = None) -> DictConfig:
     home = "uamp_model" if spec.bundled else "sam2"
     config: DictConfig = OmegaConf.create(files(home).joinpath(spec.config).read_text(encoding="utf-8")).model
     if image_size is not None:
-        config.image_size = image_size
+        config.image_size = int(image_size)
     OmegaConf.resolve(config)
     return config
 

@@ -67,7 +67,7 @@ class TrackedObject:
     motion: ObjectMotion = field(default_factory=ObjectMotion)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class TrackingSession:
     """One video being tracked. All state lives here; sessions of one tracker never touch.
 
@@ -205,6 +205,8 @@ class TrackingSession:
         before = self.focus.window
         if boxes is None:
             window = self.focus.follow(self._known_logits(), self.size)
+        elif before is not None and before.frame != self.size:  # nobody knows where on it the objects are
+            window = self.focus.see_whole(self.size)
         else:
             window = self.focus.meet(boxes, self.size)
         if before is not None:
@@ -534,6 +536,8 @@ class _Doubts:
 
 
 def _check_features(features: ImageFeatures, tracker: "VideoTracker") -> None:
+    if not isinstance(features, ImageFeatures):
+        raise InputError(f"Image features must be what `encode` gives, not {type(features).__name__}.")
     cells = tracker.image_size // int(tracker.model.backbone_stride)
     fits = features.stride16.shape[0] == 1 and features.stride16.shape[-2:] == (cells, cells)
     if not fits or features.stride16.device != tracker.device:

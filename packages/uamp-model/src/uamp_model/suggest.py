@@ -89,7 +89,7 @@ def _distinct(masks: Tensor, order: Tensor, limit: int) -> list[int]:
     """The first masks in order that do not overlap an earlier one."""
     chosen: list[int] = []
     for i in order.tolist():
-        if len(chosen) == limit:
+        if len(chosen) >= limit:
             break
         overlaps = [
             float((masks[i] & masks[j]).sum() / (masks[i] | masks[j]).sum().clamp(min=1)) > SAME_OBJECT_IOU

@@ -34,8 +34,9 @@ class VideoTracker:
         learned: what of the layers acts under these settings, if anything.
         forms: how the heavy parts are computed. None, for an `exact` tracker, is as the sam2 package does and each
             object alone, so that in float32 on a CPU masks are those of its predictor to the last bit and do not depend
-            on what else is tracked. Otherwise objects are computed in batches with less arithmetic, and logits differ
-            by rounding.
+            on what else is tracked by this thread; products that other threads compute with less arithmetic meanwhile
+            change torch's rounding for all, see `products.py`. Otherwise objects are computed in batches with less
+            arithmetic, and logits differ by rounding.
         compiled: the heavy parts are compiled by torch, see `forms.py`: slow to start, and meant for GPUs.
         memory_budget: share of memory's cells that is read, see `budget.py`; at 1 all of them.
     """
@@ -68,6 +69,8 @@ class VideoTracker:
         self.memory = memory
         self.layers = None if layers is None else layers.eval()
         self._asked = memory_settings(memory, self.name) if settings is None else settings
+        if 0 < self._asked.focus < 1:
+            raise InputError(f"A focus of {self._asked.focus:g} would cut objects off: give 0, or a number from 1 on.")
         self.settings = with_learned_strengths(self._asked, self.layers)
         self.model = _corrected(self.base, self.layers, self.settings)
         self.learned = _acting_layers(self.layers, self.settings)

@@ -39,6 +39,7 @@ class Prompt:
     def box(x0: float, y0: float, x1: float, y1: float) -> "Prompt":
         """The object fills the box from (x0, y0), top left, to (x1, y1), bottom right, in pixels."""
         corners = _finite(_numbers([[x0, y0], [x1, y1]], "A box's edges"), "box")
+        (x0, y0), (x1, y1) = corners.tolist()
         if x1 <= x0 or y1 <= y0:
             raise InputError(
                 f"The box {x0:g},{y0:g},{x1:g},{y1:g} is reversed or has no area: "
@@ -66,7 +67,10 @@ class Prompt:
     @staticmethod
     def mask(mask: npt.ArrayLike) -> "Prompt":
         """The object is where the H×W mask is not zero; H×W must be the size of the frame."""
-        region = np.asarray(mask)
+        try:
+            region = np.asarray(mask)
+        except (TypeError, ValueError, RuntimeError) as error:  # uneven rows, or tensors that NumPy cannot read
+            raise InputError(f"A mask prompt must be a height×width array: {error}.") from error
         if region.ndim != 2:
             raise InputError(f"A mask prompt must be a height×width array, but this one has shape {region.shape}.")
         if region.dtype.kind == "f" and np.isnan(region).any():
@@ -86,8 +90,9 @@ class Prompt:
 
 def _numbers(values: npt.ArrayLike, what: str) -> npt.NDArray[np.float32]:
     try:
-        return np.asarray(values, np.float32)
-    except (TypeError, ValueError) as error:
+        with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused as such
+            return np.asarray(values, np.float32).copy()  # the caller may go on with the own one
+    except (TypeError, ValueError, RuntimeError) as error:
         raise InputError(f"{what} must be numbers, all of one kind: {error}.") from error
 
 

@@ -5,18 +5,9 @@ sure of itself to say so; the mean of all hypotheses, toned down by the predicte
 forms compared on training sequences (docs/method.md) it tells wrong pixels best.
 """
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-
-
-def binary_entropy(logits: Tensor) -> Tensor:
-    """Entropy in bits, in [0, 1], of the foreground probability that logits stand for."""
-    sure = logits.abs()  # the entropy is even, and small numbers keep their digits this way
-    nats = F.softplus(-sure) + sure * torch.sigmoid(-sure)
-    return (nats / math.log(2)).clamp(0, 1)
 
 
 def consensus(hypotheses: Tensor, iou: Tensor) -> Tensor:
