@@ -261,6 +261,15 @@ def test_damage_to_a_youtube_tree_is_found_and_nothing_else(tmp_path: Path, name
     assert all(agrees(entry, want) for entry, want in zip(entries, wanted, strict=True)), entries
 
 
+def test_void_alone_is_no_object_where_masks_hold_ids(tmp_path: Path) -> None:
+    root = make_youtube(tmp_path)
+    masks = root / "valid/Annotations/other"
+    edit(root, lambda videos: videos["other"].update({"2": videos["other"].pop("1")}))
+    Image.fromarray(label_map([2], (20, 40))).save(masks / "00003.png")
+    Image.fromarray(np.where(label_map([2], (20, 40)) > 0, 255, 0).astype(np.uint8)).save(masks / "00008.png")
+    assert found(root) == []
+
+
 def test_all_frames_of_youtube_are_looked_at_too(tmp_path: Path) -> None:
     root = make_youtube(tmp_path, all_frames=True)
     report = inspect_tree(root / "valid")

@@ -1,12 +1,14 @@
 """Frames in any order are the frames in order."""
 
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 from uamp_data.errors import DataError
+from uamp_data.frames import Frame
 from uamp_data.reader import open_video
 from uamp_data.seeking import SeekableVideo
 
@@ -79,6 +81,62 @@ def test_a_cut_off_file_gives_what_there_is_and_says_what_there_is_not(tmp_path:
     assert video.frame(2).index == 2
     with pytest.raises(DataError, match="cannot be decoded"):
         video.frame(39)
+
+
+def damaged(path: Path, offset: int, data: bytes) -> Path:
+    """H.264 of 30 frames in which packet 10, which is no key frame, is overwritten from a byte of it on."""
+    write_video(path, 30)
+    with av.open(str(path)) as container:
+        packet = next(islice(container.demux(container.streams.video[0]), 10, None))
+        assert packet.pos is not None
+        assert not packet.is_keyframe
+    with path.open("r+b") as file:
+        file.seek(packet.pos + offset)
+        file.write(data)
+    return path
+
+
+def check_is_as_read(video: SeekableVideo, index: int, expected: list[Frame]) -> None:
+    frame = video.frame(index)
+    assert frame.index == index
+    assert frame.time == pytest.approx(expected[index].time)
+    np.testing.assert_array_equal(frame.image, expected[index].image)
+
+
+def test_behind_a_broken_packet_numbers_are_those_of_reading(tmp_path: Path) -> None:
+    path = damaged(tmp_path / "clip.mp4", 0, bytes([255] * 8))
+    with open_video(path) as reader:
+        expected = list(reader)
+    assert len(expected) < 30
+    for index in range(len(expected)):
+        with SeekableVideo(path) as video:  # anew, so that nothing was read before
+            check_is_as_read(video, index, expected)
+
+
+def test_damage_that_only_decoding_shows_counts_from_the_first_pass_over_it(tmp_path: Path) -> None:
+    path = damaged(tmp_path / "clip.mp4", 4, bytes(4))  # the length stays, the part's kind does not
+    with open_video(path) as reader:
+        expected = list(reader)
+    assert len(expected) < 30
+    with SeekableVideo(path) as video:
+        assert video.frame_count == 30
+        assert video.frame(25).index == 25
+        assert [frame.index for frame in video.frames()] == list(range(len(expected)))
+        assert video.frame_count == len(expected)
+        for index in (25, len(expected) - 1, 12, 3, 16):
+            check_is_as_read(video, index, expected)
+        with pytest.raises(DataError, match="cannot be decoded"):
+            video.frame(len(expected))
+
+
+def test_a_pass_that_meets_damage_goes_on_with_the_numbers_of_reading(tmp_path: Path) -> None:
+    path = damaged(tmp_path / "clip.mp4", 4, bytes(4))
+    with open_video(path) as reader:
+        expected = list(reader)
+    for frame, other in zip(SeekableVideo(path).frames(2), expected[2:], strict=True):
+        assert frame.index == other.index
+        assert frame.time == pytest.approx(other.time)
+        np.testing.assert_array_equal(frame.image, other.image)
 
 
 def test_what_is_no_video_is_refused(tmp_path: Path) -> None:

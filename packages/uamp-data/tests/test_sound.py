@@ -1,15 +1,21 @@
 """Sound goes with the pictures, whatever it was stored as."""
 
+from __future__ import annotations
+
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 import pytest
 from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
+from av.packet import Packet
 from av.video.frame import VideoFrame
 from uamp_data.encodings import ALPHA_ENCODINGS
+from uamp_data.errors import DataError
 from uamp_data.reader import open_video
 from uamp_data.sound import open_sound
 from uamp_data.writer import VideoWriter
@@ -139,6 +145,118 @@ def test_damaged_sound_ends_early_and_the_pictures_go_on(tmp_path: Path) -> None
     (tmp_path / "cut.avi").write_bytes(whole[: len(whole) // 2])
     _rewrite(tmp_path / "cut.avi", tmp_path / "out.mp4")
     assert _heard(tmp_path / "out.mp4")[2] < 2
+
+
+def _loud(path: Path) -> list[tuple[float, float]]:
+    """Where each tone begins and ends, in seconds."""
+    tones: list[list[float]] = []
+    with av.open(str(path)) as container:
+        for frame in container.decode(container.streams.audio[0]):
+            assert frame.time is not None
+            for at in np.flatnonzero(np.abs(frame.to_ndarray()[0]) > 0.1) / frame.sample_rate + frame.time:
+                if not tones or at > tones[-1][1] + 0.1:
+                    tones.append([at, at])
+                tones[-1][1] = at
+    return [(begin, end) for begin, end in tones]
+
+
+def _frame_count(path: Path) -> int:
+    with open_video(path) as video:
+        return len(list(video))
+
+
+@pytest.mark.parametrize(("codec", "kept"), [("mp2", "aac"), ("aac", "aac"), ("ac3", "ac3")])
+def test_files_joined_end_to_end_keep_the_sound_of_both(tmp_path: Path, codec: str, kept: str) -> None:
+    joined = tmp_path / "joined.ts"
+    joined.write_bytes(_make(tmp_path / "a.ts", codec).read_bytes() * 2)
+    assert _rewrite(joined, tmp_path / "out.mp4").note is None
+    assert _heard(tmp_path / "out.mp4")[0] == kept
+    assert _frame_count(tmp_path / "out.mp4") == 40
+    (first, first_end), (second, second_end) = _loud(tmp_path / "out.mp4")
+    assert (first, first_end) == pytest.approx((FLASH, 2), abs=0.06)
+    assert (second, second_end) == pytest.approx((2 + FLASH, 4), abs=0.12)
+
+
+def _change_sound(source: Path, target: Path, change: Callable[[int, Packet[Any]], Packet[Any]]) -> Path:
+    """Copies a file; `change` gets each packet of sound with its number, and its result goes into the copy."""
+    with av.open(str(source)) as old, av.open(str(target), "w") as new:
+        streams = [new.add_stream_from_template(stream) for stream in (old.streams.video[0], old.streams.audio[0])]
+        number, last = 0, -1
+        packet: Packet[Any]
+        for packet in old.demux(old.streams.video[0], old.streams.audio[0]):
+            if packet.dts is None:
+                continue
+            if packet.stream.type != "audio":
+                packet.stream = streams[0]
+                new.mux(packet)
+                continue
+            changed = change(number, packet)
+            number += 1
+            changed.stream = streams[1]
+            if changed.dts is not None and changed.dts > last:
+                last = changed.dts
+                new.mux(changed)
+    return target
+
+
+def _same_time(packet: Packet[Any], other: Packet[Any]) -> Packet[Any]:
+    packet.pts, packet.dts, packet.duration, packet.time_base = other.pts, other.dts, other.duration, other.time_base
+    return packet
+
+
+def test_a_clock_of_sound_that_goes_back_costs_nothing_else(tmp_path: Path) -> None:
+    def set_back(number: int, packet: Packet[Any]) -> Packet[Any]:
+        if number >= 6 and packet.pts is not None and packet.dts is not None:
+            packet.pts -= 150
+            packet.dts -= 150
+        return packet
+
+    path = _change_sound(_make(tmp_path / "a.mkv", "flac"), tmp_path / "back.mkv", set_back)
+    writer = _rewrite(path, tmp_path / "out.mp4")
+    assert writer.note is None
+    assert _frame_count(tmp_path / "out.mp4") == 20
+    assert _heard(tmp_path / "out.mp4")[2] > 1.8
+
+
+def test_sound_that_mp4_would_refuse_costs_no_pictures(tmp_path: Path) -> None:
+    def hurt(number: int, packet: Packet[Any]) -> Packet[Any]:
+        if number != 30:
+            return packet
+        data = bytearray(bytes(packet))
+        data[4] = 0x40  # another sampling rate in the header of E-AC3
+        return _same_time(Packet(bytes(data)), packet)
+
+    path = _change_sound(_make(tmp_path / "a.mp4", "eac3"), tmp_path / "hurt.mkv", hurt)
+    writer = _rewrite(path, tmp_path / "out.mp4")
+    assert _frame_count(tmp_path / "out.mp4") == 20, writer.note
+    assert _heard(tmp_path / "out.mp4")[2] > 0.7
+
+
+def test_sound_that_the_encoder_refuses_ends_and_the_pictures_go_on(tmp_path: Path) -> None:
+    def spoil(number: int, packet: Packet[Any]) -> Packet[Any]:
+        if packet.pts is None or packet.pts < 1000:
+            return packet
+        return _same_time(Packet(np.full(packet.size // 4, np.nan, np.float32).tobytes()), packet)
+
+    path = _change_sound(_make(tmp_path / "a.mkv", "pcm_f32le"), tmp_path / "spoilt.mkv", spoil)
+    writer = _rewrite(path, tmp_path / "out.mp4")
+    assert writer.note == "the sound of spoilt.mkv is damaged and ends early"
+    assert _frame_count(tmp_path / "out.mp4") == 20
+    assert 0.8 < _heard(tmp_path / "out.mp4")[2] < 1.1
+
+
+@pytest.mark.parametrize("codec", ["aac", "pcm_s16le"])
+def test_a_full_disk_is_not_taken_for_damaged_sound(tmp_path: Path, codec: str) -> None:
+    resource = pytest.importorskip("resource")
+    source = _make(tmp_path / "a.mkv", codec)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (6000, hard))
+    try:
+        with pytest.raises(DataError, match="would exceed the largest file"):
+            _rewrite(source, tmp_path / "out.mkv")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not (tmp_path / "out.mkv").exists()
 
 
 def test_no_sound(tmp_path: Path) -> None:

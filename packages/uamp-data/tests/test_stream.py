@@ -112,6 +112,34 @@ def test_a_truncated_video_gives_what_decodes_and_says_so(make_video: MakeVideo,
     assert video.note.startswith(f"the file is damaged: {expected}")
 
 
+@pytest.mark.parametrize("late", [0, 10, 1500])  # steps of 1/25 s by which the first frame is late on the file's clock
+def test_a_matroska_file_is_judged_on_its_own_clock(make_video: MakeVideo, late: int) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (40, 48, 64, 3), dtype=np.uint8)
+    path = make_video("late.mkv", frames=noise, ticks=range(late, late + 40))
+    with open_video(path) as video:
+        assert len(list(video)) == 40
+        assert video.note is None
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 5])
+    with open_video(path) as video:
+        count = len(list(video))
+    assert 12 <= count <= 17
+    assert video.note == f"the file is damaged: {count} of 40 frames could be read"
+
+
+def test_a_last_frame_that_is_shown_for_long_is_no_damage(make_video: MakeVideo, tmp_path: Path) -> None:
+    path = tmp_path / "long.mkv"
+    with av.open(str(make_video("clip.mkv"))) as old, av.open(str(path), "w") as new:
+        stream = new.add_stream_from_template(old.streams.video[0])
+        for packet in old.demux(old.streams.video[0]):
+            if packet.dts is not None:
+                packet.duration = 3000 if packet.dts == 440 else packet.duration
+                packet.stream = stream
+                new.mux(packet)
+    with open_video(path) as video:
+        assert len(list(video)) == 12
+        assert video.note is None
+
+
 def test_noise_in_the_middle_does_not_end_the_reading(make_video: MakeVideo) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (60, 48, 64, 3), dtype=np.uint8)
     path = make_video("noise.mp4", frames=noise, muxing={"movflags": "+faststart"})

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,32 @@ Ids = npt.NDArray[np.uint8]
 
 VOID = 255
 """Marks pixels that belong to nothing and count for nothing."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StoredMask:
+    """A mask of a benchmark as it is stored.
+
+    Attributes:
+        ids: H×W, its values.
+        white: H×W booleans if it shows black and white alone, which is one object or, where the other masks of its
+            video hold ids, none but void; None if it shows anything else.
+    """
+
+    ids: Ids
+    white: npt.NDArray[np.bool_] | None = None
+
+    @property
+    def numbered(self) -> bool | None:
+        """Whether the masks of its video hold ids; None if it shows no object and so cannot tell."""
+        if self.white is not None:
+            return False
+        return True if ((self.ids > 0) & (self.ids < VOID)).any() else None
+
+    def as_ids(self, *, numbered: bool) -> Ids:
+        """H×W object ids, given whether the masks of its video hold ids."""
+        return self.ids if numbered or self.white is None else self.white.astype(np.uint8)
+
 
 _LARGEST_GREY_ID = 127
 _HALF = 128
@@ -85,7 +112,9 @@ def read_annotation(path: str | Path) -> Ids:
     | any of them, showing only black and white (0 and 255), as DAVIS 2016 does | background and object 1 |
     | 16 bits, RGB, transparency that varies, any other format, damaged or cut off | refused |
 
-    A palette says black and white if all its colours are greys and the used ones are 0 and 255.
+    A palette says black and white if all its colours are greys and the used ones are 0 and 255. In a video whose other
+    masks hold ids, black and white is void without an object, which one file cannot tell: see
+    `DiskSequence.annotation`.
 
     Args:
         path: The file.
@@ -95,6 +124,15 @@ def read_annotation(path: str | Path) -> Ids:
 
     Raises:
         DataError: The file is missing or refused; the sentence names it and says what to do.
+    """
+    return read_stored(path).as_ids(numbered=False)
+
+
+def read_stored(path: str | Path) -> StoredMask:
+    """Reads what `read_annotation` reads, and leaves open what black and white mean.
+
+    Raises:
+        DataError: As for `read_annotation`.
     """
     path = Path(path)
     try:
@@ -114,11 +152,11 @@ def read_annotation(path: str | Path) -> Ids:
         with Pictures.open(io.BytesIO(data), formats=("PNG",)) as picture:
             picture.load()
             if header.colour_type != GREY_ALPHA:
-                return _stored_ids(picture, header.bit_depth)
+                return _as_stored(picture, header.bit_depth)
             grey, alpha = picture.split()
             if alpha.getcolors(1) is None:  # then nobody can tell which of the two is the mask
                 raise _mask_error(path, "has transparency that varies", _SAVE_AS)
-            return _stored_ids(grey, header.bit_depth)
+            return _as_stored(grey, header.bit_depth)
     except (OSError, ValueError, SyntaxError, Pictures.DecompressionBombError) as error:
         raise _unreadable(path, error) from error
 
@@ -160,22 +198,22 @@ def _mask_error(path: Path, problem: str, remedy: str) -> FileError:
     return FileError(path, problem, remedy, kind="The mask")
 
 
-def _stored_ids(picture: Pictures.Image, bit_depth: int) -> Ids:
-    """The samples of a decoded palette or grey PNG; black and white alone become 0 and 1."""
+def _as_stored(picture: Pictures.Image, bit_depth: int) -> StoredMask:
+    """The samples of a decoded palette or grey PNG, and whether they are black and white alone."""
     values: Ids = np.array(picture, dtype=np.uint8)
     shown = values
     if picture.mode == "P":
         greys = _grey_palette(picture)
         if greys is None:
-            return values
+            return StoredMask(values)
         shown = greys[values]
     elif bit_depth < 8 and picture.mode == "L":
         values //= np.uint8(255 // ((1 << bit_depth) - 1))  # Pillow spreads 2 and 4 bits over 0 to 255
-        return values
-    black, white = np.count_nonzero(shown == 0), np.count_nonzero(shown == VOID)
-    if white and black + white == shown.size:
-        values = (shown == VOID).astype(np.uint8)
-    return values
+        return StoredMask(values)
+    white = shown == VOID
+    count = np.count_nonzero(white)
+    alone = count > 0 and np.count_nonzero(shown == 0) + count == shown.size
+    return StoredMask(values, white if alone else None)
 
 
 def _to_ids(picture: Pictures.Image, path: Path) -> Ids:

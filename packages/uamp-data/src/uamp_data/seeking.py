@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import logging
+import math
 import threading
 from collections.abc import Generator, Iterator
 from itertools import islice
@@ -12,8 +13,9 @@ from types import TracebackType
 from typing import Self
 
 import av.error
+from av.bitstream import BitStreamFilterContext
 from av.container import InputContainer
-from av.video.frame import VideoFrame
+from av.packet import Packet
 from av.video.stream import VideoStream
 
 from uamp_data.errors import DataError
@@ -25,13 +27,20 @@ from uamp_data.stream import StreamReader, _fitted, _upright
 logger = logging.getLogger(__name__)
 
 _NEAR = 12  # frames ahead up to which decoding on costs less than seeking
+_PACKET_CHECKS = {"h264": "h264_mp4toannexb", "hevc": "hevc_mp4toannexb"}
+"""FFmpeg's filters that go through a packet's parts, without decoding, and refuse lengths that do not add up."""
 
 
 class SeekableVideo:
     """A video file, folder of pictures or pattern whose frames can be had in any order; at most one stays in memory.
 
-    Frames, numbers and times are those of `open_video`. Where a file's packets do not say what time they are for, or
-    seeking in it fails, frames are decoded from the first on: slower, but the same.
+    Frames, numbers and times are those of `open_video`. Where a file's packets do not say what time they are for or
+    are broken, or seeking in it fails, frames are decoded from the first on: slower, but the same.
+
+    Only decoding shows every damaged place, and seeking passes over those before. Until one pass has come to such a
+    place from the first frame (a full pass of `frames` does), frames behind it that were sought may bear higher numbers
+    than in `open_video`, by what the place lost. From then on all numbers are those of `open_video`, and frames behind
+    the place are decoded from the first on.
 
     Attributes:
         name: What was opened, as it was named.
@@ -40,7 +49,7 @@ class SeekableVideo:
         frame_rate: Frames per second: the average where the rate varies.
         time_base: The step, in seconds, that the source counts time in.
         pixel_aspect: How wide a pixel is to be shown for its height, after rotation; 1 for nearly all videos.
-        frame_count: How many frames there are; fewer if a damaged end turns up.
+        frame_count: How many frames there are; where damage loses some, those left as soon as a pass comes to the end.
     """
 
     def __init__(self, source: str | Path) -> None:
@@ -60,8 +69,10 @@ class SeekableVideo:
             self.frame_rate, self.time_base = reader.frame_rate, reader.time_base
             self.pixel_aspect = reader.pixel_aspect
             self._pictures = reader._paths if isinstance(reader, PictureReader) else []
-            self._times = _frame_times(reader) if isinstance(reader, StreamReader) else []
-            self.frame_count = len(self._pictures or self._times) or _count(reader)
+            # of the frames that can be sought; replaced, never changed, since passes run on several threads
+            self._times, count = _frame_times(reader) if isinstance(reader, StreamReader) else ([], 0)
+            self._cursor_times = self._times
+            self.frame_count = len(self._pictures) or count or _count(reader)
 
     def __enter__(self) -> Self:
         return self
@@ -83,6 +94,9 @@ class SeekableVideo:
             DataError: There is no such frame, or it cannot be decoded.
         """
         with self._lock:
+            if self._cursor_times is not self._times:
+                self._forget()
+                self._cursor_times = self._times
             if self._last is not None and self._last.index == index:
                 return self._last
             ahead = index - self._last.index if self._last is not None else 0
@@ -110,22 +124,39 @@ class SeekableVideo:
                 yield Frame(index, float(index / self.frame_rate), read_picture(self._pictures[index]))
             return
         reached = start
-        if start > 0 and self._times:
-            for frame in self._seek(start, end):
+        times = self._times
+        if 0 < start < len(times):
+            for frame in self._seek(times, start, min(end, len(times))):
                 yield frame
                 reached = frame.index + 1
-        if reached == end:
-            return
+        if reached < end:
+            yield from self._decode_from_first(reached, end)
+
+    def _decode_from_first(self, start: int, end: int) -> Iterator[Frame]:
+        """Frames from `start` to before `end`; sees on the way whether all are where seeking takes them to be."""
+        count = 0
         with open_video(self.name) as reader:
-            yield from islice(reader, reached, end)
+            for frame in islice(reader, end):
+                count += 1
+                self._compare(frame)
+                if frame.index >= start:
+                    yield frame
+        if count < end:
+            self.frame_count, self._times = count, self._times[:count]
+
+    def _compare(self, frame: Frame) -> None:
+        """Where a frame is not the one that its number would seek, none is sought any more from there on."""
+        times = self._times
+        if frame.index < len(times) and abs(frame.time - self._time(times, frame.index)) > self.time_base / 2:
+            self._times = times[: frame.index]
 
     def _forget(self) -> None:
         if self._cursor is not None:
             self._cursor.close()
         self._cursor = self._last = None
 
-    def _seek(self, start: int, end: int) -> Iterator[Frame]:
-        """Frames from `start` on, as far as they come in order and without gaps."""
+    def _seek(self, times: list[int], start: int, end: int) -> Iterator[Frame]:
+        """Frames from `start` on, as far as they come in order, whole and without gaps."""
         with open_video(self.name) as reader:
             if not isinstance(reader, StreamReader):
                 return
@@ -134,22 +165,24 @@ class SeekableVideo:
                 stream.thread_type = "SLICE"
                 wanted = start
                 try:
-                    container.seek(self._times[start], stream=stream, backward=True)
+                    container.seek(times[start], stream=stream, backward=True)
                     for frame in container.decode(stream):
-                        if frame.pts is None or frame.pts > self._times[wanted]:
+                        if frame.pts is None or frame.pts > times[wanted]:
                             return
-                        if frame.pts < self._times[wanted]:
+                        if frame.pts < times[wanted]:
                             continue
-                        yield self._as_frame(frame, wanted, reader)
+                        if frame.is_corrupt:
+                            return
+                        image = _fitted(_upright(frame, reader._display_matrix), self.width, self.height)
+                        yield Frame(wanted, self._time(times, wanted), image)
                         wanted += 1
                         if wanted == end:
                             return
                 except (av.error.FFmpegError, OSError) as error:
                     logger.debug("%s: seeking to frame %d: %s", self.name, start, error)
 
-    def _as_frame(self, frame: VideoFrame, index: int, reader: StreamReader) -> Frame:
-        image = _fitted(_upright(frame, reader._display_matrix), self.width, self.height)
-        return Frame(index, float((self._times[index] - self._times[0]) * reader.time_base), image)
+    def _time(self, times: list[int], index: int) -> float:
+        return float((times[index] - times[0]) * self.time_base)
 
 
 def _count(reader: VideoReader) -> int:
@@ -158,30 +191,61 @@ def _count(reader: VideoReader) -> int:
     return packets or reader.frame_count or sum(1 for _ in reader)
 
 
-def _frame_times(reader: StreamReader) -> list[int]:
-    """Presentation times of all frames in the stream's own steps, in order; empty where they cannot be trusted."""
+def _frame_times(reader: StreamReader) -> tuple[list[int], int]:
+    """Where the frames that can be sought are, and how many there are in all; nothing if times cannot be trusted.
+
+    Returns:
+        Presentation times in the stream's own steps, in order, of the frames before the first broken packet; and the
+        number of all frames, as far as packets say.
+    """
     try:
         container, stream = reader._open()
         with container:
             first = next((frame.pts for frame in container.decode(stream)), None)
         container, stream = reader._open()
         with container:
-            times = _packet_times(container, stream)
+            times, total = _packet_times(container, stream)
     except (av.error.FFmpegError, OSError) as error:
         logger.debug("%s: %s", reader.source, error)
-        return []
+        return [], 0
     if first is None or not times:
-        return []
+        return [], 0
     start = bisect.bisect_left(times, first)
-    return times[start:] if start < len(times) and times[start] == first else []
+    return (times[start:], total - start) if start < len(times) and times[start] == first else ([], 0)
 
 
-def _packet_times(container: InputContainer, stream: VideoStream) -> list[int]:
+def _packet_times(container: InputContainer, stream: VideoStream) -> tuple[list[int], int]:
     times: list[int] = []
+    whole: int | None = None
+    check = _packet_check(stream)
     for packet in container.demux(stream):
         if packet.size > 0 and not packet.is_discard:
             if packet.pts is None:
-                return []
+                return [], 0
             times.append(packet.pts)
-    times.sort()
-    return times if len(set(times)) == len(times) else []
+            if whole is None and _is_broken(packet, check):
+                whole = len(times) - 1
+    if len(set(times)) < len(times):
+        return [], 0
+    limit = math.inf if whole is None else min(times[whole:])
+    return sorted(time for time in times[:whole] if time < limit), len(times)
+
+
+def _packet_check(stream: VideoStream) -> BitStreamFilterContext | None:
+    name = _PACKET_CHECKS.get(stream.codec_context.codec.canonical_name)
+    try:
+        return None if name is None else BitStreamFilterContext(name, stream)
+    except (av.error.FFmpegError, ValueError) as error:
+        logger.debug("packets are not checked: %s", error)
+        return None
+
+
+def _is_broken(packet: Packet[VideoStream], check: BitStreamFilterContext | None) -> bool:
+    """Whether it can be seen without decoding. `check` takes the packet."""
+    if packet.is_corrupt or check is None:
+        return packet.is_corrupt
+    try:
+        check.filter(packet)
+    except av.error.FFmpegError:
+        return True
+    return False

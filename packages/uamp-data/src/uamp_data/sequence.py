@@ -14,7 +14,7 @@ from PIL import Image as Pictures
 
 from uamp_data.errors import DataError, FileError
 from uamp_data.frames import Image
-from uamp_data.masks import VOID, Ids, read_annotation
+from uamp_data.masks import VOID, Ids, read_stored
 from uamp_data.pictures import read_picture, unreadable_picture
 
 
@@ -99,6 +99,8 @@ class DiskSequence:
     def annotation(self, frame: int) -> Ids:
         """Reads the mask of an annotated frame.
 
+        Black and white alone are one object, unless the first mask that shows an object holds ids: then 255 is void.
+
         Returns:
             H×W uint8, the frame's size: 0 background, 1 to 254 objects, 255 void.
 
@@ -108,11 +110,18 @@ class DiskSequence:
         path = self.annotation_paths.get(frame)
         if path is None:
             raise DataError(f"The frame {self.frame_paths[frame]} has no mask: ask for one of the annotated frames.")
-        ids = read_annotation(path)
+        stored = read_stored(path)
+        ids = stored.as_ids(numbered=stored.white is not None and self._numbered)
         check_size(path, ids.shape, self.frame_paths[frame])
         if self.one_object:
             ids[(ids > 0) & (ids < VOID)] = 1
         return ids
+
+    @cached_property
+    def _numbered(self) -> bool:
+        """Whether the masks hold ids. The first that tells decides; only who meets black and white needs to know."""
+        told = (read_stored(self.annotation_paths[frame]).numbered for frame in self.annotated)
+        return next((numbered for numbered in told if numbered is not None), False)
 
     def _listed_entries(self) -> Mapping[int, tuple[int, ...]]:
         """Each object in the first of its listed frames that has a mask with it: as a rule the very first."""

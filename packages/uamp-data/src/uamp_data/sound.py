@@ -20,22 +20,27 @@ from av.stream import Disposition
 logger = logging.getLogger(__name__)
 
 _COPIED = {
-    "mp4": frozenset({"aac", "mp3", "ac3", "eac3", "alac", "opus"}),
-    "mov": frozenset({"aac", "mp3", "ac3", "eac3", "alac"}),
+    "mp4": frozenset({"aac", "mp3", "ac3", "alac", "opus"}),
+    "mov": frozenset({"aac", "mp3", "ac3", "alac"}),
     "matroska": frozenset({"aac", "mp3", "ac3", "eac3", "alac", "opus", "vorbis", "flac"}),
     "webm": frozenset({"opus", "vorbis"}),
 }
-"""Codecs that players expect in a container; any other is encoded anew, as Opus in WebM and as AAC elsewhere."""
+"""Codecs that players expect in a container; any other is encoded anew, as Opus in WebM and as AAC elsewhere.
+
+E-AC3, which few play, MP4 would look into late, and refuse a picture in its place where it is damaged.
+"""
 _AAC_RATES = frozenset({96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000})
 _USUAL_RATE = 48_000
 _AAC_LAYOUTS = frozenset({"mono", "stereo", "5.1", "7.1"})
+_CLOCK_ROUNDING = Fraction(1, 200)  # seconds; Matroska, say, holds milliseconds only
 
 
 class Sound:
     """Takes the sound of a file and writes it beside new pictures, up to where these have come.
 
-    Its zero is the file's first picture. Sound that players take in the new container is copied as it is. A damaged
-    place ends it: the pictures matter more. Then `note` says so.
+    Its zero is the file's first picture. Sound that players take in the new container is copied as it is. Where its
+    clock goes back, as in files joined end to end, it goes on behind what there is. A damaged place ends it, and so
+    does what the encoder or the container refuses: the pictures matter more. Then `note` says so.
     """
 
     def __init__(self, source: Path, container: InputContainer, stream: AudioStream, start: float) -> None:
@@ -56,14 +61,14 @@ class Sound:
         self._waiting: tuple[float, Any] | None = None
         self._output: OutputContainer | None = None
         self._out_stream: AudioStream | None = None
-        self._copies = False
-        self._last_dts: int | None = None
+        self._is_copied = False
+        self._is_refused = False
 
     def attach(self, output: OutputContainer) -> None:
         """Adds a stream for it to a container that is being made, before anything is written to that."""
         self._output = output
-        self._copies = self._stream.codec_context.codec.canonical_name in _COPIED.get(output.format.name, ())
-        if self._copies:
+        self._is_copied = self._stream.codec_context.codec.canonical_name in _COPIED.get(output.format.name, ())
+        if self._is_copied:
             self._out_stream = output.add_stream_from_template(self._stream)
             self._queue = self._packets()
         else:
@@ -75,21 +80,29 @@ class Sound:
             self._queue = self._frames(AudioResampler(format="flt" if is_web else "fltp", layout=layout, rate=rate))
 
     def write_until(self, time: float) -> None:
-        """Writes what begins before `time`, in seconds from the first picture."""
-        while True:
+        """Writes what begins before `time`, in seconds from the first picture.
+
+        Raises:
+            FFmpegError: The file cannot be written, on a full disk say; what is wrong with the sound is not raised.
+        """
+        while not self._is_refused:
             if self._waiting is None:
                 self._waiting = next(self._queue, None)
             if self._waiting is None or self._waiting[0] >= time:
                 return
             _, item = self._waiting
             self._waiting = None
-            self._mux([item] if self._copies else self._encoded(item))
+            self._write(item)
 
     def finish(self, end: float) -> None:
-        """Writes the rest up to where the pictures end and what the encoder holds back."""
+        """Writes the rest up to where the pictures end and what the encoder holds back.
+
+        Raises:
+            FFmpegError: The file cannot be written, on a full disk say; what is wrong with the sound is not raised.
+        """
         self.write_until(end)
-        if not self._copies:
-            self._mux(self._encoded(None))
+        if not self._is_copied and not self._is_refused:
+            self._write(None)
 
     def close(self) -> None:
         """Lets go of the file."""
@@ -98,23 +111,28 @@ class Sound:
     def _packets(self) -> Iterator[tuple[float, Packet[AudioStream]]]:
         """Packets on the new clock with their times; the last one that ends before the first picture leads in."""
         step = self._stream.time_base or Fraction(1)
-        shift = round(self._start / step)
+        shift = -round(self._start / step)
+        last: int | None = None
+        end = 0
         for packet in self._read():
-            if packet.pts is None or packet.dts is None:
+            if packet.pts is None or packet.dts is None or packet.dts + shift == last:
                 continue
-            packet.pts -= shift
-            packet.dts -= shift
-            if packet.pts + (packet.duration or 0) < 0 or (self._last_dts is not None and packet.dts <= self._last_dts):
-                continue
-            self._last_dts = packet.dts
-            time = float(packet.pts * step)
-            assert self._out_stream is not None
-            packet.stream = self._out_stream
-            yield time, packet
+            if last is not None and packet.dts + shift < last:
+                shift = end - packet.dts
+            packet.pts += shift
+            packet.dts += shift
+            last, end = packet.dts, packet.dts + (packet.duration or 1)
+            if packet.pts + (packet.duration or 0) >= 0:
+                time = float(packet.pts * step)
+                assert self._out_stream is not None
+                packet.stream = self._out_stream
+                yield time, packet
 
     def _frames(self, resampler: AudioResampler) -> Iterator[tuple[float, AudioFrame]]:
         """Decoded sound on the new clock, in the rate and layout of the encoder, with its times."""
-        shift = Fraction(self._start).limit_denominator(1_000_000)
+        start = Fraction(self._start).limit_denominator(1_000_000)
+        late = 0
+        end: int | None = None
         for packet in self._read():
             try:
                 frames = [new for old in packet.decode() for new in resampler.resample(old)]
@@ -124,8 +142,13 @@ class Sound:
             for frame in frames:
                 if frame.pts is None or frame.time_base is None:
                     continue
-                frame.pts -= round(shift / frame.time_base)
-                if frame.pts + frame.samples > 0:
+                frame.pts += late - round(start / frame.time_base)
+                if end is not None and frame.pts < end - int(_CLOCK_ROUNDING / frame.time_base):
+                    late += end - frame.pts
+                    frame.pts = end
+                own_end = frame.pts + round(frame.samples / frame.sample_rate / frame.time_base)
+                end = own_end if end is None else max(end, own_end)
+                if own_end > 0:
                     yield float(frame.pts * frame.time_base), frame
 
     def _read(self) -> Iterator[Packet[AudioStream]]:
@@ -140,14 +163,23 @@ class Sound:
                 return
             yield packet
 
-    def _encoded(self, frame: AudioFrame | None) -> list[Packet[AudioStream]]:
-        assert self._out_stream is not None
-        return self._out_stream.encode(frame)
-
-    def _mux(self, packets: list[Packet[AudioStream]]) -> None:
+    def _write(self, item: Any) -> None:
+        """Writes a packet, or a frame once it is encoded; what is refused as such, not by the disk, ends the sound."""
         assert self._output is not None
-        for packet in packets:
-            self._output.mux(packet)
+        assert self._out_stream is not None
+        try:
+            packets = [item] if self._is_copied else self._out_stream.encode(item)
+        except (av.error.FFmpegError, ValueError) as error:
+            self._refuse(error)
+            return
+        try:
+            self._output.mux(packets)
+        except (av.error.ArgumentError, av.error.InvalidDataError) as error:
+            self._refuse(error)
+
+    def _refuse(self, error: Exception) -> None:
+        self._is_refused = True
+        self._stop(error)
 
     def _stop(self, error: Exception) -> None:
         logger.debug("sound of %s: %s", self.source, error)

@@ -40,6 +40,8 @@ class _Tally:
     frames_with_errors: int = 0
     errors: int = 0
     stopped_by: str | None = None
+    shown_until: float = 0.0
+    """Seconds on the file's clock to where the last frame ends, as far as the file says."""
 
 
 class StreamReader(VideoReader):
@@ -113,7 +115,7 @@ class StreamReader(VideoReader):
                     later = now + step if frame.time is None else frame.time - start
                     # a time that does not grow is an error of the file, and no two frames may share one
                     now = later if later > now else now + step
-            self.note = self._judge(tally, now + step)
+            self.note = self._judge(tally, start, now + step)
         finally:
             decoder.close()
 
@@ -196,6 +198,7 @@ class StreamReader(VideoReader):
             for frame in frames:
                 tally.frames += 1
                 tally.frames_with_errors += frame.is_corrupt
+                tally.shown_until = max(tally.shown_until, _shown_until(frame))
                 yield frame
             if tally.stopped_by is not None:
                 return
@@ -217,22 +220,24 @@ class StreamReader(VideoReader):
                 logger.debug("%s: %s", self.source, error)
                 return 0
 
-    def _judge(self, tally: _Tally, end: float) -> str | None:
+    def _judge(self, tally: _Tally, start: float, end: float) -> str | None:
         """Says what is wrong with a file or stream that was read to its end.
 
         Args:
             tally: What was met.
+            start: Seconds on the file's clock at the first frame.
             end: Seconds from the first frame to the end of the last.
         """
         if self.is_live or not self._is_file:
             reason = f" ({tally.stopped_by})" if tally.stopped_by else ""
             return f"the stream ended after {tally.frames} frames{reason}" if self.is_live or reason else None
         expected = None
+        until = max(start + end, tally.shown_until)
         # old AVI files announce frames that repeat the one before and are not stored: then the time is still filled
         if tally.packets < self._announced and end < (self._announced - 0.5) / self.frame_rate:
             expected = self._announced
-        elif self._announced_seconds is not None and self._announced_seconds - end > 2 / self.frame_rate:
-            expected = round(self._announced_seconds * self.frame_rate)
+        elif self._announced_seconds is not None and self._announced_seconds - until > 2 / self.frame_rate:
+            expected = round((self._announced_seconds - start) * self.frame_rate)
         elif tally.errors:
             expected = max(self._announced, tally.packets)
         if expected is not None and expected > tally.frames:
@@ -268,7 +273,7 @@ def _announced_frames(stream: VideoStream) -> int:
 
 
 def _announced_seconds(container: InputContainer, stream: VideoStream) -> float | None:
-    """How long the video should be, where a Matroska header says so."""
+    """Seconds on the file's clock at which the video should end, where a Matroska header says so."""
     if "matroska" not in container.format.name:
         return None
     hours, _, rest = stream.metadata.get("DURATION", "").partition(":")
@@ -279,6 +284,12 @@ def _announced_seconds(container: InputContainer, stream: VideoStream) -> float 
         # sound may be longer than the picture, so the whole file's length counts only where there is nothing else
         alone = len(container.streams) == 1 and container.duration is not None
         return container.duration / av.time_base if alone and container.duration is not None else None
+
+
+def _shown_until(frame: VideoFrame) -> float:
+    """Seconds on the file's clock at which a frame ends; where it begins if the file does not say how long it lasts."""
+    lasts = frame.duration * frame.time_base if frame.duration and frame.time_base else 0
+    return (frame.time or 0.0) + float(lasts)
 
 
 def _display_matrix(frame: VideoFrame) -> npt.NDArray[np.int32] | None:

@@ -13,7 +13,7 @@ from PIL import Image as Pictures
 
 from uamp_data.errors import DataError, FileError
 from uamp_data.layout import META_FILE
-from uamp_data.masks import read_annotation
+from uamp_data.masks import read_stored
 from uamp_data.numbering import FrameKey, frame_key, list_pictures, twins
 from uamp_data.pictures import natural_name, unreadable_picture
 from uamp_data.sequence import object_ids
@@ -237,18 +237,20 @@ def _decoded_size(path: Path) -> tuple[int, int]:
 def _decode_masks(
     masks: Sequence[Path], frames: Sequence[Path], sizes: Mapping[FrameKey, tuple[int, int]], problems: list[Problem]
 ) -> dict[Path, tuple[int, ...]]:
-    """The objects in each readable mask."""
+    """The objects in each readable mask; what black and white mean, the first that tells decides."""
     names = {frame_key(path): path.name for path in frames}
-    shown = {}
+    shown: dict[Path, tuple[int, ...]] = {}
+    numbered: bool | None = None
     for path in masks:
         try:
-            ids = read_annotation(path)
+            stored = read_stored(path)
         except FileError as error:
             problems.append(Problem(error.path, error.problem, error.remedy))
             continue
-        shown[path] = object_ids(ids)
+        numbered = stored.numbered if numbered is None else numbered
+        shown[path] = object_ids(stored.as_ids(numbered=numbered is True))
         key = frame_key(path)
-        height, width = ids.shape
+        height, width = stored.ids.shape
         if sizes.get(key, (width, height)) != (width, height):
             found = f"is {width}×{height} pixels but its frame {names[key]} is {sizes[key][0]}×{sizes[key][1]}"
             problems.append(Problem(path, found, "replace it by one of the frame's size"))
