@@ -6,8 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from evaluation_trees import make_youtube
+from uamp_data.masks import read_annotation, write_mask
 from uamp_eval.calibration import read_calibration
 
 Run = Callable[..., Any]
@@ -44,6 +46,20 @@ def test_a_run_that_goes_on_measures_the_same(run: Run, tracked: Tracked, tmp_pa
     assert run(*common, "--no-save-results").code == 0  # nothing is tracked again
     assert calibration_of(output) == calibration_of(tracked.output)
     assert sorted(path.name for path in output.iterdir()) == ["per_sequence.csv", "report.html", "results.json"]
+
+
+def test_a_truth_that_changed_is_measured_anew(run: Run, tracked: Tracked, tmp_path: Path) -> None:
+    output = Path(shutil.copytree(tracked.output, tmp_path / "out"))
+    root = Path(shutil.copytree(tracked.root, tmp_path / "DAVIS"))
+    for path in sorted((root / "Annotations" / "480p" / "camel").iterdir())[1:]:
+        write_mask(path, np.roll(read_annotation(path), 9, axis=1))
+    common = ("eval", "davis", "--dataset-root", root, "--device", "cpu", "--workers", 1)
+    outcome = run(*common, "--output", output)
+    assert outcome.code == 0
+    assert "tracked by an earlier run: 1 of 2 sequences" in outcome.out
+    assert calibration_of(output)["wrong"]["edge"] > calibration_of(tracked.output)["wrong"]["edge"]
+    assert run(*common, "--output", tmp_path / "fresh").code == 0
+    assert calibration_of(output) == calibration_of(tmp_path / "fresh")
 
 
 def test_masks_alone_say_nothing_of_doubt(run: Run, tracked: Tracked, tmp_path: Path) -> None:

@@ -84,6 +84,36 @@ def test_results_of_other_settings_are_refused_and_say_what_differs(folder: Resu
     folder.prepare(other)
 
 
+def test_a_record_without_results_stands_in_nobodys_way(folder: ResultFolder) -> None:
+    other = replace(FINGERPRINT, precision="bfloat16", sequences={"bear": {}, "wolf": {}})
+    folder.check(other)
+    assert (folder.path / RECORD).read_text() == FINGERPRINT.as_json()
+    (folder.path / ".uamp-bear.part").mkdir()
+    folder.prepare(other)
+    assert (folder.path / RECORD).read_text() == other.as_json()
+    fill(folder, sequence="wolf")
+    with pytest.raises(InputError, match=r"the precision \(bfloat16 then, float32 now\)"):
+        folder.prepare(FINGERPRINT)
+
+
+def test_results_that_the_record_does_not_name_are_not_taken_over(folder: ResultFolder) -> None:
+    fill(folder, sequence="wolf")
+    with pytest.raises(InputError, match="the data"):
+        folder.prepare(replace(FINGERPRINT, sequences={"bear": {"frames": 2}, "wolf": {"frames": 2}}))
+
+
+def test_checking_writes_nothing(tmp_path: Path) -> None:
+    folder = ResultFolder(tmp_path / "out" / "sam2")
+    folder.check(FINGERPRINT)
+    assert not (tmp_path / "out").exists()
+    (folder.path / ".uamp-bear.part").mkdir(parents=True)
+    folder.check(FINGERPRINT)
+    (folder.path / "notes.txt").write_text("x")
+    with pytest.raises(InputError, match=r"no run\.json"):
+        folder.check(FINGERPRINT)
+    assert list(contents(tmp_path)) == ["out/sam2/notes.txt"]
+
+
 def test_a_video_may_be_mended_until_it_has_results(folder: ResultFolder) -> None:
     mended = replace(FINGERPRINT, sequences={"bear": {"frames": 2, "digest": "mended"}})
     folder.prepare(mended)

@@ -1,19 +1,23 @@
 """Whole runs with the bundled model: what is written, what is kept, and what a killed run leaves."""
 
+import json
+import logging
 import os
 import signal
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from tiny_videos import MANY, TinyVideo, contents, read_mask, write_mask
+from uamp_eval.calibration import CALIBRATION
 from uamp_eval.distributed import Alone
 from uamp_eval.results_store import RECORD
 from uamp_eval.runs import run_benchmark
-from uamp_eval.sequences import Ids
+from uamp_eval.scoring import ScoringRule
+from uamp_eval.sequences import Ids, Image
 from uamp_model import InputError, VideoTracker, load_tracker
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -146,6 +150,74 @@ def test_results_of_another_run_are_not_taken_for_ones_own(tracker: VideoTracker
         run_benchmark({"sam2": tracker}, MANY[:1], tmp_path, write=write_mask, protocol="other")
     summary = run_benchmark({"sam2": tracker}, MANY[:1], tmp_path, write=write_mask, protocol="other", overwrite=True)
     assert (summary.sequences, summary.kept) == (1, 0)
+
+
+def test_a_refused_run_leaves_no_record(tracker: VideoTracker, tmp_path: Path) -> None:
+    both = {"twin": tracker.with_memory("sam2"), "sam2": tracker}
+    run_benchmark({"sam2": tracker}, MANY[:1], tmp_path, write=write_mask, protocol="tiny")
+    with pytest.raises(InputError, match=r"sam2 were made with other settings"):
+        run_benchmark(both, MANY[:1], tmp_path, write=write_mask, protocol="other")
+    assert [path.name for path in tmp_path.iterdir()] == ["sam2"]
+    assert run_benchmark(both, MANY[:1], tmp_path, write=write_mask, protocol="tiny").sequences == 1
+
+
+def test_a_run_that_ended_in_its_first_video_stands_in_nobodys_way(tracker: VideoTracker, tmp_path: Path) -> None:
+    def fail(path: Path, ids: Ids) -> None:
+        raise InputError("The picture is damaged.")
+
+    with pytest.raises(InputError, match="damaged"):
+        run_benchmark({"sam2": tracker}, MANY[:1], tmp_path, write=fail, protocol="tiny")
+    summary = run_benchmark({"sam2": tracker}, MANY[:1], tmp_path, write=write_mask, protocol="other")
+    assert (summary.sequences, summary.kept) == (1, 0)
+
+
+@dataclass(frozen=True)
+class Relabelled(TinyVideo):
+    """A video whose annotations after the first lie elsewhere."""
+
+    by: int = 0
+
+    def annotation(self, frame: int) -> Ids:
+        return np.roll(super().annotation(frame), self.by if frame else 0, 1)
+
+    def image(self, frame: int) -> Image:
+        return TinyVideo(self.name, self.length).image(frame)
+
+
+def test_doubt_is_measured_against_the_present_truth(
+    tracker: VideoTracker, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING)
+    trackers = {"sam2": tracker, "twin": tracker.with_memory("sam2")}
+
+    def run(output: str, by: int, calibrate: ScoringRule | None = ScoringRule.DAVIS) -> int:
+        videos, place = (Relabelled("bear", by=by), TinyVideo("cows")), tmp_path / output
+        done = run_benchmark(trackers, videos, place, write=write_mask, protocol="tiny", calibrate=calibrate)
+        return done.sequences
+
+    run("out", 0)
+    before = contents(tmp_path / "out")
+    assert (run("out", 5, calibrate=None), contents(tmp_path / "out")) == (0, before)
+    assert not caplog.text
+    assert run("out", 5) == 1
+    assert "The doubt kept of bear was not measured against the present annotations: tracking again." in caplog.text
+    run("fresh", 5)
+    assert before != contents(tmp_path / "out") == contents(tmp_path / "fresh")
+    caplog.clear()
+    assert (run("out", 5), caplog.text) == (0, "")
+
+    measured = tmp_path / "out" / "twin" / "cows" / CALIBRATION  # of a version that did not tell against what
+    document = json.loads(measured.read_text())
+    measured.write_text(json.dumps({key: value for key, value in document.items() if key != "truth"}))
+    assert run("out", 5) == 1
+    assert contents(tmp_path / "out") == contents(tmp_path / "fresh")
+
+
+def test_a_video_without_a_frame_that_counts_is_tracked_once(tracker: VideoTracker, tmp_path: Path) -> None:
+    video, rule = TinyVideo("late", length=2, enters={1: 1}), ScoringRule.YOUTUBE_VOS
+    for expected in (1, 0):
+        done = run_benchmark({"sam2": tracker}, [video], tmp_path, write=write_mask, protocol="tiny", calibrate=rule)
+        assert done.sequences == expected
 
 
 @pytest.mark.parametrize(

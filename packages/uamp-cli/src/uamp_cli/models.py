@@ -1,5 +1,7 @@
 """`uamp models`: what can be tracked with, and fetching it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -98,6 +100,13 @@ def download(
     ] = None,
 ) -> None:
     """Fetch a model's weights and print where they are; an interrupted download goes on where it stopped."""
+    from uamp_model.catalog import find_model
+    from uamp_model.errors import InputError
+
+    spec = find_model(name)
+    if spec.bundled and output is not None:
+        where = weights_path(spec)
+        raise InputError(f"{spec.name} comes with UAMP and is not downloaded: leave out --output, or copy {where}.")
     out_console().print(str(fetch_weights(name, output)), highlight=False, markup=False, soft_wrap=True)
 
 
@@ -114,7 +123,7 @@ def fetch_weights(name: str, folder: Path | None = None) -> Path:
         UampError: if there is no such model or its weights cannot be had.
     """
     from uamp_model.catalog import find_model
-    from uamp_model.download import download_checkpoint
+    from uamp_model.download import checkpoint_folder, download_checkpoint
 
     from uamp_cli.byte_progress import ByteProgress
 
@@ -122,7 +131,7 @@ def fetch_weights(name: str, folder: Path | None = None) -> Path:
     path = weights_path(spec)
     if path.is_file() and (spec.bundled or folder is None):
         return path
-    with ByteProgress(err_console()) as progress:
+    with _no_empty_folder(checkpoint_folder() if folder is None else folder), ByteProgress(err_console()) as progress:
         progress.begin(spec.name)
         return download_checkpoint(spec, folder, progress=progress.update)
 
@@ -136,6 +145,18 @@ def weights_path(spec: "ModelSpec") -> Path:
     if spec.bundled:
         return Path(str(files("uamp_model").joinpath(spec.checkpoint)))
     return checkpoint_folder() / spec.checkpoint
+
+
+@contextmanager
+def _no_empty_folder(folder: Path) -> Iterator[None]:
+    """Take a folder that is made meanwhile away again, and those above it, if nothing came into it."""
+    new = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        yield
+    finally:
+        for path in new:
+            with suppress(OSError):  # it holds something, or was never made
+                path.rmdir()
 
 
 def _facts(spec: "ModelSpec") -> dict[str, Any]:

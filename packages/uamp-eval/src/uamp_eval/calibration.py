@@ -143,10 +143,12 @@ class Calibration:
     Attributes:
         histograms: by region and source.
         sequences: how many videos they are of.
+        truth: of one video, the digest of what it was compared with, see `doubt.truth_digest`; empty if unknown.
     """
 
     histograms: Mapping[str, Mapping[str, ErrorHistogram]] = field(default_factory=_no_pixels)
     sequences: int = 1
+    truth: str = ""
 
     @property
     def pixels(self) -> int:
@@ -220,13 +222,29 @@ def read_calibration(results: Path, sequences: Iterable[str]) -> Calibration | N
     return total if total.pixels else None
 
 
+def measured_against(folder: Path) -> str | None:
+    """The digest of the truth that a video's doubt was measured against.
+
+    Args:
+        folder: the one of the video's masks.
+
+    Returns:
+        The digest, see `Calibration.truth`; None if no doubt was measured.
+    """
+    path = folder / CALIBRATION
+    if not path.exists():
+        return None
+    found = _read(path)
+    return "" if found is None else found.truth
+
+
 def packed(calibration: Calibration) -> dict[str, object]:
     """The histograms of one video as JSON holds them: of the bins that hold pixels."""
     histograms = {
         region: {source: _held(histogram.counts) for source, histogram in sources.items()}
         for region, sources in calibration.histograms.items()
     }
-    return {"format": _FORMAT, "bins": BINS, "histograms": histograms}
+    return {"format": _FORMAT, "bins": BINS, "truth": calibration.truth, "histograms": histograms}
 
 
 def unpacked(document: Any) -> Calibration:
@@ -237,7 +255,7 @@ def unpacked(document: Any) -> Calibration:
     """
     if (document["format"], document["bins"]) != (_FORMAT, BINS):
         raise ValueError("another format")
-    calibration = Calibration()
+    calibration = Calibration(truth=str(document.get("truth", "")))
     for region, sources in calibration.histograms.items():
         for source, histogram in sources.items():
             held, *counts = document["histograms"][region][source]

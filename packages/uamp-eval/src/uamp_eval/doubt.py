@@ -1,5 +1,7 @@
 """What a tracked frame says about doubt: which pixels count, which are wrong, and how doubtful each is."""
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -9,7 +11,7 @@ from numpy.typing import NDArray
 
 from uamp_eval.boxes import Box, box_of
 from uamp_eval.calibration import EDGE, ENTROPY, FRAME, ONE_MINUS_SCORE, UNCERTAINTY, Calibration
-from uamp_eval.scoring import ScoringRule, plan_scoring
+from uamp_eval.scoring import ScoringPlan, ScoringRule, plan_scoring
 from uamp_eval.sequences import Ids, VideoSequence
 
 if TYPE_CHECKING:
@@ -40,20 +42,51 @@ class DoubtCollector:
         Raises:
             InputError: by that rule nothing of it counts.
         """
-        self.calibrations = {memory: Calibration() for memory in memories}
         self._sequence = sequence
         self._rule = rule
         self._plan = plan_scoring(sequence, rule)
         self._frames = frozenset(self._plan.frames)
+        self._truth = _Truth(self._plan)
+        self.calibrations = {memory: Calibration(truth=self._truth.digest()) for memory in memories}
 
     def add(self, frame: int, results: "Mapping[str, FrameResult]") -> None:
         """Count a frame's pixels if the frame counts; `results` by memory setting."""
         if frame not in self._frames:
             return
         truth = self._sequence.annotation(frame)
+        self._truth.add(frame, truth)
         void = self._rule.void(truth)
         for memory, calibration in self.calibrations.items():
+            calibration.truth = self._truth.digest()
             add_frame(calibration, results[memory], truth, self._plan.active(frame), void)
+
+
+class _Truth:
+    """A digest of the objects, frames and annotations that count."""
+
+    def __init__(self, plan: ScoringPlan) -> None:
+        counts = [sorted(plan.objects.items()), plan.frames]
+        self._hash = hashlib.sha256(json.dumps(counts).encode())
+
+    def add(self, frame: int, truth: Ids) -> None:
+        self._hash.update(f"{frame} {truth.shape}".encode())
+        self._hash.update(truth.tobytes())
+
+    def digest(self) -> str:
+        return self._hash.hexdigest()[:16]
+
+
+def truth_digest(sequence: VideoSequence, rule: ScoringRule) -> str:
+    """Tell what a video's masks are compared with from any other truth; reads the annotations that count by `rule`.
+
+    Raises:
+        InputError: by that rule nothing of it counts. What reading the annotations raises is passed on.
+    """
+    plan = plan_scoring(sequence, rule)
+    truth = _Truth(plan)
+    for frame in plan.frames:
+        truth.add(frame, sequence.annotation(frame))
+    return truth.digest()
 
 
 def add_frame(

@@ -35,6 +35,22 @@ class ResultFolder:
 
     path: Path
 
+    def check(self, fingerprint: Fingerprint) -> None:
+        """Refuse a folder that cannot take the results of a run; nothing is written.
+
+        Raises:
+            InputError: if it holds results of other settings or files of another origin, or cannot be read.
+        """
+        with _written(self.path):
+            stored = self._stored()
+            if stored is not None:
+                self._compare(stored, fingerprint)
+            elif self.path.is_dir() and any(not _is_leftover(path) for path in self.path.iterdir()):
+                raise InputError(
+                    f"{self.path} holds files but no {RECORD} that says which settings they were made with: "
+                    "choose another --output, or --overwrite."
+                )
+
     def prepare(self, fingerprint: Fingerprint, *, overwrite: bool = False) -> None:
         """Make the folder ready for the results of a run, or for the rest of them.
 
@@ -45,23 +61,17 @@ class ResultFolder:
         Raises:
             InputError: if it holds results of other settings or files of another origin, or cannot be written.
         """
+        if not overwrite:
+            self.check(fingerprint)
         with _written(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
-            for leftover in self.path.glob(f"{_PREFIX}*{_SUFFIX}"):
+            for leftover in [path for path in self.path.iterdir() if _is_leftover(path)]:
                 shutil.rmtree(leftover, ignore_errors=True)
                 leftover.unlink(missing_ok=True)
-            stored = self._stored()
             if overwrite:
                 # the results go before the record: a run killed here leaves none that the new record vouches for
-                for name in {*fingerprint.sequences, *(stored or {}).get("sequences", {})}:
+                for name in {*fingerprint.sequences, *(self._stored() or {}).get("sequences", {})}:
                     self._discard(name)
-            elif stored is not None:
-                self._compare(stored, fingerprint)
-            elif any(self.path.iterdir()):
-                raise InputError(
-                    f"{self.path} holds files but no {RECORD} that says which settings they were made with: "
-                    "choose another --output, or --overwrite."
-                )
             partial = self.path / f"{_PREFIX}{RECORD}{_SUFFIX}"
             partial.write_text(fingerprint.as_json(), encoding="utf-8")
             partial.replace(self.path / RECORD)
@@ -127,9 +137,10 @@ class ResultFolder:
     def _compare(self, stored: dict[str, Any], fingerprint: Fingerprint) -> None:
         videos, now = stored.get("sequences"), fingerprint.sequences
         if isinstance(videos, dict):  # one without results may have been mended since
-            kept = {
-                name: video if (self.path / name).exists() else now.get(name, video) for name, video in videos.items()
-            }
+            there = {name for name in {*videos, *now} if (self.path / name).exists()}
+            if not there:  # a record alone vouches for nothing: its run ended in its first video
+                return
+            kept = {name: video if name in there else now.get(name, video) for name, video in videos.items()}
             stored = stored | {"sequences": kept}
         different = differences(stored, fingerprint)
         if different:
@@ -151,6 +162,11 @@ class ResultFolder:
         shutil.rmtree(doomed, ignore_errors=True)
         folder.rename(doomed)
         shutil.rmtree(doomed)
+
+
+def _is_leftover(path: Path) -> bool:
+    """Of a run that was killed."""
+    return path.name.startswith(_PREFIX) and path.name.endswith(_SUFFIX)
 
 
 def _is_ours(path: Path) -> bool:

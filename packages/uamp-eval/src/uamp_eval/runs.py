@@ -1,5 +1,6 @@
 """Run trackers over a benchmark's videos and write what they say, by as many processes as there are."""
 
+import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,14 +14,16 @@ import torch
 from uamp_model import DeviceError, InputError, VideoTracker
 from uamp_model.layers_file import weights_digest
 
-from uamp_eval.calibration import write_calibration
+from uamp_eval.calibration import measured_against, write_calibration
 from uamp_eval.distributed import Alone, Team, share_out
-from uamp_eval.doubt import DoubtCollector
+from uamp_eval.doubt import DoubtCollector, truth_digest
 from uamp_eval.fingerprint import Fingerprint, describe_sequences, take_fingerprint
 from uamp_eval.protocols import check_prompts, run_sequence
 from uamp_eval.results_store import ResultFolder
 from uamp_eval.scoring import ScoringRule
 from uamp_eval.sequences import Ids, VideoSequence
+
+_log = logging.getLogger(__name__)
 
 _FILE_SYSTEM_SECONDS = 60
 """For how long a file system of several machines may hide what another one wrote."""
@@ -139,7 +142,7 @@ def run_benchmark(
         overwrite: remove results that are there first.
         calibrate: compare the masks with the truth as soon as they are there, on the objects and frames that count by
             this rule, and keep beside them how doubtful right and wrong pixels were, see `calibration`. Every video
-            must then have what the rule scores.
+            must then have what the rule scores. Where this was done with another truth, a video is tracked again.
         progress: hears about this process's share.
         team: the processes that share the work, see `distributed.join_team`; without it this one does it all.
 
@@ -159,9 +162,12 @@ def run_benchmark(
         return _fingerprints(trackers, sequences, protocol)
 
     def prepare() -> tuple[dict[str, str], dict[str, list[str]]]:
+        if not overwrite:  # before the first record is written: a run that is refused leaves none
+            for memory, fingerprint in describe().items():
+                folders[memory].check(fingerprint)
         for memory, fingerprint in describe().items():
             folders[memory].prepare(fingerprint, overwrite=overwrite)
-        return _records(describe()), _missing(folders, sequences)
+        return _records(describe()), _to_do(run, sequences)
 
     records, missing = team.agree(prepare)
     team.together(lambda: team.rank == 0 or _check_same(team, records, _records(describe())))
@@ -236,6 +242,27 @@ def _missing(folders: Mapping[str, ResultFolder], sequences: Sequence[VideoSeque
         if lacking:
             missing[sequence.name] = lacking
     return missing
+
+
+def _to_do(run: _Run, sequences: Sequence[VideoSequence]) -> dict[str, list[str]]:
+    """By sequence that has to be tracked: with which memory settings."""
+    missing = _missing(run.folders, sequences)
+    again = {s.name: outdated for s in sequences if (outdated := _measured_otherwise(run, s, missing.get(s.name, ())))}
+    if again:
+        names = next(iter(again)) + (f" and {len(again) - 1} more" if len(again) > 1 else "")
+        _log.warning("The doubt kept of %s was not measured against the present annotations: tracking again.", names)
+    return missing | {name: [*missing.get(name, ()), *outdated] for name, outdated in again.items()}
+
+
+def _measured_otherwise(run: _Run, sequence: VideoSequence, missing: Sequence[str]) -> list[str]:
+    """The memory settings whose doubt was measured, but against other annotations than there are now."""
+    if run.calibrate is None:
+        return []
+    run.team.beat()
+    whole = {memory: folder.path / sequence.name for memory, folder in run.folders.items() if memory not in missing}
+    measured = {memory: truth for memory, path in whole.items() if (truth := measured_against(path)) is not None}
+    now = truth_digest(sequence, run.calibrate) if measured else None
+    return [memory for memory, truth in measured.items() if truth != now]
 
 
 def _cost(tracker: VideoTracker, sequence: VideoSequence) -> int:
