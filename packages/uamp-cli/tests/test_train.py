@@ -1,20 +1,24 @@
 """`uamp train` on small real data sets: nano's own weights, tiny pictures, few steps."""
 
 import csv
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
 import pytest
 import yaml
-from evaluation_trees import FRAMES, make_davis, make_video, make_youtube
+from evaluation_trees import FRAMES, SIZE, make_davis, make_video, make_youtube
 from uamp_cli.train_data import VALIDATION_CLIPS, open_data
 from uamp_cli.train_validation import Validation, score_table
 from uamp_data.clip_sequence import ClipSequence
+from uamp_data.masks import write_mask
 from uamp_data.pool import ClipPool
 from uamp_data.synthetic import FAMILIES
 from uamp_data.training_clips import MixedClips, TrainingClips
 from uamp_model import load_tracker
+from uamp_model.errors import InputError
 from uamp_train.config import Family, TrainConfig
 from uamp_train.config_loading import load_config, parse_config
 from uamp_train.config_table import config_table
@@ -150,6 +154,49 @@ def test_which_sequences_train_and_which_validate(tmp_path: Path) -> None:
     assert divided(val_dataset_root=root) == (tuple("abcde"), ["v"])
     (short,) = open_data(settings(dataset_root=root, val_sequences=["a"], val_frames=4)).validation
     assert len(short.frame_names) == 4
+
+
+def test_a_sequence_that_cannot_validate_is_found_before_training(
+    run: Run, small: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The objects of `e` enter later than in its first mask."""
+    root = make_davis(small.parent / "DAVIS", dict.fromkeys("abcde", 1), split="train")
+    masks = root / "Annotations/480p/e"
+    write_mask(masks / "00000.png", np.zeros(SIZE, np.uint8))
+    data = open_data(settings(dataset_root=str(root)))
+    assert (names(data.clips), [sequence.name for sequence in data.validation]) == (tuple("bcde"), ["a"])
+    assert "1 sequences cannot validate and are not held out. The first: The first mask of e, " in caplog.text
+    named = run("train", "--config", small, "--set", "val_sequences=[e]", "--quiet").refused()
+    assert "The first mask of e, DAVIS/Annotations/480p/e/00000.png, shows no object: replace it or leave e" in named
+
+
+def test_sequences_of_one_name_are_not_held_out(tmp_path: Path) -> None:
+    root = str(make_davis(tmp_path / "DAVIS", dict.fromkeys("abcde", 1), split="train"))
+    other = str(make_davis(tmp_path / "other", {"e": 1}, split="train"))
+    parts = [{"dataset": "davis"}, {"dataset": "davis", "root": other}]
+    mixed = {"dataset": "mix", "mix": parts, "dataset_root": root}
+    assert [sequence.name for sequence in open_data(settings(**mixed)).validation] == ["a"]
+    with pytest.raises(InputError, match=r"e cannot validate, because two data sets .*: choose other val_sequences\.$"):
+        open_data(settings(**mixed, val_sequences=["e"]))
+
+
+def test_objects_that_enter_in_the_last_mask_cannot_be_scored(tmp_path: Path) -> None:
+    youtube = make_youtube(tmp_path / "YouTube", truth=True)
+    meta = youtube / "valid" / "meta.json"
+    known = json.loads(meta.read_text())
+    known["videos"]["late"]["objects"] = {"2": {"category": "yak", "frames": ["00006"]}}
+    meta.write_text(json.dumps(known))
+    make_davis(tmp_path / "DAVIS", {"a": 1, "b": 2}, split="train")
+    given = {"dataset_root": str(tmp_path / "DAVIS"), "val_dataset_root": str(youtube), "val_sequences": ["late"]}
+    with pytest.raises(InputError, match="late cannot validate, because its objects enter in its last mask"):
+        open_data(settings(**given))
+
+
+def test_quiet_prints_where_the_weights_are_alone(run: Run, small: Path, caplog: pytest.LogCaptureFixture) -> None:
+    done = run("train", "--config", small, "--set", "max_steps=1", "--set", "val_interval=0", "--quiet")
+    assert done.code == 0, done
+    assert done.out == f"Trained weights: {Path('runs/small/uamp_finetuned.safetensors')}\n"
+    assert [record.getMessage() for record in caplog.records if record.name.startswith("uamp_")] == []
 
 
 def test_mixes_and_generated_clips(tmp_path: Path) -> None:

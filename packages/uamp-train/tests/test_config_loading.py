@@ -9,7 +9,8 @@ from uamp_model.budget import SMALLEST_BUDGET
 from uamp_model.layers import LayerSizes
 from uamp_model.losses import LossWeights
 from uamp_train.config import TrainConfig
-from uamp_train.config_loading import OTHER_NAMES, dump_config, load_config, parse_config
+from uamp_train.config_loading import OTHER_NAMES, dump_config, flat, load_config, parse_config
+from uamp_train.config_table import config_table
 from uamp_train.errors import ConfigError
 
 SEED_KEYS = """
@@ -222,6 +223,45 @@ def test_one_augmentation_can_be_switched_off_and_all(tmp_path: Path) -> None:
     assert load("", tmp_path, "augment.flip=0.1").augment.flip == 0.1
     assert not load("augment: false", tmp_path).augment.is_endless
     assert load("augment: true", tmp_path).augment == TrainConfig().augment
+
+
+def test_one_augmentation_can_be_set_beside_a_switch(tmp_path: Path) -> None:
+    environment = {"UAMP_AUGMENT": "false"}
+    flips = TrainConfig(augment=False).augment.model_copy(update={"flip": 0.5})
+    assert load("augment: false", tmp_path, "augment.flip=0.5").augment == flips
+    assert load("augment: {crop: 1}", tmp_path, "augment.flip=0.5", environment=environment).augment == flips
+    assert load("", tmp_path, "augment=false", "augment.flip=0.5").augment == flips
+    assert load("", tmp_path, environment={**environment, "UAMP_AUGMENT__FLIP": "0.5"}).augment == flips
+    assert load("augment: true", tmp_path, "augment.crop=0").augment == load("augment: {crop: 0}", tmp_path).augment
+    assert load("augment: {crop: 1}", tmp_path, "augment.crop=0", "augment=false").augment.flip == 0
+    with pytest.raises(ConfigError, match=r"'augment\.flip' has a wrong value in --set augment\.flip"):
+        load("augment: false", tmp_path, "augment.flip=2")
+
+
+PATHS = {
+    *("sam2_checkpoint", "uamp_checkpoint", "save_dir", "dataset_root", "val_dataset_root", "cache_folder"),
+    *("pool.folder", "mix.0.root"),
+}
+
+
+def test_paths_begin_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    text = "dataset: mix\nmix: [{dataset: davis, root: ~/x}]\npool: {folder: ~/x}\nexperiment_name: ~/x\n"
+    tops = sorted(name for name in PATHS if "." not in name)
+    by_file = load(text + "".join(f"{name}: ~/x\n" for name in tops), tmp_path)
+    by_option = load(text, tmp_path, *(f"{name}=~/x" for name in tops))
+    by_variable = load(text, tmp_path, environment={f"UAMP_{name.upper()}": "~/x" for name in tops})
+    expected = {name: str(tmp_path / "x") for name in PATHS}
+    for config in (by_file, by_option, by_variable):
+        found = flat(config.model_dump(mode="json"))
+        assert {name: found[name] for name in PATHS} == expected
+        assert found["experiment_name"] == "~/x"
+    assert load("save_dir: '~'", tmp_path).save_dir == tmp_path
+    assert load("save_dir: a~/~", tmp_path).save_dir == Path("a~/~")
+    assert {line.split("`")[1] for line in config_table().splitlines() if "| path |" in line} == {
+        name.replace(".0.", "[].") for name in PATHS
+    }
 
 
 def test_the_largest_seed_is_torch_s(tmp_path: Path) -> None:

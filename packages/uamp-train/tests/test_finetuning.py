@@ -21,7 +21,7 @@ from uamp_train.export import FINETUNED, export_layers, export_run
 from uamp_train.learner import Learner
 from uamp_train.loop import make_accelerator, stage_at, train
 from uamp_train.resume import begin
-from uamp_train.weights import LAYERS, build_module, weights_of
+from uamp_train.weights import LAYERS, build_module, initial_module, weights_of
 
 MakeConfig = Callable[..., TrainConfig]
 
@@ -178,6 +178,14 @@ def test_a_run_goes_on_with_its_own_base_alone(light: MakeConfig, blobs: ClipSou
     save_state_dict(tmp_path / "base.safetensors", {**weights, name: weights[name] + 1})
     with pytest.raises(CheckpointError, match="other frozen weights of nano"):
         train(config, blobs, resume=True)
+
+
+@pytest.mark.parametrize("part", ["image_encoder", "mask_decoder"])
+def test_what_is_frozen_has_published_weights(tiny: MakeConfig, part: str) -> None:
+    found = weights_of(initial_module(tiny(**{f"freeze_sam2_{part}": True})))
+    published = nano_base().state_dict()
+    assert found.keys() == published.keys()
+    assert all(torch.equal(found[name], value) for name, value in published.items())
 
 
 def test_parts_that_are_left_out_stay_untrained(light: MakeConfig) -> None:

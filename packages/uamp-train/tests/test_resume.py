@@ -28,6 +28,23 @@ def test_how_long_how_often_and_where_may_change(tiny: MakeConfig) -> None:
     assert differences(before, tiny(stages=stages, num_workers=4, use_tensorboard=True, **values)) == []
 
 
+ON_DISK = {"dataset": "davis", "dataset_root": "DAVIS"}
+
+
+@pytest.mark.parametrize(("was", "now"), [(0, 1), (2, 0)])
+def test_validation_is_not_switched_where_it_decides_what_is_trained_on(tiny: MakeConfig, was: int, now: int) -> None:
+    def told(**values: object) -> list[str]:
+        return differences(tiny(val_interval=was, **values).model_dump(mode="json"), tiny(val_interval=now, **values))
+
+    assert told(**ON_DISK) == [f"val_interval is {now}, was {was}, and with 0 no sequence is held out"]
+    assert told(dataset="mix", mix={"synthetic": 1, "davis": 1}, dataset_root="DAVIS") != []
+    assert told(**ON_DISK, val_sequences=["bear"]) == told(**ON_DISK, val_dataset_root="other") == told() == []
+
+
+def test_validation_may_become_rarer(tiny: MakeConfig) -> None:
+    assert differences(tiny(val_interval=1, **ON_DISK).model_dump(mode="json"), tiny(val_interval=5, **ON_DISK)) == []
+
+
 def test_a_key_that_is_newer_than_the_checkpoint_had_its_usual_value(tiny: MakeConfig) -> None:
     before = tiny().model_dump(mode="json")
     del before["cache_features"], before["ema_decay"]

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from uamp_cli.terminal import err_console
+
 
 def _print_keys(wanted: bool) -> None:
     if wanted:
@@ -69,13 +71,16 @@ def train(
         option = "--uamp-checkpoint" if settings.freeze_sam2_backbone else "--checkpoint"
         base = f" --checkpoint {settings.sam2_checkpoint}" if settings.sam2_checkpoint and "uamp" in option else ""
         typer.echo(f"Trained weights: {weights}")
-        typer.echo(f"Try them: uamp demo --model {settings.model_name}{base} {option} {weights}")
+        if not err_console().quiet:
+            typer.echo(f"Try them: uamp demo --model {settings.model_name}{base} {option} {weights}")
 
 
 def _show_progress() -> None:
-    """Let the libraries' log lines be seen: they are this command's output while it works."""
-    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    """Let the libraries' log lines be seen, unless --quiet is given: they are this command's output while it works."""
+    quiet = err_console().quiet
+    level, others = (logging.ERROR, logging.ERROR) if quiet else (logging.INFO, logging.WARNING)
+    logging.basicConfig(level=others, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     for package in ("uamp_train", "uamp_data", "uamp_cli"):
-        logging.getLogger(package).setLevel(logging.INFO)
+        logging.getLogger(package).setLevel(level)
     # Said once by each process of a distributed run; it is about speed, and nothing here can change it.
     warnings.filterwarnings("ignore", message="Grad strides do not match bucket view strides")

@@ -1,11 +1,14 @@
 """Opens what a training configuration names: sources of clips, and sequences to validate on."""
 
 import logging
+from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from uamp_data.augmentation import Augmentation
 from uamp_data.clip_sequence import ClipSequence, pool_sequences
+from uamp_data.errors import DataError
 from uamp_data.pool import ClipPool, build_pool
 from uamp_data.sequence import DiskSequence
 from uamp_data.synthetic import generate_clip
@@ -44,8 +47,9 @@ def open_data(settings: TrainConfig) -> TrainingData:
     """Open the data sets, build the pool of generated clips if it is asked for, and hold out what is to be held out.
 
     Raises:
-        DataError: a data set or a sequence is missing, or nothing is left to train on.
-        InputError: a sequence to validate on has too few masks.
+        DataError: a data set or a sequence is missing, nothing is left to train on, or the first mask of a sequence to
+            validate on cannot be read or shows no object.
+        InputError: a sequence to validate on has too few masks, or its name in common with another.
     """
     parts = settings.parts
     sets = [
@@ -72,13 +76,10 @@ def _divide(
     sets: list[list[DiskSequence]], settings: TrainConfig
 ) -> tuple[list[list[DiskSequence]], Sequence[VideoSequence], str]:
     """What is left to train on, and what to validate on."""
-    held_out: tuple[str, ...] = ()
-    if settings.val_dataset_root is None:
-        names = [sequence.name for part in sets for sequence in part]
-        chosen = [name for name in names if not settings.train_sequences or name in settings.train_sequences]
-        held_out = settings.val_sequences or (a_tenth(chosen) if settings.val_interval else ())
-    train = settings.train_sequences
-    kept, sequences = hold_out(sets, train, held_out)
+    held_out = settings.val_sequences if settings.val_dataset_root is None else ()
+    if settings.val_interval and settings.leaves_validation_open:
+        held_out = _tenth_to_judge_by(sets, settings)
+    kept, sequences = hold_out(sets, settings.train_sequences, held_out)
     if not settings.val_interval:
         return kept, (), ""
     where = "held out"
@@ -89,16 +90,58 @@ def _divide(
             _, sequences = hold_out([sequences], (), settings.val_sequences)
     if not sequences:
         return kept, _generated_for_validation(settings), f"{VALIDATION_CLIPS} generated clips"
-    for sequence in sequences:
-        if len(sequence.annotated) < _LEAST_ANNOTATED:
-            raise InputError(
-                f"The sequence {sequence.name} cannot validate, because of its annotated frames "
-                f"({len(sequence.annotated)}) the first and the last are not scored: choose other val_sequences."
-            )
-    if settings.val_frames:
-        sequences = [first_frames(sequence, max(settings.val_frames, _LEAST_ANNOTATED)) for sequence in sequences]
+    sequences = _to_follow(sequences, settings)
     log.info("Validating on %d sequences %s: %s", len(sequences), where, ", ".join(s.name for s in sequences))
     return kept, sequences, f"{len(sequences)} sequences {where}"
+
+
+def _tenth_to_judge_by(sets: list[list[DiskSequence]], settings: TrainConfig) -> tuple[str, ...]:
+    """Names to hold out where nobody says which: a tenth, or for one that cannot validate the next by name that can."""
+    by_name = defaultdict(list)
+    for sequence in (sequence for part in sets for sequence in part):
+        if not settings.train_sequences or sequence.name in settings.train_sequences:
+            by_name[sequence.name].append(sequence)
+    rest, held_out, problems = sorted(by_name), [], []
+    for wanted in a_tenth(sequence.name for sequences in by_name.values() for sequence in sequences):
+        place = bisect_left(rest, wanted)
+        for name in (*rest[place:], *rest[:place]):
+            rest.remove(name)
+            try:
+                _to_follow(by_name[name], settings)
+            except (DataError, InputError) as error:
+                problems.append(str(error))
+            else:
+                held_out.append(name)
+                break
+    if problems:
+        log.warning("%d sequences cannot validate and are not held out. The first: %s", len(problems), problems[0])
+    return tuple(held_out)
+
+
+def _to_follow(sequences: Sequence[DiskSequence], settings: TrainConfig) -> list[DiskSequence]:
+    """What is followed of sequences in validation, once it is sure that there is something to score.
+
+    Raises:
+        DataError: the first mask of one cannot be read or shows no object.
+        InputError: one has too few masks, or two have one name.
+    """
+    names = [sequence.name for sequence in sequences]
+    followed = []
+    for sequence in sequences:
+        cannot = f"The sequence {sequence.name} cannot validate, because"
+        if names.count(sequence.name) > 1:
+            raise InputError(f"{cannot} two data sets have one of this name: choose other val_sequences.")
+        if len(sequence.annotated) < _LEAST_ANNOTATED:
+            raise InputError(
+                f"{cannot} of its annotated frames ({len(sequence.annotated)}) the first and the last are not scored: "
+                "choose other val_sequences."
+            )
+        if settings.val_frames:
+            sequence = first_frames(sequence, max(settings.val_frames, _LEAST_ANNOTATED))
+        if min(sequence.prompts) >= sequence.annotated[-1]:
+            raise InputError(f"{cannot} its objects enter in its last mask: choose other val_sequences.")
+        followed.append(sequence)
+    return followed
 
 
 def _generated(settings: TrainConfig, augmentation: Augmentation) -> ClipSource:

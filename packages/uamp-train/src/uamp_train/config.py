@@ -1,10 +1,11 @@
 """What a training run is told: one frozen, strict model of every key. `config_loading.py` reads it from YAML."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 from uamp_model.presets import UAMP
 
 Source = Literal["synthetic", "davis", "davis2016", "davis2017", "youtube_vos", "folders"]
@@ -23,6 +24,15 @@ _SPELLINGS = {
 
 _LARGEST_SEED = 2**64 - 1
 """The largest that torch takes."""
+
+
+def with_home(value: object) -> object:
+    """A path that begins at `~` as a shell would give it, or as it is where there is no such home."""
+    return os.path.expanduser(value) if isinstance(value, str) else value  # noqa: PTH111 - `Path.expanduser` raises there
+
+
+HomePath = Annotated[Path, BeforeValidator(with_home)]
+"""What every path in the configuration is."""
 
 
 class Contradiction(ValueError):
@@ -115,7 +125,7 @@ class PoolSettings(_Strict):
     families: tuple[Family, ...] = Field(
         ("mixed",), min_length=1, description="what the clips show, in turn; a name may come more than once"
     )
-    folder: Path = Field(Path("runs/pool"), description="where it lies; it is built once")
+    folder: HomePath = Field(Path("runs/pool"), description="where it lies; it is built once")
 
 
 class Augment(_Strict):
@@ -146,7 +156,7 @@ class DataPart(_Strict):
 
     dataset: Source = Field(description="any but `mix`")
     weight: float = Field(1.0, gt=0, description="how often clips are drawn from it, against the other parts")
-    root: Path | None = Field(None, description="its folder; none: dataset_root")
+    root: HomePath | None = Field(None, description="its folder; none: dataset_root")
     split: str | None = Field(None, description="its split; none: dataset_split")
 
     _spelling = field_validator("dataset", mode="before")(lambda value: spelled(value))
@@ -159,12 +169,15 @@ class TrainConfig(_Strict):
     experiment_name: str = Field("train", description="the run's folder in save_dir")
     model: str = Field("nano", description="a name of the model catalog")
     sam2_model_type: str | None = Field(None, description="another spelling of `model`")
-    sam2_checkpoint: Path | None = Field(
+    sam2_checkpoint: HomePath | None = Field(
         None,
-        description="SAM 2's weights to start from; none: the published ones where they stay frozen, else random ones",
+        description="SAM 2's weights to start from; none: all the published ones where any part of it stays frozen, "
+        "else random ones",
     )
-    uamp_checkpoint: Path | None = Field(None, description="UAMP layers to start from; none: those that change nothing")
-    save_dir: Path = Field(Path("runs"), description="checkpoints, metrics and the resolved configuration go there")
+    uamp_checkpoint: HomePath | None = Field(
+        None, description="UAMP layers to start from; none: those that change nothing"
+    )
+    save_dir: HomePath = Field(Path("runs"), description="checkpoints, metrics and the resolved configuration go there")
     seed: int = Field(0, ge=0, le=_LARGEST_SEED, description="same seed, same run")
 
     # the machine
@@ -185,14 +198,14 @@ class TrainConfig(_Strict):
         "synthetic",
         description="`davis` takes 2017 where its lists are there, else 2016; `folders`: any DAVIS-like tree",
     )
-    dataset_root: Path | None = Field(None, description="folder of the data set")
+    dataset_root: HomePath | None = Field(None, description="folder of the data set")
     dataset_split: str = Field("train", description="its split; plain folders have none")
     mix: tuple[DataPart, ...] = Field((), description="parts of `dataset: mix`, also as `{synthetic: 0.5, davis: 0.5}`")
     train_sequences: tuple[str, ...] = Field((), description="train on these alone; none: all that are not held out")
     val_sequences: tuple[str, ...] = Field(
         (), description="held out for validation; none: a tenth of the training sequences, if there is validation"
     )
-    val_dataset_root: Path | None = Field(
+    val_dataset_root: HomePath | None = Field(
         None, description="validate on this data set instead; its split is `val`, and nothing is held out"
     )
     val_frames: int = Field(0, ge=0, description="frames of a validation sequence that are tracked; 0: all")
@@ -204,7 +217,7 @@ class TrainConfig(_Strict):
     )
     augment: Augment = Field(Augment(), description="changes to clips of data sets on disk; false: none")
     cache_features: bool = Field(False, description="compute what the frozen image encoder says of a frame only once")
-    cache_folder: Path = Field(Path("runs/features"), description="where these features lie")
+    cache_folder: HomePath = Field(Path("runs/features"), description="where these features lie")
     pool: PoolSettings = PoolSettings()
     batch_size: int = Field(4, gt=0, description="clips B per process and step")
     num_frames: int = Field(4, gt=0, description="frames T of a clip")
@@ -251,13 +264,7 @@ class TrainConfig(_Strict):
 
     _spelling = field_validator("dataset", mode="before")(lambda value: spelled(value))
 
-    @field_validator("augment", mode="before")
-    @classmethod
-    def _switch(cls, value: object) -> object:
-        """`augment: false` is none of it, `true` the defaults."""
-        if isinstance(value, bool):
-            return Augment() if value else NO_AUGMENT
-        return value
+    _switch = field_validator("augment", mode="before")(lambda value: switched(value))
 
     @model_validator(mode="after")
     def _fits_together(self) -> "TrainConfig":
@@ -274,6 +281,17 @@ class TrainConfig(_Strict):
             part.model_copy(update={key: value for key, value in missing.items() if getattr(part, key) is None})
             for part in parts
         )
+
+    @property
+    def leaves_validation_open(self) -> bool:
+        """Whether nothing is named to validate on though data lie on disk: validation then holds a part of them out."""
+        on_disk = any(part.dataset != "synthetic" for part in self.parts)
+        return on_disk and not self.val_sequences and self.val_dataset_root is None
+
+    @property
+    def freezes_sam2(self) -> bool:
+        """Whether any part of SAM 2 stays as it is."""
+        return self.freeze_sam2_backbone or self.freeze_sam2_image_encoder or self.freeze_sam2_mask_decoder
 
     @property
     def encoder_is_frozen(self) -> bool:
@@ -316,6 +334,13 @@ def spelled(dataset: object) -> object:
         return dataset
     name = dataset.strip().lower().replace("-", "_")
     return _SPELLINGS.get(name, name)
+
+
+def switched(augment: object) -> object:
+    """`augment: false` is none of it, `true` the defaults; as keys, so that one of them can be set."""
+    if isinstance(augment, bool):
+        return (Augment() if augment else NO_AUGMENT).model_dump()
+    return augment
 
 
 def _contradictions(config: TrainConfig) -> Iterator[tuple[str, str]]:

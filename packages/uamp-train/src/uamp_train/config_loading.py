@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from uamp_train.config import Contradiction, TrainConfig
+from uamp_train.config import Contradiction, TrainConfig, switched
 from uamp_train.errors import ConfigError
 
 log = logging.getLogger(__name__)
@@ -206,8 +206,10 @@ def _parse(text: str) -> Any:
 
 
 def _set(values: Any, key: Sequence[str], value: Any) -> None:
-    """Put a value at a nested place; numbers index lists."""
+    """Put a value at a nested place of the configuration; numbers index lists."""
     *parents, last = key
+    if "augment" in values:
+        values["augment"] = switched(values["augment"])
     try:
         for part in parents:
             values = values[int(part)] if isinstance(values, list) else values.setdefault(part, {})

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 class Report:
     """Tells every `log_interval` steps the means over all processes; only the main one speaks.
 
-    On a terminal a bar shows the latest values; elsewhere each report is a log line.
+    On a terminal a bar shows the latest values, unless the log is silenced; elsewhere each report is a log line.
     """
 
     def __init__(self, config: TrainConfig, accelerator: Accelerator, step: int, total: int, end: int) -> None:
@@ -38,7 +38,7 @@ class Report:
 
     def __enter__(self) -> "Report":
         console = Console(stderr=True)
-        if self._active and console.is_terminal:
+        if self._active and console.is_terminal and log.isEnabledFor(logging.WARNING):
             columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
             self._bar = Progress(*columns, console=console)
             self._task = self._bar.add_task("training", total=self._end, completed=self._told)

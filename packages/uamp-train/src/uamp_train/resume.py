@@ -31,7 +31,10 @@ MAY_CHANGE = {
         "use_tensorboard",
     ),
 }
-"""Keys, by the last part of their dotted names, that say how long, how often or where, but not what is learnt."""
+"""Keys, by the last part of their dotted names, that say how long, how often or where, but not what is learnt.
+
+Where sequences to validate on are taken from those to train on, `val_interval` decides that too, see `differences`.
+"""
 MOST_NAMED = 6
 
 
@@ -100,11 +103,15 @@ def differences(before: Mapping[str, Any], config: TrainConfig) -> list[str]:
         config: the present one.
     """
     was, now, usual = flat(before), flat(config.model_dump(mode="json")), flat(TrainConfig().model_dump(mode="json"))
-    return [
+    changed = [
         f"{key} is {_shown(now.get(key))}, was {_shown(was.get(key, usual.get(key)))}"
         for key in {**was, **now}
         if was.get(key, usual.get(key)) != now.get(key) and key.rpartition(".")[2] not in MAY_CHANGE
     ]
+    interval = was.get("val_interval", usual["val_interval"])
+    if config.leaves_validation_open and bool(interval) != bool(config.val_interval):
+        changed.append(f"val_interval is {config.val_interval}, was {interval}, and with 0 no sequence is held out")
+    return changed
 
 
 def _shown(value: Any) -> str:

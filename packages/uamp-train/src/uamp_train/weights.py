@@ -25,7 +25,8 @@ LAYERS = "layers."
 def initial_module(config: TrainConfig) -> TrainingModule:
     """What a run starts from: given weights, or random ones that follow from the seed.
 
-    A frozen SAM 2 without a given checkpoint has its published weights, since random ones would be of no use.
+    A SAM 2 of which any part is frozen has its published weights where no checkpoint is given, since random ones that
+    never learn would be of no use.
 
     Raises:
         CheckpointError: if the weights are missing, damaged or of another model.
@@ -33,7 +34,7 @@ def initial_module(config: TrainConfig) -> TrainingModule:
     """
     torch.manual_seed(config.seed)
     module = build_module(config)
-    if config.sam2_checkpoint is None and not config.freeze_sam2_backbone:
+    if config.sam2_checkpoint is None and not config.freezes_sam2:
         initialise_local_memory(module.model)
     else:
         path = find_checkpoint(find_model(config.model_name), config.sam2_checkpoint)

@@ -84,10 +84,12 @@ def write_exports(job: Job, results: Results, exports: Sequence[Export], folder:
     clip = about.clip
     job.begin("Writing files", clip.frame_count)
     stem = re.sub(r"[^\w.-]+", "_", Path(clip.name).stem) or "video"
-    with WriterGroup(
-        partial(_open, export, folder / stem, about, lambda: _summary(results, about, group.frame_count))
-        for export in exports
-    ) as group:
+    group: WriterGroup
+
+    def summary() -> Mapping[str, object]:
+        return _summary(results, about, group.frame_count)
+
+    with WriterGroup(partial(_open, export, folder / stem, about, summary) for export in exports) as group:
         for frame in job.watched(clip.frames()):
             group.add((results.get(frame.index) or _nothing(frame)).on(frame))
             job.advance(frame.index)
