@@ -256,8 +256,8 @@ class _Wires:
     def __init__(self, parts: _Parts, tabs: Tabs, trackers: Trackers) -> None:
         self._parts, self._tabs, self._trackers = parts, tabs, trackers
 
-    def on(self, event: Any, do: Callable[..., None], *inputs: Any, latest_only: bool = False) -> None:
-        """Call `do` with the state and the inputs' values at an event, then refresh the page."""
+    def on(self, event: Any, do: Callable[..., None], *inputs: Any, latest_only: bool = False) -> Any:
+        """Call `do` with the state and the inputs' values at an event, then refresh the page; returns the wire."""
 
         def handle(request: gr.Request, tab: str, *values: Any) -> list[Any]:
             state = self._tabs.of(tab, request.session_hash)
@@ -265,7 +265,7 @@ class _Wires:
                 _attempt(state, lambda: do(state, *values))
                 return self._updates(state)
 
-        event(
+        return event(
             handle,
             [self._parts.tab, *inputs],
             self._parts.shown(),
@@ -405,7 +405,9 @@ def _wire(
     wires.on(parts.back.click, lambda state: actions.go_to(state, state.frame - 1))
     wires.on(parts.on.click, lambda state: actions.go_to(state, state.frame + 1))
     wires.on(parts.objects.input, actions.choose_object, parts.objects)
-    wires.on(parts.tools.input, lambda state, tool: actions.choose_tool(state, Tool(tool)), parts.tools)
+    tool_chosen = wires.on(parts.tools.input, lambda state, tool: actions.choose_tool(state, Tool(tool)), parts.tools)
+    # the answer to a click that came quickly behind may have been shown before this one
+    wires.on(tool_chosen.then, lambda _: None)
     wires.on(parts.new.click, actions.add_object)
     wires.on(parts.remove.click, actions.remove_object)
     wires.on(parts.propose.click, lambda state: actions.propose(state, trackers))
