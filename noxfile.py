@@ -62,7 +62,7 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def slow(session: nox.Session) -> None:
-    """Run the slow tests: parity at 1024 px, a session of 2,000 frames. Further arguments go to pytest."""
+    """Run the slow tests: parity at 1024 px, sessions of 10,000 frames. Further arguments go to pytest."""
     uv_run(session, "pytest", "-m", "slow", *session.posargs)
 
 

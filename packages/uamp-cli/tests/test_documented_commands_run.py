@@ -37,7 +37,6 @@ NOT_RUN = {
     "SAM2_BUILD_CUDA=0 pip install --no-build-isolation sam2": _INSTALLS,
     "pip install packages/uamp-model packages/uamp-data packages/uamp-eval packages/uamp-train "
     '"packages/uamp-cli[ui]"': "installs; `nox -s build` installs every wheel alone",
-    "pip install 'uamp-cli[ui]'": _INSTALLS,
     "nox -s tests": "is what runs this test",
     "nox --list": "nox is there in a checkout's environment only; CI runs it",
     "uamp demo --ui": "runs until Ctrl-C: page/test_page.py opens the page in a browser",

@@ -40,7 +40,12 @@ def synth(
     clips: Annotated[int, typer.Option(min=1, metavar="N", help="How many clips.")] = 8,
     frames: Annotated[int, typer.Option(min=1, metavar="N", help="Frames in each clip.")] = 24,
     size: Annotated[str, typer.Option(metavar="WxH", help="Width and height in pixels.")] = "768x432",
-    family: Annotated[str, typer.Option(help="What the clips show; mixed draws from all kinds.")] = "mixed",
+    family: Annotated[
+        str,
+        typer.Option(
+            help="What the clips show: occlusion, lookalike, fast, reentry, scale, light, calm, or mixed: all of them."
+        ),
+    ] = "mixed",
     objects: Annotated[
         int | None, typer.Option(min=1, max=_MOST_OBJECTS, metavar="N", help="Objects in each clip; drawn if left out.")
     ] = None,

@@ -52,7 +52,7 @@ Memory = Annotated[
     str,
     typer.Option(
         metavar="sam2|samurai|uamp",
-        help="How the tracker remembers: as SAM 2, by motion as SAMURAI, or by motion and uncertainty.",
+        help="How the tracker remembers: as SAM 2, by motion as SAMURAI, or as SAM 2 with UAMP's own parts.",
         rich_help_panel=_MODEL,
         autocompletion=_complete_memory,
     ),

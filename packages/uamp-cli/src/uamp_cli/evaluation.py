@@ -63,7 +63,7 @@ SaveResults = Annotated[
     bool,
     typer.Option(
         "--save-results/--no-save-results",
-        help="Keep the masks, as DIR/<memory>/<sequence>/<frame>.png, once they are scored.",
+        help="Keep the masks once they are scored, as DIR/<memory>/<sequence>/<frame>.png, and what goes on from them.",
         rich_help_panel=_RESULTS,
     ),
 ]
@@ -79,11 +79,15 @@ Submission = Annotated[
 ]
 Workers = Annotated[
     int | None,
-    typer.Option(min=1, metavar="N", help="Processes that score; one for each processor.", rich_help_panel=_RESULTS),
+    typer.Option(
+        min=1, metavar="N", help="Processes that score; by default one for each processor.", rich_help_panel=_RESULTS
+    ),
 ]
 Year = Annotated[int, typer.Option(metavar="2017|2016", help="Edition of DAVIS.", rich_help_panel=_DATA)]
 Split = Annotated[str, typer.Option(help="train, val, test-dev ...", rich_help_panel=_DATA)]
-Resolution = Annotated[str, typer.Option(metavar="480p|Full-Resolution", rich_help_panel=_DATA, help="Which pictures.")]
+Resolution = Annotated[
+    str, typer.Option(metavar="480p|Full-Resolution", rich_help_panel=_DATA, help="Which of DAVIS's pictures.")
+]
 
 
 @app.callback()

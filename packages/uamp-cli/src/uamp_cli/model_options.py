@@ -13,7 +13,7 @@ Compile = Annotated[
     bool,
     typer.Option(
         "--compile",
-        help="Compile the network for this machine first, which takes a minute or more: for long videos on a GPU.",
+        help="Compile the network for this machine first, which takes minutes: meant for long videos on a GPU.",
         rich_help_panel=_MODEL,
     ),
 ]
@@ -51,13 +51,16 @@ Rehearse = Annotated[
     typer.Option(
         min=0,
         metavar="STEPS",
-        help="Learn these very objects from the video first, in so many steps of a second or two; 40 is a good number. "
-        "Needs a mask to learn from and a video to look ahead in.",
+        help="Learn these very objects from the video first, in so many steps of about three seconds of a core; 40 is "
+        "a good number. Needs a mask to learn from and a video to look ahead in.",
         rich_help_panel=_MODEL,
     ),
 ]
 UampCheckpoint = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Fine-tuned UAMP layers.", rich_help_panel=_MODEL)
+    Path | None,
+    typer.Option(
+        metavar="FILE", help="Trained UAMP layers for memory uamp, as `uamp train` writes them.", rich_help_panel=_MODEL
+    ),
 ]
 
 

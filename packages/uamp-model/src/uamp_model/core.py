@@ -50,8 +50,8 @@ class FrameOutput:
         hypotheses: N×K×4h×4w mask logits, before absence is taken into account.
         ious: N×K predicted IoU of each hypothesis, in [0, 1].
         presence: N×1 logit that the object is in view.
-        best: N index of the hypothesis with the highest predicted IoU; it is the one that enters memory.
-        logits: N×1×4h×4w of the best hypothesis, `sam2.ABSENT_LOGIT` everywhere if the object is absent.
+        best: N index of the hypothesis that was chosen, by default that of the highest predicted IoU; it enters memory.
+        logits: N×1×4h×4w of the chosen hypothesis, `sam2.ABSENT_LOGIT` everywhere if the object is absent.
         pointer: N×C object pointer.
         present: N×1 in {0, 1}, the decision on presence that `logits`, `pointer` and the memory follow.
         agreed: N×1×4h×4w logits, what the hypotheses say together.

@@ -36,9 +36,9 @@ from uamp_model.types import FrameResult, Prompt
 from uamp_model.unroll import unroll
 
 STEPS = 40
-"""What was measured; each takes as long as tracking a dozen frames."""
+"""What was measured; each takes as long as tracking some fifteen frames."""
 REACH = 60
-"""Frames behind a given one that are looked at."""
+"""Frames after a given one that are looked at."""
 RATE = 5e-4
 WARM_UP = 6
 """Steps over which the rate rises."""
@@ -107,7 +107,7 @@ def rehearse(
     Args:
         tracker: of any model; nothing of it changes. What is learned begins at its layers; without any at those that
             come with the model for this (nano has some), or else at nothing.
-        frames: the video, H×W×3 uint8 RGB; no more than the first `REACH` behind the last mask that is given are taken.
+        frames: the video, H×W×3 uint8 RGB; no more than the first `REACH` after the last mask that is given are taken.
         prompts: by frame and object. What is learned is what masks among them show: taught what it makes of a box by
             itself, a tracker loses.
         steps: how often something is drawn and learned, `STEPS` for what was measured.
