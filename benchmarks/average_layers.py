@@ -93,8 +93,11 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--rank", type=int, help="of the corrections' best approximation (default: exact)")
     parser.add_argument("--model", default="nano")
+    parser.add_argument("--checkpoint", type=Path, help="weights other than the published ones")
     options = parser.parse_args()
-    model = load_tracker(options.model, device="cpu").base
+    if options.rank is not None and options.rank < 1:
+        parser.error("--rank must be 1 or more; left out, the average is exact.")
+    model = load_tracker(options.model, checkpoint=options.checkpoint, device="cpu").base
     rank, held = write_average(options.out, options.files, model, options.model, options.rank)
     print(f"{options.out}: {len(options.files)} files, rank {rank}, {100 * held:.2f} % of the corrections' squares")
 

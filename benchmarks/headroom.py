@@ -111,6 +111,8 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=48)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    if not (options.davis or options.clips > 0):
+        parser.error("give --davis, --clips or both: there is nothing to measure.")
 
     base = load_tracker(options.model, checkpoint=options.checkpoint)
     trackers = {name: base.with_memory(name) for name in ("sam2", "samurai", "uamp")}

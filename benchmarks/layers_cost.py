@@ -44,6 +44,8 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=30)
     parser.add_argument("--operations-only", action="store_true")
     options = parser.parse_args()
+    if options.frames < 10 and not options.operations_only:
+        parser.error("--frames must be 10 or more: the first nine do not count.")
     torch.manual_seed(0)
     model = build_model(options.model).requires_grad_(False)
     plain = VideoTracker(model, name=options.model, memory="sam2")

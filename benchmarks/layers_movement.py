@@ -66,10 +66,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("files", nargs="+", type=Path)
     parser.add_argument("--model", default="nano")
+    parser.add_argument("--checkpoint", type=Path, help="weights other than the published ones")
     options = parser.parse_args()
     if len(options.files) < 2:
         parser.error("name at least two files: what is compared are runs.")
-    model = load_tracker(options.model, device="cpu").base
+    model = load_tracker(options.model, checkpoint=options.checkpoint, device="cpu").base
     for title, part in movements(model, [corrections(model, path, options.model) for path in options.files]).items():
         size, alike = 100 * (part.change / part.weights) ** 0.5, part.shared / part.change
         print(f"{title:22} moved by {size:4.1f} % of its weights, cosine between runs {alike:5.2f}")

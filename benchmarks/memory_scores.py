@@ -290,7 +290,15 @@ def show(
 
 def kept_notes(file: Path) -> list[dict[str, Any]]:
     """The lines of a file that `Kept` wrote."""
-    return [json.loads(line) for line in file.read_text().splitlines()]
+    notes = []
+    for number, line in enumerate(file.read_text().splitlines(), start=1):
+        try:
+            notes.append(json.loads(line))
+        except ValueError:  # written when the disk was full, say
+            raise SystemExit(
+                f"Line {number} of {file} is damaged: delete it, and what it held is measured again."
+            ) from None
+    return notes
 
 
 @dataclass(frozen=True)
@@ -372,7 +380,13 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--keep", type=Path, metavar="FILE", help="add scores to a file; take those that it has")
     options = parser.parse_args()
+    if not (options.davis or options.clips > 0):
+        parser.error("give --davis, --clips or both: there is nothing to measure.")
 
+    if options.frames < 3:
+        parser.error("--frames must be 3 or more: the first and the last are not scored.")
+    if options.keep:
+        options.keep.parent.mkdir(parents=True, exist_ok=True)
     base = load_tracker(options.model, checkpoint=options.checkpoint, image_size=options.image_size)
     trackers = {text: make_tracker(base, text) for text in options.settings}
     conditions = (base.name, options.checkpoint, base.image_size, options.frames, options.surround, options.prompt)

@@ -174,6 +174,8 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=1, help="take every n-th real sequence")
     parser.add_argument("--out", type=Path, required=True, help="folder for the pictures and the table")
     options = parser.parse_args()
+    if not (options.davis or options.clips > 0):
+        parser.error("give --davis, --clips or both: there is nothing to measure.")
 
     tracker = Which(options.model, options.checkpoint, "uamp", options.image_size).load()
     clips: list[tuple[str, str, Frames, Ids]] = []

@@ -81,11 +81,15 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=4, help="judge every n-th frame")
     parser.add_argument("--variants", nargs="+", default=list(VARIANTS))
     options = parser.parse_args()
+    if not (options.davis or options.clips > 0):
+        parser.error("give --davis, --clips or both: there is nothing to measure.")
 
     tracker = load_tracker(options.model, memory="sam2")
     videos: list[VideoSequence] = []
     if options.davis:
         real = DavisDataset(options.davis, year=2016, split="train")
+        if unknown := set(options.left_out) - {real[i].name for i in range(len(real))}:
+            parser.error(f"there is no training sequence {', '.join(sorted(unknown))} to leave out.")
         videos += [video for video in (real[i] for i in range(len(real))) if video.name not in options.left_out]
     videos += [clip for _, clip in generated(options.clips, 48, options.seed, FAMILIES)]
     frames = [frame for video in track(videos, "sequences") for frame in follow(tracker, video, options.every)]

@@ -27,6 +27,8 @@ def main() -> None:
     options.add_argument("--budgets", default="1,0.5,0.25")
     options.add_argument("--repeat", type=int, default=3)
     given = options.parse_args()
+    if given.repeat < 1:
+        options.error("--repeat must be 1 or more.")
     torch.manual_seed(0)
     model = build_model(given.model)
     dtype = torch.bfloat16 if given.precision == "bf16" else torch.float32
@@ -48,7 +50,7 @@ def main() -> None:
                 best = min(best, time.process_time() - start)
         whole = best if not plainly and whole is None else whole
         share = "" if plainly or whole is None else f"{best / whole:6.0%} of the first budget's time"
-        read = operations(model, memory)
+        read = operations(model, memory, plainly=plainly)
         print(f"{name:5} {best:7.3f} s {read / 1e9:6.0f} GFLOP {read / best / 1e9:5.0f} GFLOP/s {share}", flush=True)
 
 
@@ -92,8 +94,8 @@ def glance(share: Share | None, cells: int) -> Glance | None:
     return Glance(whole, others, rows, torch.zeros(rows.shape), torch.randperm(cells)[: share.own])
 
 
-def operations(model: Sam2, memory: MemoryTokens) -> int:
-    """Of the products, with values averaged before they are projected; two for a multiplication and an addition."""
+def operations(model: Sam2, memory: MemoryTokens, *, plainly: bool) -> int:
+    """Of the products, two for a multiplication and an addition; unless `plainly`, values are averaged as they are."""
     queries, width, narrow = (model.image_size // 16) ** 2, model.hidden_dim, model.mem_dim
     layers, pointers = list(model.memory_attention.layers), 16 * width // narrow
     tokens = memory.spatial.shape[1] * queries + pointers
@@ -103,7 +105,9 @@ def operations(model: Sam2, memory: MemoryTokens) -> int:
     among_own = [queries * queries] + (len(layers) - 1) * [whole * queries + (queries - whole) * own]
     among_memory = whole * tokens + (queries - whole) * part
     itself = sum(4 * queries * width * width + 2 * pairs * width for pairs in among_own)
-    read = among_memory * (width + narrow) + queries * (2 * width * width + narrow * width) + tokens * narrow * width
+    read = queries * 2 * width * width + tokens * narrow * width
+    read += among_memory * 2 * width + tokens * narrow * width if plainly else among_memory * (width + narrow)
+    read += 0 if plainly else queries * narrow * width
     forward = 2 * queries * width * layers[0].linear1.out_features
     return 2 * int(itself + len(layers) * (read + forward))
 

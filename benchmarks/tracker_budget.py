@@ -35,6 +35,8 @@ def main() -> None:
     options.add_argument("--uamp-checkpoint", type=Path, help="layers, which --memory uamp uses")
     options.add_argument("--budgets", default="1,0.5,0.25")
     given = options.parse_args()
+    if given.davis is None and given.clips < 1:
+        options.error("give --davis, --clips or both: there is nothing to measure.")
     budgets = [float(part) for part in given.budgets.split(",")]
     base = load_tracker(given.model, memory=given.memory, device="cpu", uamp_checkpoint=given.uamp_checkpoint)
     trackers = {
@@ -74,12 +76,10 @@ def changes(by_budget: dict[float, list[float]], budgets: list[float]) -> Iterat
 def videos(given: argparse.Namespace) -> Iterator[tuple[str, str, list[Frame], npt.NDArray[np.generic]]]:
     if given.davis is not None:
         wanted = [name for name in given.sequences.split(",") if name]
-        dataset = DavisDataset(given.davis, year=2016, split=given.split)
-        for sequence in dataset:
-            if not wanted or sequence.name in wanted:
-                count = min(len(sequence.frame_names), given.frames)
-                frames = [sequence.image(i) for i in range(count)]
-                yield "DAVIS", sequence.name, frames, np.stack([sequence.annotation(i) for i in range(count)])
+        for sequence in DavisDataset(given.davis, year=2016, split=given.split, sequences=wanted or None):
+            count = min(len(sequence.frame_names), given.frames)
+            frames = [sequence.image(i) for i in range(count)]
+            yield "DAVIS", sequence.name, frames, np.stack([sequence.annotation(i) for i in range(count)])
     for seed in range(given.first_seed, given.first_seed + given.clips):
         clip = generate_clip(seed, num_frames=24, size=(384, 512), num_objects=2)
         yield "generated", f"seed {seed}", list(clip.frames), clip.masks

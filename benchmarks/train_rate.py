@@ -1,6 +1,6 @@
 """How many steps a training run makes a second, and what it waits for: clips, their way to the device, or the network.
 
-    uv run python benchmarks/train_rate.py --config configs/pretrain_nano_gpu.yaml --stage 0 --steps 10
+    uv run python benchmarks/train_rate.py --config configs/pretrain_nano_gpu.yaml --set sam2_checkpoint=null
 
 For one stage of a configuration, one after the other: batches alone, prepared by as many workers as it says; steps on
 one batch that is on the device already; and both together, as `uamp train` does it. It writes no run, asserts nothing.
@@ -9,13 +9,15 @@ one batch that is on the device already; and both together, as `uamp train` does
 import argparse
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import torch
 from rich.console import Console
 from rich.table import Table
 from uamp_cli.train_data import open_data
-from uamp_train.batches import Place, prefetch
+from uamp_train.batches import Batch, Place, prefetch
 from uamp_train.config_loading import load_config
 from uamp_train.cpu import keep_freed_memory
 from uamp_train.learner import Learner
@@ -47,14 +49,17 @@ def main() -> None:
 
     def seconds(kind: str) -> float:
         began, done = 0.0, 0
-        with torch.random.fork_rng(devices=[]):
-            batches = prefetch(clips, config, stage, places)
-            kept = next(batches)[1].to(device)
+        with torch.random.fork_rng(devices=[]), closing(prefetch(clips, config, stage, places, learner.store)) as made:
+            batches: Iterator[tuple[Place, Batch]] = made
+            kept = next(made)[1].to(device)
+            if kind == "steps alone":
+                made.close()  # whoever prepares further ones would compute beside
+                batches = ((place, kept) for place in places[1:])
             for place, batch in batches:
                 if done == WARM_UP:
                     began = now(device)
                 if kind != "batches alone":
-                    learner.learn(kept if kind == "steps alone" else batch, place, 0.0)
+                    learner.learn(batch, place, 0.0)
                 done += 1
             spent = now(device) - began
         return spent / int(options.steps)
@@ -69,7 +74,7 @@ def main() -> None:
     if device.type == "cuda":
         Console().print(f"{torch.cuda.get_device_name()}, peak {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB")
     if options.profile:
-        batch = next(prefetch(clips, config, stage, places))[1].to(device)
+        batch = next(prefetch(clips, config, stage, places, learner.store))[1].to(device)
         with torch.profiler.profile() as profiler:
             learner.learn(batch, Place(0), 0.0)
             now(device)

@@ -118,8 +118,9 @@ def main() -> None:
         later_lr=options.later_lr,
         settings=tuple(options.set),
     )
-    base = find_model(load_config(plan.config, plan.settings).model_name).name
-    model = load_tracker(base, device="cpu").base
+    config = load_config(plan.config, plan.settings)
+    base = find_model(config.model_name).name
+    model = load_tracker(base, checkpoint=config.sam2_checkpoint, device="cpu").base
     console = Console()
     for number in range(1, options.rounds + 1):
         if plan.layers(number).exists():

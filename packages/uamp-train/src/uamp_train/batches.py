@@ -2,7 +2,7 @@
 
 import signal
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
 from typing import Any, Protocol
@@ -179,7 +179,7 @@ def prefetch(
     stage: Stage,
     places: Sequence[Place],
     store: FeatureStore | None = None,
-) -> Iterator[tuple[Place, Batch]]:
+) -> Generator[tuple[Place, Batch]]:
     """The batches of these places in their order, prepared ahead by `num_workers` threads or processes.
 
     Without any, each is made when it is asked for. Since a batch depends on nothing but its place, the number of
