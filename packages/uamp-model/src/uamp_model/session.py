@@ -205,7 +205,7 @@ class TrackingSession:
         before = self.focus.window
         if boxes is None:
             window = self.focus.follow(self._known_logits(), self.size)
-        elif before is not None and before.frame != self.size:  # nobody knows where on it the objects are
+        elif before is not None and before.frame != self.size and self._known_logits():  # which may be anywhere on it
             window = self.focus.see_whole(self.size)
         else:
             window = self.focus.meet(boxes, self.size)
