@@ -135,6 +135,9 @@ def test_a_last_frame_that_is_shown_for_long_is_no_damage(make_video: MakeVideo,
                 packet.duration = 3000 if packet.dts == 440 else packet.duration
                 packet.stream = stream
                 new.mux(packet)
+    with av.open(str(path)) as written:
+        if max(packet.duration or 0 for packet in written.demux(written.streams.video[0])) < 3000:
+            pytest.skip("this FFmpeg does not write how long a packet is shown")
     with open_video(path) as video:
         assert len(list(video)) == 12
         assert video.note is None
