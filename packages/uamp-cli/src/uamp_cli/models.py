@@ -1,7 +1,5 @@
 """`uamp models`: what can be tracked with, and fetching it."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -126,12 +124,13 @@ def fetch_weights(name: str, folder: Path | None = None) -> Path:
     from uamp_model.download import checkpoint_folder, download_checkpoint
 
     from uamp_cli.byte_progress import ByteProgress
+    from uamp_cli.outputs import no_empty_folders
 
     spec = find_model(name)
     path = weights_path(spec)
     if path.is_file() and (spec.bundled or folder is None):
         return path
-    with _no_empty_folder(checkpoint_folder() if folder is None else folder), ByteProgress(err_console()) as progress:
+    with no_empty_folders(checkpoint_folder() if folder is None else folder), ByteProgress(err_console()) as progress:
         progress.begin(spec.name)
         return download_checkpoint(spec, folder, progress=progress.update)
 
@@ -145,18 +144,6 @@ def weights_path(spec: "ModelSpec") -> Path:
     if spec.bundled:
         return Path(str(files("uamp_model").joinpath(spec.checkpoint)))
     return checkpoint_folder() / spec.checkpoint
-
-
-@contextmanager
-def _no_empty_folder(folder: Path) -> Iterator[None]:
-    """Take a folder that is made meanwhile away again, and those above it, if nothing came into it."""
-    new = [path for path in (folder, *folder.parents) if not path.exists()]
-    try:
-        yield
-    finally:
-        for path in new:
-            with suppress(OSError):  # it holds something, or was never made
-                path.rmdir()
 
 
 def _facts(spec: "ModelSpec") -> dict[str, Any]:

@@ -2,8 +2,8 @@
 
 import re
 import tempfile
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from uamp_model.errors import InputError
@@ -94,11 +94,11 @@ def _resolved(path: Path, option: str) -> Path:
 
 def _check_folder(folder: Path, option: str) -> None:
     """Try to write in a folder, as permissions alone do not tell; if it has to be made for that, it goes again."""
-    missing = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+        with no_empty_folders(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
     except (FileExistsError, NotADirectoryError) as error:
         raise InputError(f"{option} cannot be written because {folder} is not a folder: choose another one.") from error
     except OSError as error:
@@ -106,7 +106,15 @@ def _check_folder(folder: Path, option: str) -> None:
         raise InputError(
             f"{option} cannot be written to the folder {folder} ({reason}): choose another one."
         ) from error
+
+
+@contextmanager
+def no_empty_folders(folder: Path) -> Iterator[None]:
+    """Take a folder that is made meanwhile away again, and those above it, if nothing came into it."""
+    new = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        yield
     finally:
-        for path in missing:
-            with suppress(OSError):
+        for path in new:
+            with suppress(OSError):  # it holds something, or was never made
                 path.rmdir()

@@ -66,10 +66,7 @@ class Source:
     @property
     def sound_of(self) -> Path | None:
         """The file whose sound belongs to the frames, if it is a file that can have any."""
-        from uamp_data.reader import local_files
-
-        files = [] if self.reader is None else local_files(self.name)
-        return files[0] if len(files) == 1 else None
+        return sound_file(self.name) if self.reader is not None else None
 
     @property
     def pixel_aspect(self) -> Fraction:
@@ -80,6 +77,14 @@ class Source:
     def is_live(self) -> bool:
         """Whether the frames come from a camera or a stream."""
         return self.reader is not None and self.reader.is_live
+
+
+def sound_file(name: str) -> Path | None:
+    """The file whose sound belongs to the video of that name, if it is a file that can have any."""
+    from uamp_data.reader import local_files
+
+    files = local_files(name)
+    return files[0] if len(files) == 1 else None
 
 
 @contextmanager

@@ -8,13 +8,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from sound import write_video_with_sound
 from uamp_cli.page import actions
-from uamp_cli.page.export import Export
+from uamp_cli.page.export import About, Export
 from uamp_cli.page.jobs import Cancelled, Job
 from uamp_cli.page.state import PageState, Tool
 from uamp_cli.page.tracking import Trackers
 from uamp_cli.page.view import LONGEST_SIDE, View, object_labels, shown_scale, view
 from uamp_data.errors import DataError
+from uamp_data.seeking import SeekableVideo
 from uamp_data.writer import VideoWriter
 from uamp_model import Prompt
 from uamp_model.errors import InputError
@@ -392,6 +394,12 @@ def test_dots_in_a_name_keep_files_apart(state: PageState, trackers: Trackers, m
     for path in state.files:
         with zipfile.ZipFile(path) as packed:
             assert packed.namelist() == [f"{path.stem}/0000{number}.png" for number in range(2)]
+
+
+def test_a_video_given_by_its_address_keeps_its_sound(tmp_path: Path) -> None:
+    write_video_with_sound(tmp_path / "loud.mp4", seconds=1)
+    with SeekableVideo((tmp_path / "loud.mp4").as_uri()) as clip:
+        assert About(clip, "nano", "uamp", "cpu").form.sound_of == tmp_path / "loud.mp4"
 
 
 def test_the_time_of_a_frame_is_its_own(state: PageState, trackers: Trackers, tmp_path: Path) -> None:

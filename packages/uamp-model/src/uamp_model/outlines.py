@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from uamp_model.devices import autocast
 from uamp_model.motion import mask_corners
 
 SIDE = 96
@@ -43,7 +44,7 @@ def follow_edges(logits: Tensor, frame: Tensor, strength: float = 1.0) -> Tensor
     """
     aligned = logits.clone()
     corners, found = mask_corners(logits > 0)
-    with torch.autocast(logits.device.type, enabled=False):
+    with autocast(logits.device, torch.float32):
         for own, box, here in zip(aligned, corners.tolist(), found.tolist(), strict=True):
             if here:
                 window = _around(*box)

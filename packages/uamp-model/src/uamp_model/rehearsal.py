@@ -131,30 +131,17 @@ def rehearse(
     if not given:
         raise InputError("A rehearsal learns from masks: give one instead of a box or points, or do not rehearse.")
     with torch.inference_mode(False), torch.enable_grad():  # also where the caller has asked for neither
-        return _rehearsed(tracker, frames, prompts, given, steps, seed, tell)
-
-
-def _rehearsed(
-    tracker: VideoTracker,
-    frames: Iterable[Frame],
-    prompts: Mapping[int, Mapping[int, Prompt]],
-    given: Mapping[int, tuple[int, ...]],
-    steps: int,
-    seed: int,
-    tell: Tell,
-) -> VideoTracker:
-    """`rehearse`, of the objects `given` by a mask, by frame."""
-    layers = _layers_to_learn(tracker, seed)
-    begun = tracker.with_layers(layers)
-    horizon = max(given) + REACH + 1
-    seen = _watch(begun, islice(frames, horizon), prompts, lambda done: tell("frames", done, horizon))
-    if missing := given.keys() - seen.keys():
-        raise InputError(f"There is no frame {min(missing)} to rehearse on: the video ends before it.")
-    tasks = _Tasks(seen, given, np.random.default_rng(seed))
-    if not tasks.later:
-        return tracker
-    _learn(begun, layers, tasks, steps, lambda done: tell("steps", done, steps))
-    return tracker.with_layers(layers)
+        layers = _layers_to_learn(tracker, seed)
+        begun = tracker.with_layers(layers)
+        horizon = max(given) + REACH + 1
+        seen = _watch(begun, islice(frames, horizon), prompts, lambda done: tell("frames", done, horizon))
+        if missing := given.keys() - seen.keys():
+            raise InputError(f"There is no frame {min(missing)} to rehearse on: the video ends before it.")
+        tasks = _Tasks(seen, given, np.random.default_rng(seed))
+        if not tasks.later:
+            return tracker
+        _learn(begun, layers, tasks, steps, lambda done: tell("steps", done, steps))
+        return tracker.with_layers(layers)
 
 
 def _go_by_frame_and_object(prompts: object) -> bool:
@@ -372,7 +359,7 @@ def _loss(tracker: VideoTracker, layers: UampLayers, task: _Task) -> Tensor:
 
 @contextmanager
 def _training(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
-    """Gradients, and on a GPU the tracker's own precision; a CPU's attention has its fast backward pass in fp32."""
+    """On a GPU the tracker's own precision; a CPU's attention has its fast backward pass in fp32."""
     precision = dtype if device.type == "cuda" else torch.float32
-    with torch.enable_grad(), autocast(device, precision), steady_attention(device):
+    with autocast(device, precision), steady_attention(device):
         yield

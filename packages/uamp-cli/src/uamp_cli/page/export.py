@@ -15,6 +15,7 @@ import numpy as np
 from uamp_cli.page.clips import Clip
 from uamp_cli.page.jobs import Job
 from uamp_cli.page.results import Found, Results
+from uamp_cli.sources import sound_file
 from uamp_cli.tracking import TrackedFrame
 from uamp_cli.writers.coco import CocoFile
 from uamp_cli.writers.group import WriterGroup
@@ -70,7 +71,7 @@ class About:
     def form(self) -> VideoForm:
         """What videos have in common with the input."""
         clip = self.clip
-        sound = Path(clip.name) if Path(clip.name).is_file() else None
+        sound = sound_file(clip.name)
         return VideoForm(clip.height, clip.width, clip.frame_rate, clip.time_base, sound, clip.pixel_aspect)
 
 
