@@ -1,5 +1,6 @@
 """What holds for the tests of all packages."""
 
+import os
 import shutil
 import signal
 from collections.abc import Iterator
@@ -14,6 +15,13 @@ if TYPE_CHECKING:
 # A shell starts background jobs with Ctrl-C ignored, and ignoring is inherited: the tests that interrupt something
 # would then wait for nothing.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Where the machine reaches the network through a proxy, the tests' own servers are not to be asked for there.
+os.environ["no_proxy"] = "127.0.0.1,localhost"
+
+# With one of these, as CI services set them, Rich and Typer take every pipe for a terminal, or one of another width.
+for variable in ("FORCE_COLOR", "GITHUB_ACTIONS", "PY_COLORS", "TERMINAL_WIDTH", "TTY_COMPATIBLE"):
+    os.environ.pop(variable, None)
 
 # Machines that do other things besides are slow now and then: how long an example takes says nothing. The examples
 # are the same in every run.

@@ -86,14 +86,16 @@ def test_what_is_ended_tidies_up(place: str, number: str) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="these signals cannot be sent")
 @pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
 def test_an_impatient_second_one_lets_what_tidies_up_do_so(number: str) -> None:
-    program = WAITS.replace('print("tidied up")', 'print("tidying", flush=True); time.sleep(1); print("tidied up")')
-    command = [sys.executable, "-c", program, "in front"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as ran:
+    tidies = 'print("tidying", flush=True); sys.stdin.readline(); print("tidied up")'
+    command = [sys.executable, "-c", WAITS.replace('print("tidied up")', tidies), "in front"]
+    pipe = subprocess.PIPE
+    # it tidies up until it is given a line, which comes after the second signal
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe) as ran:
         assert ran.stdout is not None
         for said in (b"waiting\n", b"tidying\n"):
             assert ran.stdout.readline() == said
             ran.send_signal(signal.Signals[number])
-        out, error = ran.communicate(timeout=20)
+        out, error = ran.communicate(b"\n", timeout=20)
         assert (out, ran.returncode) == (b"tidied up\n", 0)
         assert error == b"Finishing what was begun, which takes 15 seconds at most.\n"
 

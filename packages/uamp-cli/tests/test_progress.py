@@ -24,7 +24,8 @@ def test_a_few_plain_lines(total: int | None, steps: int, lines: int) -> None:
 
 
 @pytest.mark.parametrize("total", [3, None])
-def test_a_bar_on_a_terminal(total: int | None) -> None:
+def test_a_bar_on_a_terminal(total: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")  # there may be "dumb", which has no bars
     file = io.StringIO()
     with frame_progress(Console(file=file, force_terminal=True, width=100)) as progress:
         assert isinstance(progress, BarProgress)

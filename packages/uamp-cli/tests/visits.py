@@ -2,14 +2,18 @@
 
 import io
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+import pytest
 from PIL import Image
 from uamp_cli.page.clips import GeneratedClip
+from uamp_cli.page.jobs import Job
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
@@ -110,6 +114,21 @@ class Visit:
 
     def close(self) -> None:
         self._context.close()
+
+
+@contextmanager
+def pausing(frames: int) -> Iterator[None]:
+    """Let what the page does wait after so many frames until it is cancelled, however slow the browser is meanwhile."""
+    advance = Job.advance
+
+    def advance_and_wait(job: Job, frame: int | None = None) -> None:
+        advance(job, frame)
+        if job.done >= frames:
+            job._stop.wait(2 * PATIENCE / 1000)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Job, "advance", advance_and_wait)
+        yield
 
 
 def small_truth(clip: GeneratedClip, index: int, object_id: int) -> Mask:

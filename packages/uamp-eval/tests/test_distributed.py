@@ -102,21 +102,23 @@ def test_two_processes_write_what_one_writes_also_if_one_has_nothing_to_do(tmp_p
 
 def run_pair(*command: str) -> list[tuple[int, str]]:
     """Exit codes and stderr of two processes that find each other without a launcher, which would end the second."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    place = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": "1"}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, *command], env={**os.environ, **place, "RANK": rank}, stderr=subprocess.PIPE, text=True
-        )
-        for rank in ("0", "1")
-    ]
-    try:
-        errors = [process.communicate(timeout=150)[1] for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
+    with socket.socket() as kept:
+        # as long as this is open, nobody else is given the port; process 0 may listen there, since this does not
+        kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        kept.bind(("127.0.0.1", 0))
+        port = str(kept.getsockname()[1])
+        place = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
+        processes = [
+            subprocess.Popen(
+                [sys.executable, *command], env={**os.environ, **place, "RANK": rank}, stderr=subprocess.PIPE, text=True
+            )
+            for rank in ("0", "1")
+        ]
+        try:
+            errors = [process.communicate(timeout=150)[1] for process in processes]
+        finally:
+            for process in processes:
+                process.kill()
     return [(process.returncode, error) for process, error in zip(processes, errors, strict=True)]
 
 
@@ -129,12 +131,22 @@ def test_the_error_of_one_process_ends_the_other_with_its_sentence(tmp_path: Pat
 
 
 TEAMWORK = """
-import os, signal, sys
+import os, signal, sys, time
+from pathlib import Path
 from uamp_eval.distributed import OtherProcessError, join_team
 from uamp_model.errors import InputError
 
+there = Path(sys.argv[1])
+
 def refuse():
     raise InputError("No.")
+
+def die_or_wait():
+    if team.rank == 1:
+        there.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    while not there.exists():  # the other still reads the refusal, from the store that ends with this process
+        time.sleep(0.01)
 
 with join_team() as team:
     assert team.agree(lambda: {"rank": team.rank}) == {"rank": 0}
@@ -145,14 +157,14 @@ with join_team() as team:
         assert (type(error).__name__, str(error)) == (["InputError", "OtherProcessError"][team.rank], "No.")
     team.patience = 1.0
     try:
-        team.together(lambda: os.kill(os.getpid(), signal.SIGKILL) if team.rank == 1 else None)
+        team.together(die_or_wait)
     except OtherProcessError as error:
         sys.exit(str(error))
 """
 
 
-def test_processes_agree_exchange_and_notice_when_one_is_gone() -> None:
-    first, second = run_pair("-c", TEAMWORK)
+def test_processes_agree_exchange_and_notice_when_one_is_gone(tmp_path: Path) -> None:
+    first, second = run_pair("-c", TEAMWORK, str(tmp_path / "there"))
     assert first[0] == 1
     assert "Process 1 has been silent for 1 s: stop all processes and start them again" in first[1]
     assert second == (-signal.SIGKILL, "")

@@ -1,6 +1,8 @@
 """Tracking a benchmark's video: objects that enter late, merged outputs, shared image features."""
 
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ import torch
 from tiny_videos import TinyVideo
 from uamp_eval.protocols import merge_logits, run_sequence
 from uamp_eval.sequences import Ids, Image
-from uamp_model import InputError, Prompt, VideoTracker, load_tracker
+from uamp_model import InputError, Prompt, VideoTracker, load_tracker, rehearse
 
 VIDEO = TinyVideo("two", length=5, enters={4: 1, 2: 3})
 
@@ -151,13 +153,27 @@ def test_other_prompts_than_masks_can_be_made_of_them(tracker: VideoTracker) -> 
     assert not torch.equal(masks.results["sam2"].logits, points.results["sam2"].logits)
 
 
-def test_a_rehearsal_sees_all_objects_and_its_time_counts_for_the_first_frame() -> None:
+def test_a_rehearsal_sees_all_objects_and_its_time_counts_for_the_first_frame(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+
+    def look_at_the_clock() -> float:
+        nonlocal now
+        now += 0.001
+        return now
+
+    def rehearse_for_long(*given: Any, **named: Any) -> VideoTracker:
+        nonlocal now
+        now += 1000
+        return rehearse(*given, **named)
+
+    monkeypatch.setattr("uamp_eval.protocols.time", SimpleNamespace(perf_counter=look_at_the_clock))
+    monkeypatch.setattr("uamp_eval.protocols.rehearse", rehearse_for_long)
     small = load_tracker("nano", device="cpu", precision="fp32", image_size=64)
     taught = small.with_memory("taught", replace(small.settings, rehearse=2))
     frames = list(run_sequence({"uamp": small, "taught": taught}, VIDEO))
-    first, second = frames[0].seconds, frames[1].seconds
-    assert first["taught"] > 3 * second["taught"]
-    assert first["uamp"] < first["taught"]
+    seconds = [frame.seconds[name] for frame in frames for name in ("uamp", "taught")]
+    assert [1000 < spent < 1001 for spent in seconds] == [False, True] + [False] * 8
+    assert all(0 < spent < 1 for spent in seconds if spent < 1000)
     last = frames[-1].results
     assert last["taught"].object_ids == last["uamp"].object_ids == (4, 2)
     assert not torch.equal(last["taught"].logits, last["uamp"].logits)

@@ -29,6 +29,8 @@ from uamp_model.sam2 import ABSENT_LOGIT, build_model, model_config
 from uamp_model.tracker import VideoTracker
 from uamp_model.types import BOX_CORNER_0, Prompt
 
+pytestmark = pytest.mark.timeout(1200)  # the longest takes 80 s on two busy cores
+
 Frames = Sequence[npt.NDArray[np.uint8]]
 Seen = dict[int, dict[int, Tensor]]
 """Frame number → object id → H×W mask logits."""

@@ -6,8 +6,8 @@ import numpy as np
 import psutil
 import pytest
 import torch
-from uamp_model import Prompt, VideoTracker
-from uamp_model.sam2 import build_model
+from uamp_model import Prompt, TrackingSession, VideoTracker
+from uamp_model.sam2 import Sam2, build_model
 
 BOX = Prompt.box(20, 20, 90, 70)
 
@@ -17,15 +17,9 @@ def resident_megabytes() -> float:
     return float(psutil.Process().memory_info().rss) / 1e6
 
 
-# keeping the smallest thing that a frame makes, its 160×120 mask of a byte a pixel, would cost 19 MB per 1,000 frames
-@pytest.mark.parametrize(
-    ("settled", "frames", "growth_allowed"),
-    [(100, 300, 4.0), pytest.param(200, 2000, 8.0, marks=[pytest.mark.slow, pytest.mark.timeout(3600)])],
-)
-def test_a_long_video_needs_no_more_memory_than_a_short_one(settled: int, frames: int, growth_allowed: float) -> None:
+def watch(model: Sam2, settled: int, frames: int) -> tuple[TrackingSession, float]:
+    """A session after so many frames, and how much memory those after the first `settled` took."""
     rng = np.random.default_rng(0)
-    torch.manual_seed(0)
-    model = build_model("nano", image_size=64)
     session = VideoTracker(model, name="nano").start()
     before = 0.0
     for index in range(frames):
@@ -40,4 +34,23 @@ def test_a_long_video_needs_no_more_memory_than_a_short_one(settled: int, frames
             session.remove(2)
         if index + 1 == settled:
             before = resident_megabytes()
-    assert resident_megabytes() - before < growth_allowed
+    return session, resident_megabytes() - before
+
+
+# keeping the smallest thing that a frame makes, its 160×120 mask of a byte a pixel, would cost 19 MB per 1,000 frames
+@pytest.mark.parametrize(
+    ("settled", "frames", "growth_allowed"),
+    [
+        pytest.param(100, 300, 4.0, marks=pytest.mark.timeout(1200)),
+        pytest.param(200, 2000, 8.0, marks=[pytest.mark.slow, pytest.mark.timeout(3600)]),
+    ],
+)
+def test_a_long_video_needs_no_more_memory_than_a_short_one(settled: int, frames: int, growth_allowed: float) -> None:
+    torch.manual_seed(0)
+    model = build_model("nano", image_size=64)
+    # oneDNN keeps a kernel for every shape that it meets, on some CPUs 90 kB for each frame until no prompt is new; so
+    # it meets them all before, in a session that lives on, lest the next one grow into what it leaves
+    known, _ = watch(model, settled, min(frames, 800))
+    _, growth = watch(model, settled, frames)
+    assert known.frame_index is not None
+    assert growth < growth_allowed

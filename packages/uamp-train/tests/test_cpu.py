@@ -54,9 +54,12 @@ def test_fp32_and_other_devices_are_left_alone(device: torch.device, bf16: bool)
 
 
 FAULTS = """
+import ctypes
 import resource
 import torch
 from uamp_train.cpu import keep_freed_memory
+
+ctypes.CDLL(None).prctl(41, 1, 0, 0, 0)  # PR_SET_THP_DISABLE: some systems would give pages of 2 MB, 500 times fewer
 
 def faults():
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from uamp_cli.page.clips import GeneratedClip
-from visits import SMALL, Mask, Visit, corners, middle, overlap, small_truth
+from visits import SMALL, Mask, Visit, corners, middle, overlap, pausing, small_truth
 
 if TYPE_CHECKING:
     from playwright.sync_api import Route
@@ -48,12 +48,13 @@ def test_a_click_on_an_object_of_the_generated_clip_gives_its_mask(visit: Visit,
     visit.ready()
     visit.says("Press Track")
     assert overlap(visit.changed(before), truth) > 0.4
-    visit.press("track")
-    visit.says(r"Tracking · [1-9]\d* of 72 frames")
-    visit.page.reload()
-    visit.says(r"Tracking · \d+ of 72 frames")
-    visit.press("cancel")
-    tracked = int(visit.says("Cancelled with").split()[2])
+    with pausing(20):
+        visit.press("track")
+        visit.says(r"Tracking · [1-9]\d* of 72 frames")
+        visit.page.reload()
+        visit.says(r"Tracking · \d+ of 72 frames")
+        visit.press("cancel")
+        tracked = int(visit.says("Cancelled with").split()[2])
     assert 0 < tracked < 72
 
 

@@ -17,7 +17,7 @@ from PIL import Image
 from uamp_cli.page.clips import GeneratedClip
 from uamp_cli.page.view import LONGEST_SIDE
 from uamp_data.writer import VideoWriter
-from visits import SMALL, Visit, corners, middle, overlap, small_truth
+from visits import SMALL, Visit, corners, middle, overlap, pausing, small_truth
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -153,12 +153,13 @@ def test_cancelled_and_reloaded_in_the_middle_it_goes_on(visit: Visit, clip: Gen
     truth = clip.truth[0] == 2
     visit.click(*middle(truth), truth.shape)
     visit.says("Press Track")
-    visit.press("track")
-    visit.says(r"Tracking · [1-9]\d* of 72 frames")
-    visit.page.reload()
-    visit.ready()
-    visit.press("cancel")
-    tracked = int(visit.says("Cancelled with").split()[2])
+    with pausing(20):
+        visit.press("track")
+        visit.says(r"Tracking · [1-9]\d* of 72 frames")
+        visit.page.reload()
+        visit.ready()
+        visit.press("cancel")
+        tracked = int(visit.says("Cancelled with").split()[2])
     assert 0 < tracked < 72
     # the files hold all frames, and say that some have no objects
     visit.press("write")
