@@ -64,8 +64,8 @@ def test_both_directions_equal_the_trackers_own_propagation(tracker: VideoTracke
     rest = iter(frames)
     spool = read_head(rest, plan.reach, tmp_path)
     steps: list[int] = []
-    track_backwards(tracker, spool, plan, tmp_path, lambda: steps.append(1))
-    found = list(track_forwards(tracker, spool, rest, plan, tmp_path, None))
+    track_backwards(tracker, spool, plan, tmp_path, 5, lambda: steps.append(1))
+    found = list(track_forwards(tracker, spool, rest, plan, tmp_path, 5))
     assert len(steps) == start + 1
     assert [frame.index for frame in found] == list(range(5))
 
@@ -116,7 +116,7 @@ def test_objects_that_start_on_different_frames_are_on_all_frames(tracker: Video
     plan = Plan((ObjectPrompt(4, 1, box=(5, 5, 30, 30)), ObjectPrompt(2, 3, box=(20, 10, 60, 40))), 0)
     rest = iter(frames)
     spool = read_head(rest, plan.reach, tmp_path)
-    track_backwards(tracker, spool, plan, tmp_path, lambda: None)
+    track_backwards(tracker, spool, plan, tmp_path, 5, lambda: None)
     found = list(track_forwards(tracker, spool, rest, plan, tmp_path, 5))
     assert [list(frame.objects) for frame in found] == [[2, 4]] * 5
     assert [Fraction(frame.time).limit_denominator(10) for frame in found] == [Fraction(t, 10) for t in range(5)]
@@ -130,8 +130,8 @@ def test_uncertainty_map_is_the_largest_of_all_objects_in_both_directions(
     plan = Plan(tuple(ObjectPrompt(i, 2, box=box) for i, box in boxes.items()), 2)
     rest = iter(frames)
     spool = read_head(rest, plan.reach, tmp_path)
-    track_backwards(tracker, spool, plan, tmp_path, lambda: None, with_map=True)
-    found = list(track_forwards(tracker, spool, rest, plan, tmp_path, None, with_map=True))
+    track_backwards(tracker, spool, plan, tmp_path, 5, lambda: None, with_map=True)
+    found = list(track_forwards(tracker, spool, rest, plan, tmp_path, 5, with_map=True))
     prompts = {i: Prompt.box(*box) for i, box in boxes.items()}
     for index, result in tracker.start().propagate([frame.image for frame in frames], prompts, start=2):
         shown = found[index].uncertainty
@@ -150,8 +150,8 @@ def test_uncertainty_map_joins_objects_of_both_directions(tracker: VideoTracker,
         plan, folder, rest = Plan(prompts), tmp_path / str(number), iter(frames)
         folder.mkdir()
         spool = read_head(rest, plan.reach, folder)
-        track_backwards(tracker, spool, plan, folder, lambda: None, with_map=True)
-        found = track_forwards(tracker, spool, rest, plan, folder, None, with_map=True)
+        track_backwards(tracker, spool, plan, folder, 4, lambda: None, with_map=True)
+        found = track_forwards(tracker, spool, rest, plan, folder, 4, with_map=True)
         maps.append([frame.uncertainty for frame in found])
     for alone, other, both in list(zip(*maps, strict=True))[:3]:  # on frame 3 the objects share a batch
         assert alone is not None
@@ -162,6 +162,6 @@ def test_no_uncertainty_map_unless_asked_for(tracker: VideoTracker, tmp_path: Pa
     plan = Plan((ObjectPrompt(1, 1, box=(5, 5, 30, 30)),), 1)
     rest = iter(_frames(3))
     spool = read_head(rest, plan.reach, tmp_path)
-    track_backwards(tracker, spool, plan, tmp_path, lambda: None)
+    track_backwards(tracker, spool, plan, tmp_path, 5, lambda: None)
     found = track_forwards(tracker, spool, rest, plan, tmp_path, None)
     assert [frame.uncertainty for frame in found] == [None] * 3

@@ -97,6 +97,7 @@ def test_what_cannot_be_trained_is_said_in_one_sentence(run: Run, small: Path) -
     def refused(*options: str) -> str:
         arguments = [part for option in options for part in ("--set", option)]
         sentence: str = run("train", "--config", small, *arguments).refused()
+        assert not (small.parent / "runs").exists()
         return sentence
 
     one = small.parent / "one"
@@ -118,6 +119,7 @@ def test_what_is_wrong_with_a_run_is_said_before_a_pool_is_built(run: Run, tmp_p
     def refused(setting: str, *options: str) -> str:
         sentence: str = run("train", "--config", "generated.yaml", "--set", setting, *options).refused()
         assert not (tmp_path / "runs" / "pool").exists()
+        assert not (tmp_path / "runs" / "small").exists()
         return sentence
 
     assert "foo" in refused("sam2_model_type=foo")
@@ -126,7 +128,7 @@ def test_what_is_wrong_with_a_run_is_said_before_a_pool_is_built(run: Run, tmp_p
     assert "There is no training run to continue" in refused("max_steps=1", "--resume")
     assert "already holds a run: give --resume" in refused("experiment_name=begun")
     assert "Cannot read the training state" in refused("experiment_name=begun", "--resume")
-    assert "generated.yaml/small/config.yaml cannot be written" in refused("save_dir=generated.yaml")
+    assert "generated.yaml/small cannot be written" in refused("save_dir=generated.yaml")
     assert "the pool's clips have 3 frames, so ask for 1 to 3, not 4" in refused("num_frames=4")
 
 

@@ -243,6 +243,17 @@ def test_a_failed_save_leaves_the_old_file(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["weights.safetensors"]
 
 
+def test_a_link_stays_and_what_it_leads_to_is_written(tmp_path: Path) -> None:
+    link, path = tmp_path / "link.safetensors", tmp_path / "weights.safetensors"
+    link.symlink_to(path)
+    save_state_dict(link, {"a": torch.ones(1)})
+    assert link.is_symlink()
+    assert torch.equal(load_state_dict(path)["a"], torch.ones(1))
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(CheckpointError, match=r"cannot be written.*what is there is no file"):
+        save_state_dict(tmp_path / "pipe", {"a": torch.ones(1)})
+
+
 def test_metadata_is_read_whatever_the_file_is_called_and_a_damaged_one_refused(tmp_path: Path) -> None:
     write_plain(tmp_path / "weights.safetensors", small_state())
     assert read_metadata(tmp_path / "weights.safetensors") == {}

@@ -1,5 +1,6 @@
 import hashlib
 import re
+import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -248,6 +249,18 @@ def test_the_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     assert checkpoint_folder() == tmp_path / "home" / ".cache" / "uamp"
+
+
+def test_who_has_no_home_keeps_weights_among_temporary_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("UAMP_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", "~")  # what `~` becomes for a user whom the system does not know
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert checkpoint_folder() == tmp_path / "uamp"
+    monkeypatch.setenv("UAMP_CACHE", "~nobody-of-this-name/weights")
+    assert checkpoint_folder() == Path("~nobody-of-this-name/weights")
+    with pytest.raises(CheckpointError, match="no checkpoint at ~nobody-of-this-name"):
+        find_checkpoint(MODELS["nano"], Path("~nobody-of-this-name/a.pt"))
 
 
 def test_finding_weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -134,6 +134,16 @@ def test_without_stages_the_plain_keys_make_one() -> None:
 
 
 @pytest.mark.parametrize(
+    ("variable", "meant"),
+    [("UAMP_LRR", "UAMP_LR"), ("UAMP_LEARNING_RATE", "UAMP_LR"), ("UAMP_POOLS__CLIPS", "UAMP_POOL__CLIPS")],
+)
+def test_a_mistyped_variable_is_not_passed_over(variable: str, meant: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=f"{variable} is no training key: did you mean {meant}\\?"):
+        load("", tmp_path, environment={variable: "3e-4"})
+    assert load("", tmp_path, environment={"UAMP_CACHE": "x", "UAMP_TRIAL": "1"}) == load("", tmp_path)
+
+
+@pytest.mark.parametrize(
     ("text", "overrides", "environment", "where"),
     [
         ("seed: 1\n\nbach_size: 1", (), {}, r"config\.yaml, line 3"),

@@ -57,10 +57,11 @@ def run_demo(settings: DemoSettings, plan: Plan) -> DemoTally:
     ):
         if source.truth is not None:
             plan = true_plan(source.truth)
-            err_console().print(f"Tracking a {source.name} from its true first mask.", highlight=False)
         plan.check(source.width, source.height, source.frame_count)
         spool = read_head(source.frames, plan.reach, scratch, ahead=_frames_ahead(settings, source, plan))
         tracker = _load_tracker(settings)
+        if source.truth is not None:
+            err_console().print(f"Tracking a {source.name} from its true first mask.", highlight=False)
         if not plan.prompts:
             plan = _choose_objects(settings, tracker, spool[plan.start].image, plan.start)
         notes = []
@@ -212,10 +213,10 @@ class _Run:
 
     def _tracked(self, progress: FrameProgress) -> Iterator[TrackedFrame]:
         plan, scratch, with_map = self.plan, self.scratch, self.settings.show_uncertainty
+        count = self.source.frame_count
         if plan.reach > 0:
             progress.begin("Tracking backwards", plan.reach + 1)
-            track_backwards(self.tracker, self.spool, plan, scratch, progress.advance, with_map=with_map)
-        count = self.source.frame_count
+            track_backwards(self.tracker, self.spool, plan, scratch, count, progress.advance, with_map=with_map)
         progress.begin("Tracking", count)
         together = frames_together(self.tracker, live=self.source.is_live)
         return track_forwards(

@@ -7,6 +7,7 @@ from pathlib import Path
 from uamp_model.catalog import check_image_size, find_model
 from uamp_model.download import find_checkpoint
 from uamp_model.errors import InputError
+from uamp_model.presets import memory_settings
 
 from uamp_cli.model_options import check_layers, check_rehearsal
 from uamp_cli.outputs import check_ending, check_outputs
@@ -162,6 +163,7 @@ def _check_model(settings: DemoSettings) -> None:
     check_rehearsal(settings.rehearse, (settings.memory,))
     check_layers(settings.uamp_checkpoint, (settings.memory,))
     spec = find_model(settings.model)
+    memory_settings(settings.memory, spec.name)
     check_image_size(settings.image_size)
     if settings.checkpoint is not None:
         find_checkpoint(spec, settings.checkpoint)

@@ -85,9 +85,8 @@ def info(
         found = _measure(spec, device)
         rate, took = found.frames_per_second, 1 / found.frames_per_second
         each = f"{rate:.1f} frames/s" if rate >= 1 else f"{took:.1f} s a frame"
-        _print_row(
-            "speed", f"about {each} for one object on {found.device} in {found.dtype}, over {found.frames} frames"
-        )
+        over = f"{found.frames} frame{'' if found.frames == 1 else 's'}"
+        _print_row("speed", f"about {each} for one object on {found.device} in {found.dtype}, over {over}")
 
 
 @app.command()

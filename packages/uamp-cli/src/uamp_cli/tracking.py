@@ -165,6 +165,7 @@ def track_backwards(
     spool: FrameSpool,
     plan: Plan,
     folder: Path,
+    num_frames: int | None,
     on_frame: Callable[[], None],
     *,
     with_map: bool = False,
@@ -172,7 +173,7 @@ def track_backwards(
     """Track every object from its first prompt down to frame 0 and leave the results, map or none, in `folder`."""
     if plan.reach == 0:
         return
-    session = tracker.start(first_frame=plan.reach, reverse=True)
+    session = tracker.start(first_frame=plan.reach, reverse=True, num_frames=num_frames)
     for index in range(plan.reach, -1, -1):
         starting = {i: p.to_model() for i, p in plan.at(index).items() if plan.first_frames[i] == index}
         found = _Found.of(session.step(spool[index].image, starting))

@@ -56,14 +56,16 @@ def train(
     from uamp_train import loop
     from uamp_train.export import export_run
 
+    from uamp_cli.outputs import no_empty_folders
     from uamp_cli.train_data import open_data
     from uamp_cli.train_validation import Validation
 
-    run = loop.prepare(settings, resume=resume)  # what is wrong with it is said before a pool is built
-    accelerator = run.accelerator
-    # One process builds the pool and the others find it finished, also on nodes that do not see the first one's disk.
-    with accelerator.main_process_first(), accelerator.local_main_process_first():
-        data = open_data(settings)
+    with no_empty_folders(settings.run_dir):
+        run = loop.prepare(settings, resume=resume)  # what is wrong with it is said before a pool is built
+        accelerator = run.accelerator
+        # One process builds the pool and others find it finished, also on nodes that do not see the first one's disk.
+        with accelerator.main_process_first(), accelerator.local_main_process_first():
+            data = open_data(settings)
     validation = Validation(settings, data.validation, data.judged_on) if data.validation else None
     loop.carry_out(run, data.clips, validate=validation)
     if accelerator.is_main_process:

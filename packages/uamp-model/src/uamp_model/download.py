@@ -4,6 +4,7 @@ import hashlib
 import logging
 import os
 import re
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -29,12 +30,23 @@ _WORTH_ASKING_AGAIN: Final = (408, 429)
 
 
 def checkpoint_folder() -> Path:
-    """Where downloaded weights are kept: `$UAMP_CACHE`, else `$XDG_CACHE_HOME/uamp`, else `~/.cache/uamp`."""
+    """Where downloaded weights are kept: `$UAMP_CACHE`, else `$XDG_CACHE_HOME/uamp`, else `~/.cache/uamp`.
+
+    Who has no home, as in some containers, keeps them among the temporary files.
+    """
     own = os.environ.get("UAMP_CACHE")
     if own:
-        return Path(own).expanduser()
+        return _at_home(own)
     shared = os.environ.get("XDG_CACHE_HOME")
-    return (Path(shared) if shared else Path.home() / ".cache") / "uamp"
+    if shared:
+        return Path(shared) / "uamp"
+    usual = _at_home("~/.cache/uamp")
+    return usual if usual.is_absolute() else Path(tempfile.gettempdir()) / "uamp"
+
+
+def _at_home(path: str | Path) -> Path:
+    """The path with its `~` replaced, where there is such a home."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 - `Path.expanduser` raises where there is none
 
 
 def find_checkpoint(spec: ModelSpec, explicit: Path | None = None) -> Path:
@@ -48,7 +60,7 @@ def find_checkpoint(spec: ModelSpec, explicit: Path | None = None) -> Path:
         CheckpointError: if there is no such file; the message says how to get it.
     """
     if explicit is not None:
-        path = explicit.expanduser()
+        path = _at_home(explicit)
         if path.is_dir():
             path = path / Path(spec.checkpoint).name
         if not path.is_file():

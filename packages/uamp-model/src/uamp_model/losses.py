@@ -22,10 +22,10 @@ SMALLEST_PROBABILITY = 1e-4
 
 @dataclass(frozen=True, slots=True)
 class LossWeights:
-    """What the terms count for against each other: SAM 2's recipe but for dice."""
+    """What the terms count for against each other, by default as in SAM 2's recipe."""
 
     focal: float = 20.0
-    dice: float = 3.0
+    dice: float = 1.0
     iou: float = 1.0
     presence: float = 1.0
     uncertainty: float = 1.0

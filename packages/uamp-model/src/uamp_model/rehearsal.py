@@ -44,7 +44,7 @@ WARM_UP = 6
 """Steps over which the rate rises."""
 LARGEST_GRADIENT = 1.0
 RANK = 8
-WEIGHTS = LossWeights(focal=5.0)
+WEIGHTS = LossWeights(focal=5.0, dice=3.0)
 COPIES = 3
 """Changed copies of a given frame, of which the first is the prompt."""
 SMALLEST_SHARE = 1e-3

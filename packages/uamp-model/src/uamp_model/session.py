@@ -174,6 +174,8 @@ class TrackingSession:
     ) -> Iterator[tuple[int, FrameResult]]:
         """Track a whole video in both directions from prompts on frame `start`.
 
+        Either direction remembers its own frames alone, as SAM 2's predictor does if its state is reset between both.
+
         Yields:
             (frame number, result): `start` to the last frame, then `start` − 1 down to 0.
 
@@ -186,8 +188,7 @@ class TrackingSession:
         if self.features is not None:
             raise InputError("A session that has seen frames cannot propagate a whole video: start a new one.")
         for reverse in (False, True):
-            session = self.tracker.start(first_frame=start, reverse=reverse)
-            session.age_span = self.age_span
+            session = self.tracker.start(first_frame=start, reverse=reverse, num_frames=len(frames))
             order = range(start, -1, -1) if reverse else range(start, len(frames))
             for index in order:
                 result = session.step(frames[index], prompts if index == start else None)

@@ -79,10 +79,10 @@ class PromptShares(_Strict):
 
 
 class LossWeights(_Strict):
-    """Factors of the loss terms; SAM 2's recipe but for dice, where a model from scratch profits from 3."""
+    """Factors of the loss terms, by default SAM 2's; a model from scratch profits from a dice of 3."""
 
     focal: float = Field(20.0, ge=0, description="of the masks' pixels, hard ones first")
-    dice: float = Field(3.0, ge=0, description="of the masks' overlap")
+    dice: float = Field(1.0, ge=0, description="of the masks' overlap")
     iou: float = Field(1.0, ge=0, description="of the predicted IoU")
     presence: float = Field(1.0, ge=0, description="of whether the object is in view")
     uncertainty: float = Field(1.0, ge=0, description="of the learned uncertainty map")

@@ -5,7 +5,7 @@ import json
 import logging
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from uamp_train.errors import ConfigError
 log = logging.getLogger(__name__)
 
 ENV_PREFIX = "UAMP_"
+_SURELY_MEANT = 0.8
+"""How like a key a variable's name is that must be a slip, from 0 to 1."""
 
 OTHER_NAMES = {
     "experiment_name": ("run_name",),
@@ -193,6 +195,9 @@ def _from_environment(environment: Mapping[str, str]) -> list[tuple[str, list[st
         key = name[len(ENV_PREFIX) :].lower().split("__")
         if key[0] in TrainConfig.model_fields:
             found.append((name, key, environment[name]))
+        elif near := _nearest(key[0], TrainConfig.model_fields, likeness=_SURELY_MEANT):
+            meant = "__".join((near, *key[1:])).upper()
+            raise ConfigError(f"The variable {name} is no training key: did you mean {ENV_PREFIX}{meant}?")
         else:  # other parts of UAMP have variables too, so this is no error
             log.debug("The variable %s is no training key.", name)
     return found
@@ -251,11 +256,11 @@ def _at(place: Sequence[str | int], origins: Origins) -> str:
     return ""
 
 
-def _nearest(name: str, keys: Sequence[str]) -> str:
-    """The key that looks most like a name, by its own name or one that others use for it."""
+def _nearest(name: str, keys: Iterable[str], *, likeness: float = 0.0) -> str | None:
+    """The key that looks most like a name, by its own name or one that others use for it; None if none does so far."""
     names = {known: key for key in keys for known in (key, *OTHER_NAMES.get(key, ()))}
-    near = difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.0)
-    return names[near[0]]
+    near = difflib.get_close_matches(name.lower(), names, n=1, cutoff=likeness)
+    return names[near[0]] if near else None
 
 
 def _keys_at(parents: Sequence[str | int]) -> list[str]:

@@ -30,7 +30,7 @@ from uamp_train.cpu import keep_freed_memory
 from uamp_train.export import export_run
 from uamp_train.learner import Learner
 from uamp_train.optimisation import learning_rate
-from uamp_train.progress import write_whole
+from uamp_train.progress import make_folder, write_whole
 from uamp_train.report import Report
 from uamp_train.resume import begin
 from uamp_train.trackers import chosen_trackers
@@ -83,7 +83,7 @@ def prepare(config: TrainConfig, *, resume: bool = False) -> Run:
     accelerator = make_accelerator(config)
     frozen, state = begin(config, resume=resume, processes=accelerator.num_processes)
     if accelerator.is_main_process:
-        write_whole(config.run_dir / "config.yaml", dump_config(config))
+        make_folder(config.run_dir)
         remove_leftovers(config.run_dir)
     return Run(config, accelerator, frozen, state)
 
@@ -99,10 +99,12 @@ def carry_out(run: Run, source: ClipSource, *, validate: Validate | None = None)
 
     Raises:
         ConfigError: if the clips cannot be trained on, or the loss is not finite again and again.
-        CheckpointError: if a checkpoint cannot be written.
+        CheckpointError: if the configuration or a checkpoint cannot be written.
         DeviceError: if the device's memory is too small.
     """
     config, accelerator, state = run.config, run.accelerator, run.state
+    if accelerator.is_main_process:
+        write_whole(config.run_dir / "config.yaml", dump_config(config))
     if accelerator.device.type == "cpu":
         keep_freed_memory()
     checkpoint = config.run_dir / LAST

@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import logging
+import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Sequence
@@ -64,6 +65,20 @@ class MetricsFile:
                 file.write(_line([_cell(values[name]) if name in values else "" for name in COLUMNS]))
         except OSError as error:
             raise _unwritable(self._path, error) from error
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder that something can be written to.
+
+    Raises:
+        CheckpointError: if that cannot be.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise _unwritable(folder, error) from error
 
 
 def write_whole(path: Path, text: str) -> None:

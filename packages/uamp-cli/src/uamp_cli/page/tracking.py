@@ -268,7 +268,7 @@ class Track:
     def _backwards(self, job: Job, tracker: "VideoTracker", clip: Clip, drawing: Drawing) -> None:
         first = drawing.first_frames()
         reach, start = max(first.values()), min(first.values())
-        session = tracker.start(first_frame=reach, reverse=True)
+        session = tracker.start(first_frame=reach, reverse=True, num_frames=clip.frame_count)
         job.begin("Tracking backwards", reach + 1)
         for frame in job.watched(backwards(clip, reach)):
             at = frame.index
