@@ -62,7 +62,7 @@ def page_at(settings: PageSettings) -> Iterator[str]:
         DeviceError: if nothing can be compiled where that is asked for.
         DataError: if the video cannot be read.
     """
-    port = choose_port(settings.port)
+    choose_port(settings.port)  # one that is taken is better known before Gradio is imported, which takes seconds
     if settings.compiled:
         _prepare_to_compile(settings.device)
     if settings.input is not None:
@@ -83,6 +83,7 @@ def page_at(settings: PageSettings) -> Iterator[str]:
         tabs = Tabs(Path(folder), settings.model, settings.memory)
         blocks = page.build_page(tabs, trackers, _opener(settings.input))
         try:
+            port = choose_port(settings.port)
             page.launch_page(blocks, HOST, port)
             threading.Thread(target=_warm_up, args=(trackers, settings), name="uamp warm-up", daemon=True).start()
             yield f"http://{HOST}:{port}"
