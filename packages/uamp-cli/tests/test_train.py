@@ -13,6 +13,7 @@ from evaluation_trees import FRAMES, SIZE, make_davis, make_video, make_youtube
 from uamp_cli.train_data import VALIDATION_CLIPS, open_data
 from uamp_cli.train_validation import Validation, score_table
 from uamp_data.clip_sequence import ClipSequence
+from uamp_data.errors import DataError
 from uamp_data.masks import write_mask
 from uamp_data.pool import ClipPool
 from uamp_data.synthetic import FAMILIES
@@ -192,6 +193,8 @@ def test_objects_that_enter_in_the_last_mask_cannot_be_scored(tmp_path: Path) ->
     given = {"dataset_root": str(tmp_path / "DAVIS"), "val_dataset_root": str(youtube), "val_sequences": ["late"]}
     with pytest.raises(InputError, match="late cannot validate, because its objects enter in its last mask"):
         open_data(settings(**given))
+    with pytest.raises(DataError, match="There is no sequence 'lat' in the validation data; did you mean late"):
+        open_data(settings(**{**given, "val_sequences": ["lat"]}))
 
 
 def test_quiet_prints_where_the_weights_are_alone(run: Run, small: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -74,6 +74,14 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], list[tuple[str, str]]]] = {
         lambda root: (root / LISTS / "val.txt").write_bytes(b"\xff\xfe\x80"),
         [(f"{LISTS}/val.txt", "cannot be read")],
     ),
+    "a name that leads out": (
+        lambda root: (root / LISTS / "val.txt").write_text("a\n..\nb\n"),
+        [(f"{LISTS}/val.txt", "lists '..', which no sequence can be called")],
+    ),
+    "a name with a NUL byte": (
+        lambda root: (root / LISTS / "val.txt").write_text("a\0b\n"),
+        [(f"{LISTS}/val.txt", r"lists 'a\x00b', which no sequence can be called")],
+    ),
     "a listed sequence without frames": (
         lambda root: shutil.rmtree(root / JPEGS / "b"),
         [
@@ -189,6 +197,12 @@ def edit(root: Path, change: Callable[[dict[str, dict[str, dict[str, object]]]],
     path.write_text(json.dumps(content))
 
 
+def rename_video(root: Path, name: str) -> None:
+    path = root / "valid/meta.json"
+    videos = json.loads(path.read_text())["videos"]
+    path.write_text(json.dumps({"videos": {name: videos["video"], "other": videos["other"]}}))
+
+
 def lost_video(root: Path) -> None:
     shutil.rmtree(root / "valid/JPEGImages/other")
     shutil.rmtree(root / "valid/Annotations/other")
@@ -208,6 +222,10 @@ YOUTUBE: dict[str, tuple[Callable[[Path], object], list[tuple[str, str]]]] = {
             ("valid/Annotations/other", "is not in meta.json"),
             ("valid/Annotations/video", "is not in meta.json"),
         ],
+    ),
+    "a name that leads out": (
+        lambda root: rename_video(root, "../JPEGImages/video"),
+        [("valid/meta.json", "lists '../JPEGImages/video', which no sequence can be called")],
     ),
     "a video without folders": (
         lost_video,

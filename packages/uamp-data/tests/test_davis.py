@@ -129,6 +129,12 @@ def test_an_empty_list_is_refused(root: Path) -> None:
     assert "cannot be read" in refusal(root)
 
 
+@pytest.mark.parametrize("name", ["..", ".", "/", "../..", "../camel", "a\0b", "x" * 256])
+def test_a_name_that_no_sequence_can_have_is_refused(root: Path, name: str) -> None:
+    (root / "ImageSets/2017/val.txt").write_text(f"camel\n{name}/\n")
+    assert "ImageSets/2017/val.txt lists " in refusal(root)
+
+
 def test_frames_and_masks_must_match(root: Path) -> None:
     masks, frames = root / "Annotations/480p/dogs", root / "JPEGImages/480p/dogs"
     (masks / "00002.png").rename(masks / "00009.png")

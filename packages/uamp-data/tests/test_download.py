@@ -96,7 +96,7 @@ def test_nobody_listens(tmp_path: Path) -> None:
     with serving(b"") as server:
         url = server.url
     with pytest.raises(DataError, match="could not be fetched"):
-        download_file(url, tmp_path / "file.zip")
+        download_file(url, tmp_path / "new" / "file.zip")
     assert not list(tmp_path.iterdir())
 
 
@@ -113,8 +113,8 @@ def test_a_disk_that_is_too_small_is_noticed_first(
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=1_000_000))
     with pytest.raises(DataError, match=r"too full \(0.0 GB are free"):
-        download_file(server.url, tmp_path / "file.zip")
-    assert not (tmp_path / "file.zip").exists()
+        download_file(server.url, tmp_path / "new" / "file.zip")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_disk_that_fills_up_keeps_what_arrived(server: FileServer, tmp_path: Path) -> None:

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -43,6 +48,64 @@ def test_interrupted_build_goes_on_and_equals_one_go(pool: ClipPool, tmp_path: P
 def test_build_in_processes_gives_the_same_pool(pool: ClipPool, tmp_path: Path) -> None:
     build_pool(tmp_path, **RECIPE, workers=2)
     assert (tmp_path / "frames.npy").read_bytes() == (pool.folder / "frames.npy").read_bytes()
+
+
+@pytest.mark.parametrize("name", ["frames.npy", "masks.npy", "done.npy"])
+def test_files_of_others_are_not_overwritten(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"mine")
+    with pytest.raises(DataError, match="holds files that are no clip pool: choose another folder"):
+        build_pool(tmp_path, **RECIPE)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_bytes() == b"mine"
+
+
+@contextmanager
+def room_for(size: int) -> Iterator[None]:
+    """Lets no file grow beyond `size` bytes; Python ignores the signal, so that writing fails as on a full disk."""
+    resource = pytest.importorskip("resource")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_start_for_which_there_was_no_room_is_made_anew(pool: ClipPool, tmp_path: Path) -> None:
+    with room_for(200_000), pytest.raises(DataError, match=r"frames\.npy would exceed the largest file"):
+        build_pool(tmp_path, **RECIPE)
+    assert (tmp_path / "frames.npy").exists()
+    assert not (tmp_path / "pool.json").exists()
+    build_pool(tmp_path, **RECIPE)
+    assert (tmp_path / "frames.npy").read_bytes() == (pool.folder / "frames.npy").read_bytes()
+
+
+def test_a_disk_that_fills_up_while_clips_are_rendered(tmp_path: Path) -> None:
+    def stop(done: int, total: int) -> None:
+        raise Interrupted
+
+    with pytest.raises(Interrupted):
+        build_pool(tmp_path, **RECIPE, progress=stop)
+    with room_for(1000), pytest.raises(DataError, match="would exceed the largest file"):
+        build_pool(tmp_path, **RECIPE)
+    with pytest.raises(DataError, match=r"not complete \(0 of 3"):
+        ClipPool(tmp_path)
+
+
+def test_a_disk_that_is_too_small_is_noticed_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=400_000))
+    with pytest.raises(DataError, match=r"too full \(0.0 GB are free"):
+        build_pool(tmp_path / "new" / "pool", **RECIPE)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_process_that_is_ended_from_outside(tmp_path: Path) -> None:
+    def end(done: int, total: int) -> None:
+        for child in multiprocessing.active_children():
+            child.kill()
+
+    with pytest.raises(DataError, match=r"was ended.*use fewer \(num_workers\)"):
+        build_pool(tmp_path, **{**RECIPE, "clips": 6}, workers=2, progress=end)
 
 
 def test_another_recipe_is_refused(pool: ClipPool) -> None:

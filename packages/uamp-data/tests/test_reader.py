@@ -20,6 +20,8 @@ def test_a_missing_file_is_named() -> None:
         open_video("x" * 5000)
     with pytest.raises(DataError, match="does not exist"):
         open_video("x\0y.mp4")
+    with pytest.raises(DataError, match=r"^~nobody-of-this-name/x\.mp4 does not exist"):
+        open_video("~nobody-of-this-name/x.mp4")
 
 
 def test_the_home_folder_is_understood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from pipes_of_files import in_time, piped
 from uamp_data.errors import DataError
 from uamp_data.frames import Frame
 from uamp_data.reader import open_video
@@ -145,3 +146,12 @@ def test_what_is_no_video_is_refused(tmp_path: Path) -> None:
         SeekableVideo(tmp_path / "no.mp4")
     with pytest.raises(DataError, match="does not exist"):
         SeekableVideo(tmp_path / "missing.mp4")
+
+
+def test_a_pipe_cannot_be_wound_back(tmp_path: Path) -> None:
+    write_video(tmp_path / "clip.mkv", 12)
+    with (
+        piped(tmp_path / "clip.mkv") as pipe,
+        pytest.raises(DataError, match="cannot be wound back: record it to a file"),
+    ):
+        in_time(lambda: SeekableVideo(pipe))

@@ -14,6 +14,7 @@ from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.packet import Packet
 from av.video.frame import VideoFrame
+from pipes_of_files import in_time, piped
 from uamp_data.encodings import ALPHA_ENCODINGS
 from uamp_data.errors import DataError
 from uamp_data.reader import open_video
@@ -257,6 +258,15 @@ def test_a_full_disk_is_not_taken_for_damaged_sound(tmp_path: Path, codec: str) 
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert not (tmp_path / "out.mkv").exists()
+
+
+def test_a_pipe_gives_its_pictures_without_sound(tmp_path: Path) -> None:
+    with piped(_make(tmp_path / "a.mkv", "aac")) as pipe:
+        writer = in_time(lambda: _rewrite(pipe, tmp_path / "out.mp4"))
+    assert writer.note == "sound that pipe.mkv may have is left out: a pipe can be read only once"
+    assert _frame_count(tmp_path / "out.mp4") == 20
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        assert not container.streams.audio
 
 
 def test_no_sound(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import av
 import numpy as np
 import numpy.typing as npt
 import pytest
+from pipes_of_files import in_time, piped
 from uamp_data import DataError, open_video
 from uamp_data.seeking import SeekableVideo
 
@@ -253,6 +254,18 @@ def test_a_file_behind_an_address(make_video: MakeVideo, tmp_path: Path) -> None
             assert video.note is None
         assert "cannot be opened" in refused(f"{address}/missing.mp4")
     assert "cannot be opened" in refused(f"{address}/clip.mp4")
+
+
+def test_a_pipe_is_read_once(make_video: MakeVideo) -> None:
+    def read_twice(pipe: Path) -> int:
+        with open_video(pipe) as video:
+            count = len(list(video))
+            with pytest.raises(DataError, match="was read already"):
+                list(video)
+            return count
+
+    with piped(make_video("clip.mkv")) as pipe:
+        assert in_time(lambda: read_twice(pipe)) == 12
 
 
 @pytest.mark.parametrize("b_frames", [0, 2])  # with any, the decoder holds frames back to put them in order

@@ -81,6 +81,8 @@ def test_sequences_are_held_out_by_name_in_all_sets(tmp_path: Path) -> None:
     assert [s.name for s in kept[0]] == ["a", "c"]
     with pytest.raises(DataError, match="no sequence 'x' in the training data"):
         hold_out([davis], (), ("x",))
+    with pytest.raises(DataError, match="no sequence 'x' in the validation data"):
+        hold_out([davis], (), ("x",), where="the validation data")
 
 
 def test_a_tenth_is_held_out_of_four_and_more() -> None:

@@ -255,6 +255,13 @@ def test_what_cannot_be_written_is_refused(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder.mp4"]
 
 
+def test_the_home_of_nobody_is_a_name_like_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with VideoWriter("~nobody-of-this-name/out.mp4", frame_rate=25, size=(16, 16)) as writer:
+        writer.write(pictures(1, 16, 16)[0])
+    assert (tmp_path / "~nobody-of-this-name" / "out.mp4").stat().st_size > 0
+
+
 def test_no_frame_is_no_video(tmp_path: Path) -> None:
     with (
         pytest.raises(DataError, match="No frame was written"),

@@ -118,6 +118,24 @@ def test_a_wrong_meta_file_is_refused(root: Path, content: str, words: str) -> N
     assert words in refusal(root)
 
 
+@pytest.mark.parametrize(
+    "name", ["../JPEGImages/video", "..", ".", "", "/etc", "a/../video", "a\\..\\b", "a\0b", "\ud800", "x" * 256]
+)
+def test_a_name_that_no_video_can_have_is_refused(root: Path, name: str) -> None:
+    meta = json.loads((root / "valid/meta.json").read_text())
+    edit_meta(root, json.dumps({"videos": {name: meta["videos"]["video"]}}))
+    assert f"meta.json lists {name[:80]!r}, which no sequence can be called" in refusal(root)
+
+
+def test_a_video_may_lie_in_a_folder_of_several(root: Path) -> None:
+    for kind in ("JPEGImages", "Annotations"):
+        (root / "valid" / kind / "part").mkdir()
+        (root / "valid" / kind / "video").rename(root / "valid" / kind / "part" / "video")
+    meta = json.loads((root / "valid/meta.json").read_text())
+    edit_meta(root, json.dumps({"videos": {"part/video": meta["videos"]["video"]}}))
+    assert YoutubeVosDataset(root)[0].name == "part/video"
+
+
 def test_numbers_in_the_meta_file_may_be_written_short(root: Path) -> None:
     meta = json.loads((root / "valid/meta.json").read_text())
     meta["videos"]["video"]["objects"]["2"]["frames"] = ["10", "5"]

@@ -87,7 +87,7 @@ def _divide(
         sequences = list(open_any(settings.val_dataset_root))
         where = f"of {settings.val_dataset_root}"
         if settings.val_sequences:
-            _, sequences = hold_out([sequences], (), settings.val_sequences)
+            _, sequences = hold_out([sequences], (), settings.val_sequences, where="the validation data")
     if not sequences:
         return kept, _generated_for_validation(settings), f"{VALIDATION_CLIPS} generated clips"
     sequences = _to_follow(sequences, settings)

@@ -3,8 +3,9 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from uamp_data.errors import DataError
@@ -16,13 +17,14 @@ def create_temporary(target: Path) -> Path:
     """Creates an empty file beside `target`, to be filled and moved over it with `os.replace`.
 
     Missing parent folders are created. The temporary file lies in the same folder because only a rename within one
-    file system is atomic, and its name has a fixed length so that a long `target` name cannot make it too long.
+    file system is atomic, and its name has a fixed length so that a long `target` name cannot make it too long. Its
+    permissions are those of the file that it will replace.
 
     Args:
         target: The file to be written in the end. It is not touched.
 
     Raises:
-        DataError: `target` is a folder or a device, or its folder cannot be created or written to.
+        DataError: `target` is a folder, a device or write-protected, or its folder cannot be created or written to.
     """
     temporary = target.with_name(f".uamp-{secrets.token_hex(6)}{TEMPORARY_SUFFIX}")
     try:
@@ -30,10 +32,15 @@ def create_temporary(target: Path) -> Path:
             raise DataError(f"{target} is a folder: name a file in it.")
         if target.exists() and not target.is_file():
             raise DataError(f"{target} is not a regular file: name one that can be replaced.")
+        if target.exists() and not os.access(target, os.W_OK):
+            raise PermissionError(errno.EACCES, "write-protected")
         target.parent.mkdir(parents=True, exist_ok=True)
-        # plain open, not tempfile: the result must have the permissions that any new file gets
+        # plain open, not tempfile: a result that replaces nothing must have the permissions that any new file gets
         with temporary.open("xb"):
             pass
+        if target.exists():
+            with suppress(PermissionError):  # some file systems have one mode for all files
+                shutil.copymode(target, temporary)
     except OSError as error:
         raise unwritable(target, error) from error
     return temporary

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from uamp_data.errors import DataError
+from uamp_data.errors import DataError, FileError
 from uamp_data.layout import (
     FRAMES_FOLDER,
     LISTS_FOLDER,
@@ -16,7 +16,7 @@ from uamp_data.layout import (
     require_root,
     wrong_layout,
 )
-from uamp_data.numbering import list_folders, match_masks, numbered_pictures
+from uamp_data.numbering import list_folders, match_masks, numbered_pictures, require_sequence_name
 from uamp_data.sequence import DiskSequence, SequenceList
 
 YEARS = (2016, 2017)
@@ -125,16 +125,17 @@ def read_list(path: Path) -> list[str]:
     """Names of the sequences in a list, in order: one name a line, or, as in 2016, a frame and its mask.
 
     Raises:
-        DataError: The file cannot be read.
+        FileError: The file cannot be read, or holds what is no name.
     """
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(
-            f"The list {path} cannot be read: replace it by a text file with a name on each line."
-        ) from error
+        remedy = "replace it by a text file with a sequence name on each line"
+        raise FileError(path, "cannot be read", remedy, kind="The list") from error
     first_words = (line.split()[0] for line in lines if line.strip())
-    names = (word.rstrip("/").split("/")[-2] if "/" in word.strip("/") else word.strip("/") for word in first_words)
+    names = [word.rstrip("/").split("/")[-2] if "/" in word.strip("/") else word.strip("/") for word in first_words]
+    for name in names:
+        require_sequence_name(name, path)
     return list(dict.fromkeys(names))
 
 

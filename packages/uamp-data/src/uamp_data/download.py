@@ -36,7 +36,7 @@ def download_file(url: str, target: Path, *, progress: Progress | None = None) -
 
     Args:
         url: Where from, http or https.
-        target: Where to; its folder is created if need be.
+        target: Where to; its folder is created, if need be, when the first bytes arrive.
         progress: Called after every block.
 
     Raises:
@@ -46,7 +46,6 @@ def download_file(url: str, target: Path, *, progress: Progress | None = None) -
     part = target.with_name(target.name + PART_SUFFIX)
     fruitless = 0
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
         while True:
             have = part.stat().st_size if part.exists() else 0
             cause = ""
@@ -128,6 +127,7 @@ def _write(
     answer: http.client.HTTPResponse, part: Path, start: int, total: int | None, progress: Progress | None
 ) -> bool:
     """Writes the answer from byte `start` of the part on; True if it ended where it should."""
+    part.parent.mkdir(parents=True, exist_ok=True)
     part.touch()
     with part.open("r+b") as file:
         file.seek(start)
@@ -153,10 +153,14 @@ def _write(
 def require_space(folder: Path, needed: int) -> None:
     """Makes sure that a disk has room before much time goes into filling it.
 
+    Args:
+        folder: A folder on it, which need not be there yet.
+        needed: Bytes.
+
     Raises:
         DataError: It has not.
     """
-    free = shutil.disk_usage(folder).free
+    free = shutil.disk_usage(next(place for place in (folder, *folder.parents) if place.exists())).free
     if free < needed:
         raise DataError(
             f"The disk of {folder} is too full ({free / 1e9:.1f} GB are free, {needed / 1e9:.1f} GB needed): "

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from uamp_data.errors import DataError
+from uamp_data.errors import DataError, FileError
 from uamp_data.pictures import PICTURE_SUFFIXES, NaturalName, natural_name
+
+_LONGEST_NAME = 255  # bytes; on nearly all disks
 
 FrameKey = NaturalName
 """What a file's name says about its number: 1.jpg and 00001.png have the same key."""
@@ -17,6 +20,19 @@ FrameKey = NaturalName
 def frame_key(path: Path) -> FrameKey:
     """The number of a frame by its file's name without ending."""
     return natural_name(path.stem)
+
+
+def require_sequence_name(name: str, listing: Path) -> None:
+    """Makes sure that a name that a file lists is that of a folder inside the data set.
+
+    Raises:
+        FileError: It leads elsewhere, or no folder can have it.
+    """
+    parts = re.split(r"[/\\]", name)
+    leads_out = any(part in ("", ".", "..") for part in parts) or Path(name).anchor
+    too_long = any(len(part.encode(errors="replace")) > _LONGEST_NAME for part in parts)
+    if leads_out or too_long or re.search("[\0\ud800-\udfff]", name):
+        raise FileError(listing, f"lists {name[:80]!r}, which no sequence can be called", "correct it or take it out")
 
 
 def list_pictures(folder: Path) -> list[Path]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import multiprocessing
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -14,11 +17,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from uamp_data.atomic import unwritable
+from uamp_data.download import require_space
 from uamp_data.errors import DataError
 from uamp_data.synthetic import FAMILIES, GENERATOR_VERSION, generate_clip
 
 _log = logging.getLogger(__name__)
 _HEAD = "pool.json"
+# The head until the arrays are there, so that these are known as a pool's.
+_BEGUN = "pool.json.part"
 _FORMAT = 1
 # Frames of the clips that a pool holds windows of: what happens in them takes as long as in clips that are scored.
 _STORY = 48
@@ -50,6 +57,12 @@ class _Recipe:
     generator: int = GENERATOR_VERSION
     format: int = _FORMAT
 
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Of the arrays, by file."""
+        m, t, s = self.clips, self.num_frames, self.size
+        return {"frames.npy": (m, t, s, s, 3), "masks.npy": (m, t, s, s), "done.npy": (m,)}
+
 
 def build_pool(
     folder: Path | str,
@@ -75,7 +88,8 @@ def build_pool(
         progress: Called with (done, clips) at the start and after every clip.
 
     Raises:
-        DataError: There is no such family, or the folder holds a pool of another recipe or cannot be written.
+        DataError: There is no such family; the folder holds a pool of another recipe or files that are none, or cannot
+            be written; or a process was ended from outside.
     """
     folder = Path(folder)
     if not families or not set(families) <= set(FAMILIES):
@@ -88,22 +102,22 @@ def build_pool(
         if progress:
             progress(finished, clips)
         for index in _render(folder, recipe, missing, workers):
-            done[index] = 1
-            done.flush()
+            _store(folder / "done.npy", index, np.ones((), np.uint8))
             finished += 1
             if progress:
                 progress(finished, clips)
     except OSError as error:
+        raise unwritable(folder / "frames.npy", error) from error
+    except BrokenProcessPool as error:
         raise DataError(
-            f"The clip pool in {folder} cannot be written ({error}): free space or choose another folder."
+            f"A process that renders clips for {folder} was ended, perhaps for want of memory: use fewer (num_workers)."
         ) from error
     return ClipPool(folder)
 
 
-def _prepare(folder: Path, recipe: _Recipe) -> np.memmap[tuple[int, ...], np.dtype[np.uint8]]:
-    """Make the arrays of a new pool, or check an existing one; returns the map of finished clips."""
-    head = folder / _HEAD
-    if head.is_file():
+def _prepare(folder: Path, recipe: _Recipe) -> NDArray[np.uint8]:
+    """Make the arrays of a new pool, or check an existing one; returns which clips are finished."""
+    if (folder / _HEAD).is_file():
         found = _read_head(folder)
         if found != recipe:
             was, wanted = asdict(found), asdict(recipe)
@@ -114,16 +128,24 @@ def _prepare(folder: Path, recipe: _Recipe) -> np.memmap[tuple[int, ...], np.dty
                 f"{folder} holds a clip pool made with another recipe ({named}): choose another folder or delete it."
             )
     else:
-        folder.mkdir(parents=True, exist_ok=True)
-        m, t, s = recipe.clips, recipe.num_frames, recipe.size
-        for name, shape in (("frames", (m, t, s, s, 3)), ("masks", (m, t, s, s)), ("done", (m,))):
-            # Sparse files: nothing is read before "done" says so.
-            np.lib.format.open_memmap(folder / f"{name}.npy", mode="w+", dtype=np.uint8, shape=shape).flush()
-        # The head is written last: arrays without it are an aborted start and are made anew.
-        partial = head.with_suffix(".json.part")
-        partial.write_text(json.dumps(asdict(recipe), indent=1) + "\n")
-        partial.replace(head)
-    return np.lib.format.open_memmap(folder / "done.npy", mode="r+")
+        _begin(folder, recipe)
+    done: NDArray[np.uint8] = np.load(folder / "done.npy")
+    return done
+
+
+def _begin(folder: Path, recipe: _Recipe) -> None:
+    """Make the arrays of a new pool, unless files of somebody else are in the way."""
+    begun = folder / _BEGUN
+    # arrays beside it are an aborted start and are made anew
+    if not begun.is_file() and any((folder / name).exists() for name in recipe.shapes):
+        raise DataError(f"{folder} holds files that are no clip pool: choose another folder.")
+    require_space(folder, sum(math.prod(shape) for shape in recipe.shapes.values()))
+    folder.mkdir(parents=True, exist_ok=True)
+    begun.write_text(json.dumps(asdict(recipe), indent=1) + "\n")
+    for name, shape in recipe.shapes.items():
+        # Sparse files: nothing is read before "done" says so.
+        np.lib.format.open_memmap(folder / name, mode="w+", dtype=np.uint8, shape=shape).flush()
+    begun.replace(folder / _HEAD)
 
 
 def _said(value: object) -> str:
@@ -147,11 +169,19 @@ def _render_one(folder: Path, recipe: _Recipe, index: int) -> int:
         family=recipe.families[index % len(recipe.families)],
         window=recipe.num_frames,
     )
-    for name, pictures in (("frames", clip.frames), ("masks", clip.masks)):
-        array = np.lib.format.open_memmap(folder / f"{name}.npy", mode="r+")
-        array[index] = pictures
-        array.flush()
+    _store(folder / "frames.npy", index, clip.frames)
+    _store(folder / "masks.npy", index, clip.masks)
     return index
+
+
+def _store(path: Path, index: int, values: NDArray[np.uint8]) -> None:
+    """Write one item of an array; not through a memory map, where a full disk would end the process."""
+    array = np.lib.format.open_memmap(path, mode="r")
+    with path.open("r+b") as file:
+        file.seek(array.offset + index * values.nbytes)
+        file.write(np.ascontiguousarray(values).data)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _one_thread() -> None:

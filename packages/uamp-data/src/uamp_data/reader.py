@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import glob
+import os
 import re
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -47,21 +48,25 @@ def open_video(source: str | Path) -> VideoReader:
 
         return StreamReader(name, is_file=False)
     try:
-        return _open_local(name, Path(name).expanduser())
-    except (OSError, RuntimeError, ValueError) as error:
-        # a name that no file can have, a folder that may not be entered, no home folder
+        return _open_local(name, _expanded(name))
+    except (OSError, ValueError) as error:
+        # a name that no file can have, a folder that may not be entered
         raise DataError(f"{name[:200]} cannot be opened ({error}): check the path.") from error
 
 
 def local_files(source: str) -> list[Path]:
     """The files that `open_video` would read; none of a camera, a network stream, or what it cannot open."""
     try:
-        path = Path(url2pathname(urlsplit(source).path) if source.startswith("file:") else source).expanduser()
+        path = _expanded(url2pathname(urlsplit(source).path) if source.startswith("file:") else source)
         if path.is_dir():
             return find_pictures(path)
         return [path] if path.exists() else _match_pattern(source, path)
-    except (DataError, OSError, RuntimeError, ValueError):
+    except (DataError, OSError, ValueError):
         return []
+
+
+def _expanded(name: str) -> Path:
+    return Path(os.path.expanduser(name))  # noqa: PTH111 - as it is where nobody has a home
 
 
 def _open_local(name: str, path: Path) -> VideoReader:

@@ -56,14 +56,15 @@ class SeekableVideo:
         """Opens the video and reads, without decoding, where its frames are.
 
         Raises:
-            DataError: It cannot be read, or is a camera or a stream, which cannot be wound back.
+            DataError: It cannot be read, or is a camera, a stream or a pipe, which cannot be wound back.
         """
         self.name = str(source)
         self._lock = threading.Lock()
         self._cursor: Generator[Frame] | None = None
         self._last: Frame | None = None
         with open_video(source) as reader:
-            if reader.is_live or not isinstance(reader, StreamReader | PictureReader):
+            is_file = isinstance(reader, StreamReader) and not reader.is_read_once
+            if not is_file and not isinstance(reader, PictureReader):
                 raise DataError(f"{self.name} is live and cannot be wound back: record it to a file first.")
             self.width, self.height = reader.width, reader.height
             self.frame_rate, self.time_base = reader.frame_rate, reader.time_base

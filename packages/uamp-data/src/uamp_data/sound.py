@@ -187,8 +187,9 @@ class Sound:
 
 
 def open_sound(source: Path) -> Sound | None:
-    """The sound of a video file; None if it has none, or none that can be read."""
-    start = _first_picture_time(source)
+    """The sound of a video file; None if it has none, or none that can be read, as in a pipe that another reads."""
+    # a pipe would wait for ever, or give away what belongs to the pictures' reader
+    start = _first_picture_time(source) if source.is_file() else None
     if start is None:
         return None
     try:

@@ -85,6 +85,11 @@ class StreamReader(VideoReader):
         self._announced_seconds = None if self.is_live else _announced_seconds(self._container, self._stream)
 
     @property
+    def is_read_once(self) -> bool:
+        """Whether the frames cannot be had again, as those of a live stream or a pipe."""
+        return self.is_live or (self._is_file and Path(self.source).is_fifo())
+
+    @property
     def frame_count(self) -> int | None:
         """Frames announced by the file; where it does not say, its packets are counted without decoding them."""
         if self._announced or not self._is_file or not Path(self.source).is_file():
@@ -97,7 +102,7 @@ class StreamReader(VideoReader):
         """Yields the frames; damaged places are passed over, and `note` then says so.
 
         Raises:
-            DataError: The source is live and was iterated before, or has disappeared.
+            DataError: The source is live or a pipe and was iterated before, or has disappeared.
         """
         frame: VideoFrame | None
         decoder, frame = self._begin()
@@ -158,7 +163,7 @@ class StreamReader(VideoReader):
             decoder, first = self._decoder, self._first
             self._decoder = self._first = None
             return decoder, first
-        if self.is_live:
+        if self.is_read_once:
             raise DataError(f"{self.source} is live and was read already: open it again.")
         self._container.close()
         self._container, self._stream = self._open()

@@ -70,7 +70,11 @@ def open_any(root: Path | str, split: str = "val") -> SequenceList:
 
 
 def hold_out(
-    sets: Sequence[Sequence[DiskSequence]], train: Collection[str], held_out: Collection[str]
+    sets: Sequence[Sequence[DiskSequence]],
+    train: Collection[str],
+    held_out: Collection[str],
+    *,
+    where: str = "the training data",
 ) -> tuple[list[list[DiskSequence]], list[DiskSequence]]:
     """Divide sequences between training and validation.
 
@@ -78,6 +82,7 @@ def hold_out(
         sets: The data sets of a mix.
         train: Names to train on; none for all that are not held out.
         held_out: Names to validate on.
+        where: What the sets are, for the error.
 
     Returns:
         What is left of each set to train on, and the sequences held out.
@@ -88,7 +93,7 @@ def hold_out(
     names = [sequence.name for sequences in sets for sequence in sequences]
     for wanted in (train, held_out):
         if wanted:
-            choose(names, wanted, "the training data")
+            choose(names, wanted, where)
     kept = [[s for s in part if s.name not in held_out and (not train or s.name in train)] for part in sets]
     return kept, [sequence for part in sets for sequence in part if sequence.name in held_out]
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -78,7 +79,7 @@ class VideoWriter:
         Raises:
             DataError: The ending, the size or the rate cannot be written, or the folder cannot be written to.
         """
-        self.path = Path(path).expanduser()
+        self.path = Path(os.path.expanduser(path))  # noqa: PTH111 - as it is where nobody has a home
         self.frame_rate = Fraction(frame_rate)
         self.size = size
         self.pixel_aspect = pixel_aspect
@@ -107,7 +108,10 @@ class VideoWriter:
         self._target = self.path.resolve()
         temporary = create_temporary(self._target)
         try:
-            self._sound = open_sound(sound_of) if sound_of is not None else None
+            if sound_of is not None:
+                self._sound = open_sound(sound_of)
+                if sound_of.is_fifo():
+                    self._add_note(f"sound that {sound_of.name} may have is left out: a pipe can be read only once")
             self._container, self._stream = self._start(temporary)
         except OSError as error:
             self._discard(temporary)
@@ -273,8 +277,11 @@ class VideoWriter:
 
     def _close_sound(self) -> None:
         if self._sound is not None:
-            self.note = "; ".join(note for note in (self.note, self._sound.note) if note) or None
+            self._add_note(self._sound.note)
             self._sound.close()
+
+    def _add_note(self, note: str | None) -> None:
+        self.note = "; ".join(part for part in (self.note, note) if part) or None
 
     def _last_duration(self) -> int:
         """How long the last frame is shown: so long that the average rate is the one asked for, if that is sensible."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from uamp_data.errors import DataError
 from uamp_data.masks import VOID
+from uamp_data.numbering import require_sequence_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ def read_meta(path: Path) -> Meta:
     """Reads a meta.json.
 
     Raises:
-        DataError: The file is missing, or not such a file.
+        DataError: The file is missing, not such a file, or names what can be no video.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -43,6 +44,8 @@ def read_meta(path: Path) -> Meta:
     videos = content.get("videos") if isinstance(content, dict) else None
     if not isinstance(videos, dict):
         raise DataError(f'{path} has no "videos" by name: replace it by the one of YouTube-VOS.')
+    for name in videos:
+        require_sequence_name(name, path)
     return {name: _objects(path, name, video) for name, video in videos.items()}
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from uamp_data.check.video import UNPACK, MasksFor, Problem, VideoPlan
 from uamp_data.davis import is_test_split, read_list
-from uamp_data.errors import DataError
+from uamp_data.errors import DataError, FileError
 from uamp_data.layout import (
     FRAMES_FOLDER,
     LISTS_FOLDER,
@@ -109,8 +109,8 @@ def _davis_lists(root: Path, plan: TreePlan) -> list[_List]:
     for path in paths:
         try:
             names = read_list(path)
-        except DataError:
-            plan.add(path, "cannot be read", "replace it by a text file with a sequence name on each line")
+        except FileError as error:
+            plan.add(error.path, error.problem, error.remedy)
             continue
         if not names:
             plan.add(path, "is empty", "write one sequence name on each line")
@@ -143,6 +143,9 @@ def _plan_youtube(folder: Path, plan: TreePlan) -> None:
         meta = read_meta(meta_path)
         if not meta:
             plan.add(meta_path, "lists no video", UNPACK)
+    except FileError as error:
+        plan.add(error.path, error.problem, error.remedy)
+        return
     except DataError as error:
         plan.add(meta_path, f"cannot be used ({str(error).rstrip('.')})", UNPACK)
         return
