@@ -83,14 +83,15 @@ def test_check_of_a_generated_tree(run: Run, tmp_path: Path) -> None:
 
 def test_check_lists_problems_each_on_a_line(run: Run, tmp_path: Path) -> None:
     run("data", "synth", "tree", *SMALL)
-    (tmp_path / "tree" / "ImageSets" / "2017" / "val.txt").write_text("[bold]gone\n")
+    (tmp_path / "tree" / "ImageSets" / "2017" / "val.txt").write_text("[bold]\x1b[31mgone\n")
     for path in sorted((tmp_path / "tree" / "Annotations").rglob("00001.png")):
         path.write_bytes(path.read_bytes()[:-5])
     outcome = run("data", "check", "tree", "--json", "report.json")
     assert outcome.code == 2
     header, *lines, summary = outcome.out.splitlines()
     assert header.split() == ["path", "problem", "what", "to", "do"]
-    assert "[bold]gone" in lines[0]
+    assert r"[bold]\x1b[31mgone" in lines[0]
+    assert "\x1b" not in outcome.out
     assert [line for line in lines if "00001.png" in line and "is damaged or cut off" in line] == lines[1:]
     assert summary == "tree (DAVIS): 2 videos, 6 frames, 6 masks, 3 problems."
     report = json.loads((tmp_path / "report.json").read_text())

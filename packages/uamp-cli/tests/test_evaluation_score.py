@@ -96,6 +96,12 @@ def test_the_record_beside_the_masks_is_passed_on(davis: Path, tmp_path: Path) -
     assert text.count("<img") == 4
 
 
+def test_a_record_that_cannot_be_read_is_none(davis: Path, tmp_path: Path) -> None:
+    (tmp_path / "masks" / "uamp" / "run.json").write_text("[" * 100_000)
+    score_command(DavisDataset(davis), options(tmp_path, json=tmp_path / "scores.json"))
+    assert json.loads((tmp_path / "scores.json").read_text())["fingerprint"] is None
+
+
 def test_torch_is_not_needed(davis: Path, tmp_path: Path) -> None:
     program = f"""
 import sys

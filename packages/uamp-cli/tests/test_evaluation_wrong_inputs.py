@@ -387,7 +387,7 @@ def test_full_disk(davis: Path, run: Run, tmp_path: Path) -> None:
     first_mask = (tmp_path / "whole" / "uamp" / "camel" / "00000.png").stat().st_size
     largest = max(path.stat().st_size for path in (tmp_path / "whole" / "uamp").rglob("*"))
     assert record + 100 < first_mask, "a limit must let the record pass and stop a mask"
-    limits = {"out/uamp ": 100, "out/uamp/.uamp-camel.part": first_mask - 1, "out/re": largest + 20}
+    limits = {"out/uamp ": 100, "out/uamp/.uamp-": first_mask - 1, "out/re": largest + 20}
     arguments = ("davis", "--dataset-root", davis, "--output", "out", "--json", "s.json", "--workers", 1)
     (tmp_path / "s.json").write_text("an older result")
     done = subprocess.run(

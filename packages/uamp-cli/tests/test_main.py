@@ -73,6 +73,44 @@ def test_wrong_usage_is_one_sentence(run: Run, arguments: list[str]) -> None:
     assert run(*arguments).refused().endswith("--help`.")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("demo --input", "'--input' requires an argument; see `uamp demo --help`."),
+        ("eval davis --output", "'--output' requires an argument; see `uamp eval davis --help`."),
+        ("models info nano --device", "'--device' requires an argument; see `uamp models info --help`."),
+        ("models info", "NAME is missing; see `uamp models info --help`."),
+        ("data synth", "DIR is missing; see `uamp data synth --help`."),
+        ("eval score", "--results is missing; see `uamp eval score --help`."),
+    ],
+)
+def test_wrong_usage_is_told_in_the_words_of_the_help(run: Run, arguments: str, words: str) -> None:
+    assert run(*arguments.split()).refused().endswith(words)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a current folder cannot be removed there")
+@pytest.mark.parametrize("arguments", [["info"], ["models", "list"], ["bench", "metrics"]])
+def test_a_current_folder_that_is_gone(
+    run: Run, arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert run(*arguments).refused().endswith("the current folder is gone: go to another.")
+
+
+def test_control_characters_in_an_error_are_seen(run: Run) -> None:
+    assert r"matches \x1b[31mgone.mp4:" in run("demo", "--input", "\x1b[31mgone.mp4").refused()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a full device")
+def test_an_error_that_cannot_be_printed_keeps_its_exit_code() -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([sys.executable, "-m", "uamp_cli", "models", "info", "nanoo"], stderr=full, check=False)
+    assert done.returncode == 2
+
+
 @pytest.mark.parametrize("group", ["eval", "models", "data", "bench"])
 def test_a_group_without_a_command_says_so_below_its_help(run: Run, group: str) -> None:
     outcome = run(group)
@@ -116,15 +154,28 @@ def test_interrupt_exits_130(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (outcome.code, outcome.err) == (130, "Interrupted.\n")
 
 
-def test_letters_that_a_pipe_has_not_are_no_error() -> None:
+@pytest.mark.parametrize("errors", ["strict", "surrogateescape"])  # which LC_ALL=C sets
+def test_letters_that_a_pipe_has_not_are_no_error(errors: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "uamp_cli", "models", "info", "nano", "--no-speed"],
-        env={**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"},
+        env={**os.environ, "PYTHONIOENCODING": f"ascii:{errors}", "PYTHONUTF8": "0"},
         capture_output=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
     assert b"nano" in done.stdout
+    assert b"?" in done.stdout
+
+
+def test_names_in_another_encoding_are_printed_as_they_are() -> None:
+    code = "import sys; from uamp_cli.main import _print_anything; _print_anything(); print(sys.argv[1])"
+    done = subprocess.run(
+        [sys.executable, "-c", code, b"caf\xe9.mp4"],
+        env={**os.environ, "PYTHONIOENCODING": "utf-8:surrogateescape"},
+        capture_output=True,
+        check=True,
+    )
+    assert done.stdout.strip() == b"caf\xe9.mp4"
 
 
 def test_closed_pipe_is_quiet() -> None:

@@ -242,6 +242,18 @@ def test_folder_names_its_own_path_when_something_fails(tmp_path: Path) -> None:
     assert _tree(tmp_path) == []
 
 
+def test_a_folder_in_the_place_of_a_picture_keeps_all_as_they_were(tmp_path: Path) -> None:
+    (tmp_path / "00000.png").write_text("older")
+    (tmp_path / "00001.png").mkdir()
+    writer = MaskFolder(tmp_path)
+    for index in range(3):
+        writer.add(make_frame(index))
+    with pytest.raises(DataError, match=r"00001\.png cannot be written \(Is a directory\)"):
+        writer.close()
+    assert _tree(tmp_path) == ["00000.png", "00001.png"]
+    assert (tmp_path / "00000.png").read_text() == "older"
+
+
 def test_text_on_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
     text = AtomicText(Path("-"))
     text.write("whole")

@@ -32,7 +32,7 @@ def main() -> int:
         written += 1
         if written == options.kill_at:
             os.kill(os.getpid(), signal.SIGKILL)
-        if options.spoil and "bear" in str(path):
+        if options.spoil and team.rank == 1:
             raise UampError("The disk is full of bears: free some space.")
         write_mask(path, ids)
 

@@ -2,6 +2,7 @@ import csv
 import errno
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -118,3 +119,15 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, mon
     with pytest.raises(InputError, match="cannot be written"):
         write_atomically(path / "below" / "file", "new")
     assert [p.name for p in tmp_path.iterdir()] == ["results.json"]
+
+
+def test_names_in_tables_do_not_steer_the_terminal() -> None:
+    one, other = evaluation("a\x1b[31mb"), evaluation("uamp", 0.2)
+    objects = [replace(result, sequence=result.sequence + "\x1b[2J") for result in one.objects]
+    for text in (
+        shown(replace(one, objects=objects)),
+        shown(replace(one, objects=objects), replace(other, objects=objects)),
+    ):
+        assert "\x1b" not in text
+        assert r"a\x1b[31mb" in text
+        assert r"[red]\x1b[2J" in text

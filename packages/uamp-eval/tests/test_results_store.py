@@ -40,6 +40,15 @@ def test_a_sequence_gets_its_name_when_it_is_whole(folder: ResultFolder) -> None
     assert not folder.is_whole("wolf", FRAMES)
 
 
+def test_a_sequence_may_be_named_as_long_as_a_folder_can_be(folder: ResultFolder) -> None:
+    for name in ("b" * 255, "ä" * 127):
+        for text in ("x", "new"):  # what is there is moved away first
+            fill(folder, text, sequence=name)
+        assert contents(folder.path)[f"{name}/1.png"] == b"new"
+    folder.prepare(replace(FINGERPRINT, sequences={"b" * 255: {}, "ä" * 127: {}}), overwrite=True)
+    assert list(contents(folder.path)) == [RECORD]
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), ValueError("The disk is full.")])
 def test_nothing_stays_of_a_sequence_that_fails(folder: ResultFolder, error: BaseException) -> None:
     def fail() -> None:
@@ -158,17 +167,19 @@ def test_a_record_that_names_folders_elsewhere_removes_nothing_there(folder: Res
     elsewhere = folder.path.parent / "photos"
     elsewhere.mkdir()
     (elsewhere / "me.png").write_text("x")
-    strange = replace(FINGERPRINT, sequences={"../photos": {}})
-    (folder.path / RECORD).write_text(strange.as_json())
-    folder.prepare(FINGERPRINT, overwrite=True)
+    for name in ("../photos", "..", ".", "", str(elsewhere), "a\0b"):
+        strange = replace(FINGERPRINT, sequences={name: {}})
+        (folder.path / RECORD).write_text(strange.as_json())
+        folder.prepare(FINGERPRINT, overwrite=True)
     assert (elsewhere / "me.png").exists()
 
 
 def test_a_damaged_record_vouches_for_nothing(folder: ResultFolder) -> None:
-    (folder.path / RECORD).write_text("{")
-    with pytest.raises(InputError, match=r"no run\.json"):
-        folder.prepare(FINGERPRINT)
-    folder.prepare(FINGERPRINT, overwrite=True)
+    for damaged in ("{", "[" * 100_000):
+        (folder.path / RECORD).write_text(damaged)
+        with pytest.raises(InputError, match=r"no run\.json"):
+            folder.prepare(FINGERPRINT)
+        folder.prepare(FINGERPRINT, overwrite=True)
     folder.prepare(FINGERPRINT)
 
 

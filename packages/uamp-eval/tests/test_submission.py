@@ -94,8 +94,16 @@ def test_a_zip_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be written"):
         write_submission(tmp_path / "results", VIDEOS, tmp_path / "file" / "s.zip")
     (tmp_path / "folder.zip").mkdir()
-    with pytest.raises(InputError, match=r"folder\.zip cannot be written \(is a directory\): name another file"):
+    with pytest.raises(InputError, match=r"folder\.zip is a folder: name a file in it"):
         write_submission(tmp_path / "results", VIDEOS, tmp_path / "folder.zip")
+
+
+def test_a_link_stays_and_its_zip_is_replaced(tmp_path: Path) -> None:
+    write_truth(tmp_path / "results")
+    (tmp_path / "link.zip").symlink_to(tmp_path / "real.zip")
+    write_submission(tmp_path / "results", VIDEOS, tmp_path / "link.zip")
+    assert (tmp_path / "link.zip").is_symlink()
+    assert zipfile.is_zipfile(tmp_path / "real.zip")
 
 
 def test_it_works_without_torch() -> None:

@@ -162,7 +162,8 @@ def _report(
         out.print(memory_table(curves), highlight=False)
     setting = _setting(tracker.device.type, str(tracker.dtype).removeprefix("torch."))
     frames = f"median of {bench.frames} frames after {1 + bench.warm_up}, all contenders in turns frame by frame"
-    out.print(f"{tracker.name} ({source}), {', '.join(setting.values())}; {frames}.", highlight=False, soft_wrap=True)
+    text = f"{tracker.name} ({source}), {', '.join(setting.values())}; {frames}."
+    out.print(text, highlight=False, markup=False, soft_wrap=True)
     if tracker.device.type != "cuda":
         sentence = "There is no CUDA device in use: the compiled predictor of the sam2 package is left out."
         out.print(sentence, highlight=False, soft_wrap=True)

@@ -46,6 +46,7 @@ def _print_table(report: "TreeReport") -> None:
     from rich.measure import Measurement
     from rich.table import Table
     from rich.text import Text
+    from uamp_eval.visible import visible
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("path", overflow="fold")
@@ -53,7 +54,7 @@ def _print_table(report: "TreeReport") -> None:
     table.add_column("what to do", overflow="fold")
     for problem in report.problems:
         path = problem.path.relative_to(report.root) if problem.path.is_relative_to(report.root) else problem.path
-        table.add_row(Text(str(path)), Text(problem.problem), Text(problem.remedy))
+        table.add_row(*(Text(visible(cell)) for cell in (str(path), problem.problem, problem.remedy)))
     console = out_console()
     if not console.is_terminal:  # whoever searches a file wants each problem on one line
         console.width = Measurement.get(console, console.options.update(max_width=100_000), table).maximum

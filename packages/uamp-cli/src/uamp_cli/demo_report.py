@@ -89,4 +89,5 @@ def print_report(
         console.print(f"[bold]{name:<10}[/bold] ", end="")
         console.print(value, highlight=False, markup=False, soft_wrap=True)
     if tally.interrupted:
-        err_console().print(f"Interrupted: {tally.frames} frames were written to {settings.output}.", soft_wrap=True)
+        text = f"Interrupted: {tally.frames} frames were written to {settings.output}."
+        err_console().print(text, highlight=False, markup=False, soft_wrap=True)

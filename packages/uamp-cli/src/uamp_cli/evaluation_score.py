@@ -124,7 +124,7 @@ def _record(folder: Path) -> Mapping[str, object] | None:
     """How the masks were made, if they tell."""
     try:
         record = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return record if isinstance(record, dict) else None
 

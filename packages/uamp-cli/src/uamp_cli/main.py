@@ -3,6 +3,7 @@
 A subcommand's module is imported only when that subcommand runs, so that `uamp --help` answers at once.
 """
 
+import codecs
 import errno
 import inspect
 import io
@@ -64,6 +65,7 @@ class UampGroup(TyperGroup):
         """As typer does, then put the real command in the place of its entry in the list."""
         name, command, rest = super().resolve_command(ctx, args)
         if name in _COMMANDS:
+            _check_current_folder()
             command = _load(name)
         return name, command, rest
 
@@ -72,7 +74,7 @@ class UampGroup(TyperGroup):
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            typer.echo("Interrupted.", err=True)
+            _say("Interrupted.")
             raise typer.Exit(EXIT_INTERRUPTED) from None
 
     def main(self, args: Sequence[str] | None = None, *_: Any, **__: Any) -> Any:
@@ -82,7 +84,7 @@ class UampGroup(TyperGroup):
         _print_anything()
         _limit_help_width()
         run = super().main
-        sys.exit(_guarded(lambda: run(args=arguments, prog_name="uamp", standalone_mode=False), "--debug" in flags))
+        sys.exit(_guarded(lambda: run(args=arguments, prog_name="uamp", standalone_mode=False), arguments, flags))
 
 
 app = typer.Typer(
@@ -144,6 +146,16 @@ def _load(name: str) -> Any:
     return command
 
 
+def _check_current_folder() -> None:
+    """Raise InputError if the current folder was removed, for which some libraries would end the process."""
+    try:
+        os.getcwd()  # noqa: PTH109 - as cheap as it gets
+    except FileNotFoundError:
+        from uamp_model.errors import InputError
+
+        raise InputError("No command can run, since the current folder is gone: go to another.") from None
+
+
 def _rewrap(command: Any) -> None:
     """Let the help text of a command and its subcommands fill the lines, however wide the terminal is."""
     paragraphs = inspect.cleandoc(command.help or "").split("\n\n")
@@ -162,7 +174,10 @@ def _print_anything() -> None:
     """Let what a terminal's or pipe's encoding has no letters for be printed as `?`, not end the command."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace" if stream.errors == "strict" else stream.errors)
+            # in UTF-8, which has all letters, "surrogateescape" prints names that are in another encoding as they are
+            is_utf8 = codecs.lookup(stream.encoding).name == "utf-8"
+            ends = stream.errors == "strict" or (stream.errors == "surrogateescape" and not is_utf8)
+            stream.reconfigure(errors="replace" if ends else stream.errors)
 
 
 def _take_flags(arguments: list[str]) -> tuple[list[str], set[str]]:
@@ -182,15 +197,16 @@ def _with_home(argument: str) -> str:
     return option + equals + os.path.expanduser(path)  # noqa: PTH111 - as it is where nobody has a home
 
 
-def _guarded(run: Callable[[], object], debug: bool) -> int:
+def _guarded(run: Callable[[], object], arguments: Sequence[str], flags: set[str]) -> int:
     """Run, say what went wrong in one sentence, and return the exit code."""
+    debug = "--debug" in flags
     try:
         code = run()
         return code if isinstance(code, int) else 0
     except _UsageError as error:
-        return _complain(error, _usage_sentence(error), EXIT_BAD_INPUT, debug)
+        return _complain(error, _usage_sentence(error, arguments), EXIT_BAD_INPUT, debug)
     except (KeyboardInterrupt, typer.Abort):
-        typer.echo("Interrupted.", err=True)
+        _say("Interrupted.")
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         return _after_closed_pipe()
@@ -224,11 +240,20 @@ def _expected_errors() -> tuple[type[Exception], ...]:
 def _complain(error: Exception, sentence: str, code: int, debug: bool) -> int:
     if debug:
         traceback.print_exception(error)
+    from uamp_eval.visible import visible
+
+    _say("Error: " + visible(" ".join(sentence.split())))
+    return code
+
+
+def _say(text: str) -> None:
+    """Print on standard error; if that is a full disk, the exit code has to do."""
     try:
-        typer.echo("Error: " + " ".join(sentence.split()), err=True)
+        typer.echo(text, err=True)
     except BrokenPipeError:
         _after_closed_pipe()
-    return code
+    except OSError:
+        pass
 
 
 def _after_closed_pipe() -> int:
@@ -238,10 +263,10 @@ def _after_closed_pipe() -> int:
     return EXIT_FAILED
 
 
-def _usage_sentence(error: Exception) -> str:
+def _usage_sentence(error: Exception, arguments: Sequence[str]) -> str:
     """What is wrong with the command line, and the nearest option or command or where to look."""
     context = getattr(error, "ctx", None)
-    path = context.command_path if context is not None else "uamp"
+    path = context.command_path if context is not None else _command_of(arguments)
     see = f"see `{path} --help`."
     option = getattr(error, "option_name", None)
     if option is not None and type(error).__name__ == "NoSuchOption":
@@ -254,10 +279,28 @@ def _usage_sentence(error: Exception) -> str:
     if unknown is not None:
         near = get_close_matches(unknown[1], list(getattr(context.command, "commands", [])) if context else [], n=1)
         return f"There is no command {unknown[1]!r}; " + (f"did you mean {near[0]!r}?" if near else see)
-    hint = getattr(error, "param_hint", None) or getattr(getattr(error, "param", None), "opts", [""])[0]
+    hint = getattr(error, "param_hint", None) or _name_of(getattr(error, "param", None))
     if type(error).__name__ == "MissingParameter":
         return f"{hint} is missing; {see}"
     return (f"{hint}: {message}; {see}" if hint else f"{message}; {see}").replace("?;", "?")
+
+
+def _command_of(arguments: Sequence[str]) -> str:
+    """The command that arguments begin with; an option without its value does not tell whose it is."""
+    path, command = "uamp", None
+    for word in arguments:
+        inner: Any = _COMMANDS if command is None else getattr(command, "commands", {})
+        if word not in inner:
+            break
+        path, command = f"{path} {word}", _load(word) if command is None else inner[word]
+    return path
+
+
+def _name_of(parameter: Any) -> str:
+    """What the help calls a parameter."""
+    if getattr(parameter, "param_type_name", "") == "argument" and parameter.metavar:
+        return str(parameter.metavar)
+    return str(getattr(parameter, "opts", [""])[0])
 
 
 def _option_names(context: Any) -> list[str]:

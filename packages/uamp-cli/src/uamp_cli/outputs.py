@@ -1,6 +1,8 @@
 """Checks, before any work, of the paths that a command is to write to."""
 
+import os
 import re
+import stat
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -52,10 +54,10 @@ def check_outputs(
         taken[where] = option
         if option in FOLDER_OPTIONS:
             _check_folder(path, option)
+            _check_names(path, option)
         else:
-            if where.is_dir():
-                raise InputError(f"{option} {path} is a folder: name a file in it.")
-            _check_folder(path.parent, option)
+            _check_file(path, option)
+            _check_folder(where.parent if path.is_symlink() else path.parent, option)
     _check_pictures(taken)
 
 
@@ -90,6 +92,41 @@ def _resolved(path: Path, option: str) -> Path:
         raise InputError(
             f"{option} {path} cannot be used, a link there leads to itself: choose another one."
         ) from error
+
+
+def _check_file(path: Path, option: str) -> None:
+    """Raise InputError if a folder or something special is there, or it is where the command prints to.
+
+    Neither a device nor a pipe survives that a file takes its place, nor does the file that a shell sends the output
+    to. What cannot be asked is left to `_check_folder`.
+    """
+    with suppress(OSError):
+        there = path.stat()
+        if stat.S_ISDIR(there.st_mode):
+            raise InputError(f"{option} {path} is a folder: name a file in it.")
+        if any(_is_stream(there, number) for number in (1, 2)):
+            raise InputError(
+                f"{option} {path} is where the command prints: name a file of its own; "
+                "`uamp demo` prints JSON, COCO or CSV if - is named."
+            )
+        if not stat.S_ISREG(there.st_mode):
+            raise InputError(f"{option} {path} is not a regular file: name one that can be replaced.")
+        if not os.access(path, os.W_OK):
+            raise InputError(f"{option} {path} is write-protected: name another file.")
+
+
+def _is_stream(there: os.stat_result, number: int) -> bool:
+    """Whether a file is where standard output (1) or the standard error (2) leads."""
+    with suppress(OSError):
+        return os.path.samestat(there, os.fstat(number))
+    return False
+
+
+def _check_names(folder: Path, option: str) -> None:
+    """Raise InputError if a picture's name is taken by what a file cannot replace."""
+    for path in folder.glob("*.png"):
+        if _NUMBERED.fullmatch(path.stem) and path.exists() and not path.is_file():
+            raise InputError(f"{option} cannot write {path}, where no file is: move that or choose another folder.")
 
 
 def _check_folder(folder: Path, option: str) -> None:

@@ -25,23 +25,23 @@ def set_quiet(quiet: bool) -> None:
 
 def out_console() -> "Console":
     """Results: stdout."""
-    from rich.console import Console
+    from uamp_cli.printing import NamesConsole
 
-    return _widened(Console())
+    return _widened(NamesConsole())
 
 
 def err_console() -> "Console":
-    """Progress and remarks: stderr; nothing with `--quiet`. Errors go there in any case."""
-    from rich.console import Console
+    """Progress and remarks: stderr, where it can be written; nothing with `--quiet`. Errors go there in any case."""
+    from uamp_cli.printing import NamesConsole, remarks
 
-    return _widened(Console(stderr=True, quiet=_quiet))
+    return _widened(NamesConsole(file=remarks(), quiet=_quiet))
 
 
 def report_console(*, stdout_is_taken: bool = False) -> "Console":
     """What a run whose results are files came to: stdout, or stderr if that is taken; nothing with `--quiet`."""
-    from rich.console import Console
+    from uamp_cli.printing import NamesConsole
 
-    return _widened(Console(stderr=stdout_is_taken, quiet=_quiet))
+    return err_console() if stdout_is_taken else _widened(NamesConsole(quiet=_quiet))
 
 
 def _widened(console: "Console") -> "Console":

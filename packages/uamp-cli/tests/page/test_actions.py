@@ -96,7 +96,7 @@ def test_tracking_gives_what_a_session_gives_forwards_and_backwards(opened: Page
     frames = [frame.image for frame in opened.clip.frames()]
     tracker = trackers.get("nano", "sam2")
     prompts = {1: Prompt.points([[24.5, 20.5]])}
-    ahead, back = tracker.start(first_frame=3, num_frames=8), tracker.start(first_frame=3, reverse=True)
+    ahead, back = tracker.start(first_frame=3, num_frames=8), tracker.start(first_frame=3, reverse=True, num_frames=8)
     for session, order in ((ahead, range(3, 8)), (back, range(3, -1, -1))):
         for index in order:
             expected = session.step(frames[index], prompts if index == 3 else None)

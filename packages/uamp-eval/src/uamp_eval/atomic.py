@@ -1,12 +1,43 @@
 """Writes files that appear complete or not at all."""
 
-import contextlib
 import errno
 import os
 import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from uamp_model.errors import InputError
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Give the name of a file to write, which takes the place of `path` at the end of the block.
+
+    Missing folders are created. A link stays, and what it leads to is replaced; permissions stay, too.
+
+    Args:
+        path: Where to.
+
+    Raises:
+        InputError: It cannot be written, is write-protected or no regular file; what was there is untouched.
+    """
+    target = _replaceable(path)
+    # In the same folder, because only a rename within one file system is atomic.
+    temporary = target.with_name(f".uamp-{secrets.token_hex(6)}.part")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        if target.exists():
+            with suppress(PermissionError):  # some file systems have one mode for all files
+                shutil.copymode(target, temporary)
+        os.replace(temporary, target)  # noqa: PTH105 - the name says that it overwrites
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
@@ -20,17 +51,23 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         InputError: It cannot be written; a file that was there is untouched.
     """
     data = content.encode() if isinstance(content, str) else content
-    # In the same folder, because only a rename within one file system is atomic.
-    temporary = path.with_name(f".uamp-{secrets.token_hex(6)}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_file(path) as temporary:
         temporary.write_bytes(data)
-        os.replace(temporary, path)  # noqa: PTH105 - the name says that it overwrites
+
+
+def _replaceable(path: Path) -> Path:
+    """The file that a path leads to; a device or a pipe would be gone for everybody, and is refused."""
+    try:
+        target = path.resolve()
+        if target.exists() and not (target.is_file() or target.is_dir()):
+            raise InputError(f"{path} is not a regular file: name one that can be replaced.")
+        if target.exists() and not os.access(target, os.W_OK):
+            raise PermissionError(errno.EACCES, "write-protected")
     except OSError as error:
         raise _unwritable(path, error) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
+    except RuntimeError as error:
+        raise InputError(f"{path} cannot be written (a link there leads to itself): name another place.") from error
+    return target
 
 
 def _unwritable(path: Path, error: OSError) -> InputError:

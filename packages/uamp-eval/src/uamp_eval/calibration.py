@@ -274,7 +274,7 @@ def _read(path: Path) -> Calibration | None:
         return unpacked(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, LookupError, TypeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         _log.warning("%s cannot be read (%s); what it says of doubt is left out.", path, error)
         return None
 

@@ -3,12 +3,13 @@
 OUTPUT/<memory>/run.json                     the fingerprint
 OUTPUT/<memory>/<sequence>/<frame>.png       object ids of the frames that the benchmark lists
 OUTPUT/<memory>/<sequence>/calibration.json  how doubtful right and wrong pixels were, where the truth was at hand
-OUTPUT/<memory>/.uamp-<sequence>.part/       a sequence in the making; leftovers of a killed run are removed
+OUTPUT/<memory>/.uamp-<token>.part/          a sequence in the making; leftovers of a killed run are removed
 """
 
 import errno
 import json
 import os
+import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -108,14 +109,12 @@ class ResultFolder:
         Raises:
             InputError: if the folder cannot be written, or another process has meddled with it.
         """
-        name = f"{_PREFIX}{sequence}{_SUFFIX}"
-        partial = self.path / name
+        partial = self._hidden()
         try:
             with _written(partial):
-                shutil.rmtree(partial, ignore_errors=True)
                 partial.mkdir()
             yield partial
-            if not self.is_whole(name, frame_names):
+            if not self.is_whole(partial.name, frame_names):
                 raise InputError(
                     f"Masks of {sequence} vanished from {partial} while they were written: "
                     "let only one run at a time write to a folder."
@@ -130,7 +129,7 @@ class ResultFolder:
         """The record beside the results, None if there is none that can be read."""
         try:
             stored = json.loads((self.path / RECORD).read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValueError):
+        except (FileNotFoundError, ValueError, RecursionError):
             return None
         return stored if isinstance(stored, dict) else None
 
@@ -152,16 +151,24 @@ class ResultFolder:
     def _discard(self, sequence: str) -> None:
         """Remove a sequence's results, and nothing that is none."""
         folder = self.path / sequence
-        if Path(sequence).name != sequence or not folder.exists():
+        if not is_plain_name(sequence) or not folder.exists():
             return
         strange = folder if not folder.is_dir() else next((f for f in folder.iterdir() if not _is_ours(f)), None)
         if strange is not None:
             raise InputError(f"{strange} is not a result of uamp: move it away or choose another --output.")
         # it must not be seen half-empty under its name
-        doomed = self.path / f"{_PREFIX}old-{sequence}{_SUFFIX}"
-        shutil.rmtree(doomed, ignore_errors=True)
+        doomed = self._hidden()
         folder.rename(doomed)
         shutil.rmtree(doomed)
+
+    def _hidden(self) -> Path:
+        """A new hidden name, whose length does not depend on the sequence's: that may be as long as names can be."""
+        return self.path / f"{_PREFIX}{secrets.token_hex(6)}{_SUFFIX}"
+
+
+def is_plain_name(name: str) -> bool:
+    """Whether a sequence's or a frame's name can be that of a file in its folder: not hidden, and not elsewhere."""
+    return Path(name).name == name and not name.startswith(".") and name != "" and "\0" not in name
 
 
 def _is_leftover(path: Path) -> bool:
@@ -180,12 +187,9 @@ def _written(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise unwritable(path, error) from error
-
-
-def unwritable(path: Path, error: OSError, advice: str = "choose another --output") -> InputError:
-    """The sentence for a file or folder that cannot be written."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return InputError(f"The disk is full, so {path} could not be written: free some space or {advice}.")
-    reason = (error.strerror or type(error).__name__).lower()
-    return InputError(f"{path} cannot be written ({reason}): {advice}.")
+        advice = "choose another --output"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            sentence = f"The disk is full, so {path} could not be written: free some space or {advice}."
+        else:
+            sentence = f"{path} cannot be written ({(error.strerror or type(error).__name__).lower()}): {advice}."
+        raise InputError(sentence) from error

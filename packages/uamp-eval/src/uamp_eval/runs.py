@@ -19,7 +19,7 @@ from uamp_eval.distributed import Alone, Team, share_out
 from uamp_eval.doubt import DoubtCollector, truth_digest
 from uamp_eval.fingerprint import Fingerprint, describe_sequences, take_fingerprint
 from uamp_eval.protocols import check_prompts, run_sequence
-from uamp_eval.results_store import ResultFolder
+from uamp_eval.results_store import ResultFolder, is_plain_name
 from uamp_eval.scoring import ScoringRule
 from uamp_eval.sequences import Ids, VideoSequence
 
@@ -196,7 +196,7 @@ def _check_sequences(sequences: Sequence[VideoSequence]) -> None:
     for sequence in sequences:
         name, frames = sequence.name, list(sequence.frame_names)
         for part in (name, *frames):
-            if Path(part).name != part or part.startswith("."):
+            if not is_plain_name(part):
                 raise InputError(f"{part!r} of the sequence {name!r} cannot be the name of a result: rename it.")
         if by_name.setdefault(name, sequence) is not sequence:
             raise InputError(f"The sequence {name} is named twice: name it once.")

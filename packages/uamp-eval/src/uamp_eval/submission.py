@@ -1,16 +1,13 @@
 """Results as the zip that a benchmark's server takes. Nothing here needs torch."""
 
-import os
-import secrets
 import struct
 import zipfile
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from uamp_model.errors import InputError
 
-from uamp_eval.results_store import unwritable
+from uamp_eval.atomic import atomic_file
 from uamp_eval.sequences import VideoSequence
 
 YOUTUBE_VOS_TOP = "Annotations"
@@ -34,7 +31,7 @@ def write_submission(
     Args:
         results: folder with <sequence>/<frame>.png, as a run writes it.
         sequences: the videos; one picture of each is read to compare its size.
-        target: the zip; replaced if it exists.
+        target: the zip; replaced if it exists, or what a link there leads to.
         top: the folder that everything lies in, "" for none.
 
     Returns:
@@ -52,17 +49,9 @@ def write_submission(
     if not entries:
         raise InputError("There is nothing to submit: no sequence lists a frame.")
     names = sorted(entries)
-    temporary = target.with_name(f".uamp-{secrets.token_hex(6)}.part")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_file(target) as temporary:
         _write(temporary, {name: entries[name] for name in names})
         _check_zip(temporary, names, target)
-        os.replace(temporary, target)  # noqa: PTH105 - the name says that it overwrites
-    except OSError as error:
-        raise unwritable(target, error, "name another file") from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
     return names
 
 

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from uamp_eval.results_files import Evaluation, best_values
 from uamp_eval.scores import FIGURES, in_percent, sequence_figures
+from uamp_eval.visible import visible
 
 MOST_SEQUENCES = 60
 """So many rows fit a terminal's memory; of a larger benchmark the worst are shown."""
@@ -43,7 +44,7 @@ def _global_table(evaluations: Sequence[Evaluation]) -> Table:
     table = _table()
     table.add_column("", no_wrap=True)
     for evaluation in evaluations:
-        table.add_column(Text(evaluation.name), justify="right", no_wrap=True)
+        table.add_column(Text(visible(evaluation.name)), justify="right", no_wrap=True)
     columns = [evaluation.figures() for evaluation in evaluations]
     for figure, best in best_values(columns).items():
         table.add_row(figure, *(_cell(column[figure], best) for column in columns))
@@ -63,12 +64,12 @@ def _sequence_table(evaluations: Sequence[Evaluation], counts: Mapping[str, int]
     table.add_column("objects", justify="right")
     shown = ("J&F-Mean", "J-Mean", "F-Mean") if len(evaluations) == 1 else ("J&F-Mean",)
     for heading in shown if len(evaluations) == 1 else [evaluation.name for evaluation in evaluations]:
-        table.add_column(Text(heading), justify="right", no_wrap=True)
+        table.add_column(Text(visible(heading)), justify="right", no_wrap=True)
     for name in names:
         rows = [{figure: figures[name][figure] for figure in shown} for figures in per_setting]
         best = best_values(rows)
         cells = [_cell(row[figure], best[figure]) for row in rows for figure in shown]
-        table.add_row(Text(name), str(counts[name]), *cells)
+        table.add_row(Text(visible(name)), str(counts[name]), *cells)
     return table
 
 

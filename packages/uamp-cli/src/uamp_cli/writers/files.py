@@ -1,5 +1,6 @@
 """Text files and folders that appear when they are complete, and text that waits on disk until then."""
 
+import errno
 import os
 import shutil
 import sys
@@ -166,14 +167,23 @@ class AtomicFolder:
         self.names.append(name)
 
     def close(self) -> Path:
-        """Put all files in place."""
+        """Put all files in place, or none if a folder is where one is to go.
+
+        Raises:
+            DataError: it cannot be done.
+        """
         hidden, self._hidden = self._hidden, None
         if hidden is not None:
+            target = self.path
             try:
-                for part in sorted(hidden.iterdir()):
-                    os.replace(part, self.path / part.name)  # noqa: PTH105 - the name says that it overwrites
+                parts = {self.path / part.name: part for part in sorted(hidden.iterdir())}
+                for target, part in parts.items():
+                    if target.is_dir() and not part.is_dir():
+                        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+                for target, part in parts.items():
+                    os.replace(part, target)  # noqa: PTH105 - the name says that it overwrites
             except OSError as error:
-                raise unwritable(self.path, error) from error
+                raise unwritable(target, error) from error
             finally:
                 shutil.rmtree(hidden, ignore_errors=True)
         return self.path
