@@ -37,6 +37,7 @@ def panel(image: Picture, truth: Mask, found: Mask) -> Picture:
         large = cv2.resize(mask.astype(np.uint8), (SIDE, SIDE), interpolation=cv2.INTER_NEAREST)
         contours, _ = cv2.findContours(large, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
         cv2.drawContours(shown, contours, -1, colour, 2)
+    cv2.rectangle(shown, (0, SIDE - 30), (92, SIDE), (0, 0, 0), cv2.FILLED)
     cv2.putText(shown, f"J {jaccard(found, truth):.3f}", (8, SIDE - 10), cv2.FONT_HERSHEY_SIMPLEX, 0.7, FOUND, 2)
     return np.asarray(shown, np.uint8)
 

@@ -79,16 +79,23 @@ def draw(panels: Sequence[tuple[str, Sequence[Gain]]], over: str) -> str:
         for tick in ticks:
             colour = GREY if tick == 0 else "#e4e4e4"
             parts.append(f'<path d="M{place(tick)} {TOP}V{bottom}" stroke="{colour}"/>')
-            parts.append(f'<text x="{place(tick)}" y="{bottom + 18}" text-anchor="middle">{tick:+g}</text>')
+            parts.append(f'<text x="{place(tick)}" y="{bottom + 18}" text-anchor="middle">{signed(tick, "g")}</text>')
         for row, gain in enumerate(rows):
             y = TOP + ROW * row + 14
             bar = f"M{place(gain.low)} {y}H{place(gain.high)}"
             parts.append(f'<path d="{bar}" stroke="{COLOUR}" stroke-width="6" stroke-opacity="0.3"/>')
             parts.append(f'<circle cx="{place(gain.mean)}" cy="{y}" r="4.5" fill="{COLOUR}"/>')
-            parts.append(f'<text x="{place(gain.mean)}" y="{y - 7}" text-anchor="middle">{gain.mean:+.1f}</text>')
+            halo = 'stroke="white" stroke-width="4" paint-order="stroke"'
+            mean = signed(gain.mean, ".1f")
+            parts.append(f'<text x="{place(gain.mean)}" y="{y - 7}" text-anchor="middle" {halo}>{mean}</text>')
     width = LABELS + len(panels) * (PLOT + 40)
     parts.append(f'<text x="{LABELS}" y="{bottom + 38}">J&amp;F over {escape(over)}, in points</text>')
     return svg(width, bottom + 50, "".join(parts))
+
+
+def signed(value: float, form: str) -> str:
+    """A gain as people write it: 0, +1.5, −0.2."""
+    return f"{value:+{form}}".replace("-", "−") if value else "0"
 
 
 def pair(text: str) -> tuple[str, str]:

@@ -160,3 +160,8 @@ def test_ticks_are_few_and_round(most: float) -> None:
     assert ticks[0] == 0
     assert most - (ticks[1] - ticks[0]) < ticks[-1] <= most
     assert all(len(f"{tick:g}") <= 6 for tick in ticks)
+
+
+def test_what_is_counted_has_whole_ticks() -> None:
+    assert round_ticks(3, whole=True) == [0, 1, 2, 3]
+    assert round_ticks(16, whole=True) == round_ticks(16)

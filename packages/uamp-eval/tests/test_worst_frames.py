@@ -53,8 +53,8 @@ def test_contours_run_along_the_masks() -> None:
     drawn = draw_contours(image, truth, prediction)
     assert drawn.shape == (270, 480, 3)
     blue = np.argwhere((drawn == TRUTH_COLOUR).all(-1))
-    orange = np.argwhere((drawn == PREDICTION_COLOUR).all(-1))
-    for pixels, (top, bottom), (left, right) in ((blue, (50, 150), (100, 200)), (orange, (100, 250), (300, 450))):
+    pink = np.argwhere((drawn == PREDICTION_COLOUR).all(-1))
+    for pixels, (top, bottom), (left, right) in ((blue, (50, 150), (100, 200)), (pink, (100, 250), (300, 450))):
         assert np.abs(pixels.min(0) - (top, left)).max() <= 2
         assert np.abs(pixels.max(0) - (bottom, right)).max() <= 2
     assert (drawn[200, 50] == 200).all()  # nothing far from the masks

@@ -131,9 +131,9 @@ def save_plot(path: Path, measured: Sequence[SpeedMeasurement], curves: Sequence
         curve.contender: [(float(n), mib) for n, mib in enumerate(curve.resident)]
         for curve in sorted(curves, key=lambda curve: curve.frames)
     }
-    panels = [draw_panel(speed, "objects", "frames per second", dots=True)]
+    panels = [draw_panel(speed, "objects", "frames per second", dots=True, whole=True)]
     if longest:
-        panels.append(draw_panel(longest, "frames", "memory, MiB", dots=False))
+        panels.append(draw_panel(longest, "frames", "memory, MiB", dots=False, whole=True))
     save_panels(path, panels)
 
 
@@ -156,15 +156,19 @@ def svg(width: int, height: int, body: str) -> str:
 _WIDTH, _HEIGHT = 330.0, 230.0
 
 
-def round_ticks(most: float) -> list[float]:
-    """Multiples of 1, 2 or 5 times a power of ten from 0 to no more than `most`, five to eleven of them."""
+def round_ticks(most: float, *, whole: bool = False) -> list[float]:
+    """Multiples of 1, 2 or 5 times a power of ten from 0 to no more than `most`, five to eleven of them.
+
+    What can be counted has `whole` ones, of which there may be fewer.
+    """
     power = 10.0 ** math.floor(math.log10(most / 4))
     step = max(power * factor for factor in (1, 2, 5) if power * factor <= most / 4)
+    step = max(step, 1.0) if whole else step
     return [float(f"{step * number:.6g}") for number in range(int(most / step * (1 + 1e-9)) + 1)]
 
 
-def draw_panel(lines: Mapping[str, Points], across: str, up: str, *, dots: bool) -> str:
-    """One diagram from 0 on both axes, of named lines through points (x, y), as a piece of SVG."""
+def draw_panel(lines: Mapping[str, Points], across: str, up: str, *, dots: bool, whole: bool = False) -> str:
+    """One diagram from 0 on both axes, of named lines through points (x, y), as a piece of SVG; `whole`: x are counts."""
     most_x = max((x for points in lines.values() for x, _ in points), default=1) or 1
     most_y = 1.05 * max((y for points in lines.values() for _, y in points), default=1) or 1
     parts = [
@@ -176,7 +180,7 @@ def draw_panel(lines: Mapping[str, Points], across: str, up: str, *, dots: bool)
         y = _HEIGHT * (1 - tick / most_y)
         parts.append(f'<path d="M0 {y:.1f}H{_WIDTH}" stroke="#eee"/>')
         parts.append(f'<text x="-6" y="{y + 4:.1f}" text-anchor="end">{tick:g}</text>')
-    for tick in round_ticks(most_x):
+    for tick in round_ticks(most_x, whole=whole):
         parts.append(f'<text x="{_WIDTH * tick / most_x:.1f}" y="{_HEIGHT + 18}" text-anchor="middle">{tick:g}</text>')
     names: list[str] = []
     for row, (name, points) in enumerate(lines.items()):

@@ -43,7 +43,7 @@ def list_models(as_json: _AsJson = False) -> None:
     for name, justify in (("model", "left"), ("parameters", "right"), ("file", "right"), ("licence", "left")):
         table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]  # the two are literals
     table.add_column("weights", no_wrap=True)
-    table.add_column("what it is")
+    table.add_column("what it is", overflow="fold")
     for spec in MODELS.values():
         parameters = f"{spec.parameters / 1e6:.1f} M"
         table.add_row(spec.name, parameters, _megabytes(spec), spec.licence, _state(spec), spec.note)

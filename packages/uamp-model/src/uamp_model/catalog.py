@@ -96,7 +96,7 @@ _ALL: Final = (
         trunk_blocks=7,
         licence="Apache-2.0",
         bundled=True,
-        note="small SAM 2 of our own at 448 px, trained on generated clips; works offline and on a laptop's CPU",
+        note="small SAM 2 of our own; works offline and on a laptop's CPU",
         rehearsal="weights/nano_rehearsal.safetensors",
     ),
     _official(
@@ -142,7 +142,7 @@ _ALL: Final = (
         parameters=38_945_986,
         size_bytes=155_906_050,
         sha256="65b50056e05bcb13694174f51bb6da89c894b57b75ccdf0ba6352c597c5d1125",
-        note="first SAM 2, tiny; prefer sam2.1-hiera-tiny",
+        note="first SAM 2, tiny; prefer SAM 2.1",
     ),
     _official(
         "sam2",
@@ -151,7 +151,7 @@ _ALL: Final = (
         parameters=46_043_842,
         size_bytes=184_309_650,
         sha256="95949964d4e548409021d47b22712d5f1abf2564cc0c3c765ba599a24ac7dce3",
-        note="first SAM 2, small; prefer sam2.1-hiera-small",
+        note="first SAM 2, small; prefer SAM 2.1",
     ),
     _official(
         "sam2",
@@ -160,7 +160,7 @@ _ALL: Final = (
         parameters=80_833_666,
         size_bytes=323_493_298,
         sha256="d0bb7f236400a49669ffdd1be617959a8b1d1065081789d7bbff88eded3a8071",
-        note="first SAM 2, base-plus; prefer sam2.1-hiera-base-plus",
+        note="first SAM 2, base-plus; prefer SAM 2.1",
     ),
     _official(
         "sam2",
@@ -169,7 +169,7 @@ _ALL: Final = (
         parameters=224_430_130,
         size_bytes=897_952_466,
         sha256="7442e4e9b732a508f80e141e7c2913437a3610ee0c77381a66658c3a445df87b",
-        note="first SAM 2, large; prefer sam2.1-hiera-large",
+        note="first SAM 2, large; prefer SAM 2.1",
     ),
 )
 

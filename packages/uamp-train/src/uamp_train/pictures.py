@@ -11,7 +11,7 @@ from uamp_train.batches import Batch
 
 Picture = npt.NDArray[np.uint8]
 
-COLOURS = np.array([(86, 180, 233), (230, 159, 0), (204, 121, 167), (240, 228, 66), (0, 158, 115)], np.float32)
+COLOURS = np.array([(230, 159, 0), (86, 180, 233), (204, 121, 167), (240, 228, 66), (0, 158, 115)], np.float32)
 """Of objects, from the palette of Okabe and Ito."""
 TINT = 0.55
 MOST_CLIPS, MOST_FRAMES = 2, 4
