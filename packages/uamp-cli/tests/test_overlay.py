@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from uamp_cli.overlay import colour_of, draw_caption, draw_overlay, largest_part, object_box
+from uamp_cli.overlay import colour_of, draw_caption, draw_labels, draw_overlay, largest_part, object_box, round_of
 
 
 def _ids(height: int = 120, width: int = 160) -> np.ndarray[tuple[int, int], np.dtype[np.uint8]]:
@@ -50,6 +50,32 @@ def test_any_size(size: tuple[int, int]) -> None:
 def test_many_touching_objects_are_all_labelled() -> None:
     ids = np.repeat(np.arange(1, 11, dtype=np.uint8), 12)[None, :].repeat(100, axis=0)
     assert draw_overlay(np.zeros((*ids.shape, 3), np.uint8), ids, dict.fromkeys(range(1, 11), 0.5)).any()
+
+
+@pytest.mark.parametrize("size", [(120, 200), (480, 854), (1080, 400)])
+def test_no_label_lies_under_the_caption(size: tuple[int, int]) -> None:
+    image = np.zeros((*size, 3), np.uint8)
+    reserved = draw_caption(image, "tracked")
+    right, bottom = reserved[0][2:]
+    captioned = image.copy()
+    draw_labels(image, {1: (0, 0, 30, 40), 2: (5, 3, 60, 60)}, {1: 0.5}, reserved)
+    drawn = (image != captioned).any(axis=2)
+    assert not drawn[:bottom, :right].any()
+    assert drawn[bottom : 3 * bottom, :right].any()
+
+
+def test_a_label_in_the_corner_is_read_beside_the_caption() -> None:
+    ids = np.zeros((120, 160), np.uint8)
+    ids[:40, :60] = 1
+    shown = [draw_overlay(np.zeros((120, 160, 3), np.uint8), i * ids, caption="tracked") for i in (1, 9)]
+    assert colour_of(1) == colour_of(9)  # so that the numbers are all that differs
+    different = np.abs(np.subtract(*shown, dtype=int)).max(axis=2)
+    assert different.max() > 200
+    assert not different[:20].any()  # where the caption is
+
+
+def test_objects_of_one_colour_differ_in_their_round() -> None:
+    assert len({(colour_of(i), round_of(i)) for i in range(1, 256)}) == 255
 
 
 def test_the_label_is_at_the_largest_part() -> None:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from uamp_cli.heat import draw_heat, draw_legend
 from uamp_cli.overlay import draw_overlay
 from uamp_cli.painting import FramePainter, choose_columns
 from uamp_cli.tracking import ObjectState, TrackedFrame
@@ -53,6 +54,21 @@ def test_every_picture_has_the_size_that_was_announced(size: tuple[int, int], tr
     assert picture.shape == (*painter.size, 3)
     assert picture.dtype == np.uint8
     assert picture.size == 3 * size[0] * size[1] * (1 + truth) * (1 + doubt)
+
+
+def test_captions_and_legend_are_whole_over_an_object_in_the_corner() -> None:
+    frame = _frame(240, 320, doubt=True)
+    frame.ids[:] = 0
+    frame.ids[:80, :300] = 1
+    truth = np.zeros((1, 240, 320), np.uint8)
+    picture = FramePainter(240, 320, truth=truth, shows_uncertainty=True).paint(frame)
+    assert np.array_equal(picture[:240, :320], draw_overlay(frame.image, frame.ids, {1: 0.5}, "tracked"))
+    doubt = picture[240:, :320]
+    assert frame.uncertainty is not None
+    legend = draw_heat(frame.image, frame.uncertainty)
+    ((_, _, right, bottom),) = draw_legend(legend, "uncertainty")
+    assert np.array_equal(doubt[:bottom, :right], legend[:bottom, :right])
+    assert not np.array_equal(doubt, legend)  # for the label is somewhere
 
 
 def test_uncertainty_is_beside_the_objects_and_errors_are_below_the_truth() -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from uamp_cli.overlay import colour_of
 from uamp_cli.proposals import MOST, Proposals
 from uamp_model import Prompt, Suggestion
 from uamp_model.errors import InputError
@@ -18,6 +19,38 @@ def _proposals(count: int, height: int = 120, width: int = 200) -> Proposals:
         mask[y : y + max(height // 3, 1), x : x + max(width // 3, 1)] = True
         found.append(Suggestion(prompt=Prompt.mask(mask), box=(0, 0, 1, 1), mask=mask, score=0.9 - number / 20))
     return Proposals(np.full((height, width, 3), 90, np.uint8), 4, found)
+
+
+def _one_within_another() -> Proposals:
+    """The first is large and holds the second; the third is beside them."""
+    found = []
+    for rows, columns in (
+        (slice(0, 80), slice(0, 120)),
+        (slice(20, 60), slice(20, 100)),
+        (slice(0, 80), slice(130, 200)),
+    ):
+        mask = np.zeros((120, 200), bool)
+        mask[rows, columns] = True
+        found.append(Suggestion(prompt=Prompt.mask(mask), box=(0, 0, 1, 1), mask=mask, score=0.5))
+    return Proposals(np.full((120, 200, 3), 90, np.uint8), 0, found)
+
+
+@pytest.mark.parametrize(("wanted", "on_top"), [(None, 2), ((), 1), ((2,), 2), ((1, 2), 2), ((3,), 2), ((7,), 2)])
+def test_what_is_followed_is_on_top(tmp_path: Path, wanted: tuple[int, ...] | None, on_top: int) -> None:
+    _one_within_another().save(tmp_path / "p.png", wanted)
+    with Image.open(tmp_path / "p.png") as picture:
+        seen = np.asarray(picture, int)[60 + 40 * 5, 20 + 60 * 5]  # the middle of the second, on the large picture
+    tinted = 90 * 0.55 + 0.45 * np.array(colour_of(on_top))
+    assert np.abs(seen - tinted).max() <= 2
+
+
+@pytest.mark.parametrize(("wanted", "marked"), [(None, ()), ((), (1,)), ((3, 2), (2, 3)), ((7,), ())])
+def test_what_is_followed_is_marked(tmp_path: Path, wanted: tuple[int, ...] | None, marked: tuple[int, ...]) -> None:
+    _one_within_another().save(tmp_path / "p.png", wanted)
+    with Image.open(tmp_path / "p.png") as picture:
+        below = np.asarray(picture, int)[-20 - 26 : -20]  # the line below the thumbnails
+    words = [below[:, 20 + 293 * place + 180 : 20 + 293 * place + 281] for place in range(3)]
+    assert tuple(number for number, word in enumerate(words, start=1) if word.min() < 100) == marked
 
 
 def test_the_first_is_followed_unless_others_are_picked() -> None:

@@ -21,7 +21,7 @@ from uamp_cli.writers.files import AtomicFolder, AtomicText
 from uamp_cli.writers.group import WriterGroup
 from uamp_cli.writers.pictures import CutoutFolder, MaskFolder
 from uamp_cli.writers.report import JsonReport
-from uamp_cli.writers.summary import TILES, SummaryPicture
+from uamp_cli.writers.summary import MOST_KEPT, TILES, SummaryPicture
 from uamp_cli.writers.table import CsvFile
 from uamp_cli.writers.videos import GREEN, CutoutVideo, GreenScreenVideo, OverlayVideo
 from uamp_cli.writers.writer import VideoForm, Writer
@@ -142,12 +142,12 @@ def test_outputs_have_pixels_of_the_shape_of_the_input(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("height", "width"), [(62, 98), (200, 90), (1, 1), (17, 400)])
-@pytest.mark.parametrize("count", [1, 5, 40])
+@pytest.mark.parametrize("count", [1, 5, 70])
 def test_summary_of_any_length_and_shape(tmp_path: Path, height: int, width: int, count: int) -> None:
     writer = SummaryPicture(tmp_path / "s.png", VideoForm(height, width, Fraction(10)), "a clip")
     for index in range(count):
         writer.add(make_frame(index, height, width))
-        assert len(writer._tiles) <= 2 * TILES
+        assert len(writer._tiles) <= MOST_KEPT
     assert not (tmp_path / "s.png").exists()
     writer.close()
     with Image.open(tmp_path / "s.png") as picture:
@@ -156,15 +156,44 @@ def test_summary_of_any_length_and_shape(tmp_path: Path, height: int, width: int
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_summary_shows_first_and_last_frame(tmp_path: Path) -> None:
+@pytest.mark.parametrize("count", [8, 37, 65, 129, 289])
+def test_summary_shows_frames_evenly_from_first_to_last(tmp_path: Path, count: int) -> None:
     writer = SummaryPicture(tmp_path / "s.png", FORM, "a clip")
-    for index in range(37):
-        writer.add(make_frame(index))
+    for index in range(count):
+        writer.add(replace(make_frame(0), index=index))
     shown = [tile.index for tile in writer._chosen()]
     writer.abort()
     assert len(shown) == TILES
-    assert (shown[0], shown[-1]) == (0, 36)
-    assert max(np.diff(shown)) <= 2 * min(np.diff(shown)[:-1])
+    assert np.abs(shown - np.linspace(0, count - 1, TILES)).max() <= max(0.5, count / 64)
+    assert (shown[0], shown[-1]) == (0, count - 1)
+
+
+def _summary_of(folder: Path, objects: int, title: str = "a clip") -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    """The heading of a summary: title, and below it the names."""
+    frame = make_frame(0)
+    state = frame.objects[1]
+    writer = SummaryPicture(folder / "s.png", FORM, title)
+    writer.add(replace(frame, objects=dict.fromkeys(range(1, objects + 1), state)))
+    writer.close()
+    with Image.open(folder / "s.png") as picture:
+        return np.asarray(picture)[:100]
+
+
+def test_a_long_title_of_a_summary_keeps_both_ends(tmp_path: Path) -> None:
+    short, long = (_summary_of(tmp_path, 1, f"clip{'_' * count}.mp4 · nano, memory uamp")[:60] for count in (1, 200))
+    assert (long[:, -24:] == 255).all()  # the margin is free
+    assert np.array_equal(long[:, :70], short[:, :70])
+    end = np.flatnonzero((short < 255).any(axis=(0, 2)))[-1]
+    other = np.flatnonzero((long < 255).any(axis=(0, 2)))[-1]
+    assert (np.abs(long[:, other - 200 : other].mean((0, 2)) - short[:, end - 200 : end].mean((0, 2))) < 12).all()
+
+
+@pytest.mark.parametrize("objects", [8, 26, 255])
+def test_names_of_many_objects_stay_in_the_summary(tmp_path: Path, objects: int) -> None:
+    names = _summary_of(tmp_path, objects)[64:]
+    assert (names[:, -24:] == 255).all()
+    grey = (np.ptp(names.astype(int), axis=2) < 12) & (np.abs(names[..., 0].astype(int) - 122) < 4)
+    assert (grey.sum() > 60) == (objects > TILES)  # "and 2 more" is grey
 
 
 def test_an_error_leaves_everything_as_it_was(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """Draws curves over time, one for each object, on white."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +8,7 @@ import numpy.typing as npt
 from PIL import Image as Pictures
 from PIL import ImageDraw, ImageFont
 
-from uamp_cli.overlay import colour_of
+from uamp_cli.overlay import colour_of, round_of
 
 Curve = npt.NDArray[np.float64]
 INK, FAINT, GRID, PAPER = (40, 40, 44), (120, 120, 128), (226, 226, 230), (255, 255, 255)
@@ -16,6 +16,11 @@ _SMOOTH = 2
 """Drawn this many times as large and then shrunk, which gives lines soft edges."""
 _LIGHTEST = 150
 """Brightest a line may be to stand out on white."""
+_DASHES = (None, (12, 6), (4, 5))
+"""Pixels of line and gap in the first, second and third round of colours; then they come again."""
+_SWATCH = 18
+_SLITS = ((), ((7, 10),), ((4, 6), (11, 13)))
+"""First and last column of the gaps that a swatch has in each round, as its line has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +52,13 @@ def line_colour(object_id: int) -> tuple[int, int, int]:
     return red, green, blue
 
 
+def draw_swatch(draw: ImageDraw.ImageDraw, x: float, y: float, object_id: int) -> None:
+    """A small square in the colour of the object's line, with gaps where the line is dashed."""
+    draw.rounded_rectangle([x, y, x + _SWATCH, y + _SWATCH], 4, line_colour(object_id))
+    for first, last in _SLITS[round_of(object_id) % len(_SLITS)]:
+        draw.rectangle([x + first, y, x + last, y + _SWATCH], PAPER)
+
+
 def draw_chart(chart: Chart, width: int, height: int) -> Pictures.Image:
     """A picture of the chart, `width`×`height` pixels."""
     canvas = Pictures.new("RGB", (width * _SMOOTH, height * _SMOOTH), PAPER)
@@ -67,7 +79,7 @@ def draw_chart(chart: Chart, width: int, height: int) -> Pictures.Image:
     for object_id, curve in chart.curves.items():
         xs, ys = _binned(chart.times / end, curve, max((right - left) // _SMOOTH, 1))
         points = np.stack([left + (right - left) * xs, bottom + (top - bottom) * ys.clip(0, 1)], axis=1)
-        _draw_runs(draw, points, line_colour(object_id))
+        _draw_runs(draw, points, object_id)
     return canvas.resize((width, height), Pictures.Resampling.LANCZOS)
 
 
@@ -91,14 +103,26 @@ def _binned(xs: Curve, ys: Curve, bins: int) -> tuple[Curve, Curve]:
     return (np.arange(bins) + 0.5) / bins, means
 
 
-def _draw_runs(draw: ImageDraw.ImageDraw, points: Curve, colour: tuple[int, int, int]) -> None:
+def _draw_runs(draw: ImageDraw.ImageDraw, points: Curve, object_id: int) -> None:
     """Lines through points that follow each other, broken where one is NaN; a lone point is a dot."""
+    colour, dash = line_colour(object_id), _DASHES[round_of(object_id) % len(_DASHES)]
     known = ~np.isnan(points[:, 1])
     edges = np.flatnonzero(np.diff(np.concatenate([[False], known, [False]]).astype(np.int8)))
     for start, stop in zip(edges[::2], edges[1::2], strict=True):
-        run = [(float(x), float(y)) for x, y in points[start:stop]]
+        run = points[start:stop]
         if len(run) == 1:
-            x, y = run[0]
+            x, y = run[0].tolist()
             draw.ellipse([x - 2 * _SMOOTH, y - 2 * _SMOOTH, x + 2 * _SMOOTH, y + 2 * _SMOOTH], colour)
-        else:
-            draw.line(run, colour, 2 * _SMOOTH, joint="curve")
+            continue
+        for part in [run] if dash is None else _dashed(run, *(length * _SMOOTH for length in dash)):
+            draw.line([(x, y) for x, y in part.tolist()], colour, 2 * _SMOOTH, joint="curve")
+
+
+def _dashed(run: Curve, length: int, gap: int) -> Iterator[Curve]:
+    """The parts of a line through N×2 points that its dashes cover."""
+    along = np.concatenate([[0], np.hypot(*np.diff(run, axis=0).T).cumsum()])
+    for start in np.arange(0, along[-1], length + gap):
+        ends = np.array([start, min(start + length, along[-1])])
+        first, last = (np.stack([np.interp(end, along, axis) for axis in run.T]) for end in ends)
+        inside = run[np.searchsorted(along, ends[0], "right") : np.searchsorted(along, ends[1])]
+        yield np.concatenate([[first], inside, [last]])

@@ -129,7 +129,7 @@ def _choose_objects(settings: DemoSettings, tracker: "VideoTracker", image: Imag
 
         return select_objects(tracker, image, frame)
     proposals = propose(tracker, image, frame)
-    proposals.save(settings.proposals)
+    proposals.save(settings.proposals, settings.objects)
     plan = proposals.plan(settings.objects, settings.proposals)
     _name_proposals(settings, proposals, {prompt.object_id for prompt in plan.prompts})
     return plan

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from uamp_cli.overlay import DARK, LIGHT, Image, Style, draw_caption, draw_plate, has_room_for_text, plate_size
+from uamp_cli.overlay import DARK, LIGHT, Box, Image, Style, draw_caption, draw_plate, has_room_for_text, plate_size
 
 Map = npt.NDArray[np.uint8]
 
@@ -35,13 +35,16 @@ def draw_heat(image: Image, values: Map) -> Image:
     return np.asarray(out, np.uint8)
 
 
-def draw_legend(image: Image, text: str) -> None:
+def draw_legend(image: Image, text: str) -> list[Box]:
     """Write what the heat means and its scale from 0 to 1 into the upper left corner, in place.
 
     The text is left away where it does not fit, and everything on a very small picture.
+
+    Returns:
+        What labels must spare.
     """
     if not has_room_for_text(image):
-        return
+        return []
     style = Style.of(image)
     low, high = "0", "1"
     height = plate_size(low, style)[1]
@@ -52,12 +55,12 @@ def draw_legend(image: Image, text: str) -> None:
         if style.pad + width + bar + plate_size(high, style)[0] + gap <= image.shape[1]:
             break
     else:
-        draw_caption(image, text)
-        return
+        return draw_caption(image, text)
     x, y = style.pad, style.pad
     draw_plate(image, start, x, y, LIGHT, style)
     _draw_bar(image[y : y + height, x + width - gap : x + width + bar], style.pad)
     draw_plate(image, high, x + width + bar, y, DARK, style)
+    return [(0, 0, x + width + bar + plate_size(high, style)[0] + style.pad, height + 2 * style.pad)]
 
 
 def _draw_bar(view: Image, margin: int) -> None:

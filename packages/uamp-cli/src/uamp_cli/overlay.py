@@ -1,6 +1,6 @@
 """Draws tracked objects onto a frame: a tint, a contour and a label each, readable on light and on dark."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -51,6 +51,11 @@ def colour_of(object_id: int) -> Colour:
     return _COLOURS[(object_id - 1) % len(_COLOURS)]
 
 
+def round_of(object_id: int) -> int:
+    """How often the palette has been used up before that object: objects of one colour differ in it."""
+    return (object_id - 1) // len(_COLOURS)
+
+
 def object_box(mask: npt.NDArray[np.bool_]) -> Box | None:
     """Left, top, right and bottom edge of an H×W mask in pixels, the latter two just outside; None if it is empty."""
     x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
@@ -72,13 +77,16 @@ def largest_part(mask: npt.NDArray[np.bool_]) -> Box | None:
     return (x, y, x + int(part[cv2.CC_STAT_WIDTH]), y + int(part[cv2.CC_STAT_HEIGHT]))
 
 
-def draw_overlay(image: Image, ids: Ids, scores: Mapping[int, float] | None = None) -> Image:
+def draw_overlay(
+    image: Image, ids: Ids, scores: Mapping[int, float] | None = None, caption: str | None = None
+) -> Image:
     """A copy of the H×W×3 RGB image with the objects of an H×W id map drawn in.
 
     Args:
         image: the frame.
         ids: 0 where there is no object.
         scores: by object id, shown beside the id in the label.
+        caption: written into the upper left corner, where no label covers it.
     """
     out = image.copy()
     style = Style.of(image)
@@ -89,27 +97,35 @@ def draw_overlay(image: Image, ids: Ids, scores: Mapping[int, float] | None = No
         if box is not None:
             boxes[object_id] = largest_part(mask) or box
             _tint(out, mask, box, colour_of(object_id), style)
-    draw_labels(out, boxes, scores or {})
+    draw_labels(out, boxes, scores or {}, () if caption is None else draw_caption(out, caption))
     return out
 
 
-def draw_labels(image: Image, boxes: Mapping[int, Box], values: Mapping[int, float]) -> None:
-    """Write each object's number, and its value if there is one, at its box, in place, if the picture has room."""
+def draw_labels(
+    image: Image, boxes: Mapping[int, Box], values: Mapping[int, float], reserved: Sequence[Box] = ()
+) -> None:
+    """Write each object's number, and its value if there is one, at its box, in place, if the picture has room.
+
+    Labels stay clear of the `reserved` boxes.
+    """
     if not has_room_for_text(image):
         return
     style = Style.of(image)
-    taken: list[Box] = []
+    taken = list(reserved)
     for object_id, box in boxes.items():
         value = values.get(object_id)
         text = str(object_id) if value is None else f"{object_id}  {value:.2f}"
         taken.append(_label(image, text, box, colour_of(object_id), style, taken))
 
 
-def draw_caption(image: Image, text: str) -> None:
-    """Write a caption into the upper left corner, in place, if the picture has room for it."""
+def draw_caption(image: Image, text: str) -> list[Box]:
+    """Write a caption into the upper left corner, in place, if the picture has room; returns what labels must spare."""
+    if not has_room_for_text(image):
+        return []
     style = Style.of(image)
-    if has_room_for_text(image):
-        draw_plate(image, text, style.pad, style.pad, LIGHT, style)
+    draw_plate(image, text, style.pad, style.pad, LIGHT, style)
+    width, height = plate_size(text, style)
+    return [(0, 0, width + 2 * style.pad, height + 2 * style.pad)]
 
 
 def has_room_for_text(image: Image) -> bool:
@@ -155,7 +171,7 @@ def _label(
     style: Style,
     taken: list[Box],
 ) -> Box:
-    """Put a label above its object, or inside it where there is no room, clear of the labels drawn before."""
+    """Put a label above its object, or inside it where there is no room, clear of what is taken."""
     width, height = plate_size(text, style)
     y = box[1] - height - style.pad
     if y < 0:

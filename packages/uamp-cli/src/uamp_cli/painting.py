@@ -36,20 +36,17 @@ class FramePainter:
     def paint(self, frame: TrackedFrame) -> Image:
         """The picture of one frame, H×W×3 RGB of the painter's size."""
         scores = {i: state.score for i, state in frame.objects.items()}
-        panels = [overlay.draw_overlay(frame.image, frame.ids, scores)]
         truth = self._truth[frame.index] if self._truth is not None else None
+        is_alone = truth is None and frame.uncertainty is None
+        panels = [overlay.draw_overlay(frame.image, frame.ids, scores, None if is_alone else "tracked")]
         if truth is not None:
-            panels.append(overlay.draw_overlay(frame.image, truth))
-            overlay.draw_caption(panels[1], "truth")
+            panels.append(overlay.draw_overlay(frame.image, truth, caption="truth"))
         if frame.uncertainty is not None:
             panels.append(_uncertainty_panel(frame, frame.uncertainty))
             if truth is not None:
                 panels.append(heat.draw_heat(frame.image, np.where(frame.ids != truth, np.uint8(255), np.uint8(0))))
                 overlay.draw_caption(panels[3], "wrong")
-        if len(panels) == 1:
-            return panels[0]
-        overlay.draw_caption(panels[0], "tracked")
-        return self._grid(panels)
+        return panels[0] if is_alone else self._grid(panels)
 
     def _grid(self, panels: list[Image]) -> Image:
         rows = [panels[start : start + self._columns] for start in range(0, len(panels), self._columns)]
@@ -76,6 +73,5 @@ def _uncertainty_panel(frame: TrackedFrame, uncertainty: heat.Map) -> Image:
     parts = {object_id: overlay.largest_part(frame.ids == object_id) for object_id in frame.objects}
     boxes = {object_id: part for object_id, part in parts.items() if part is not None}
     means = {i: state.uncertainty for i, state in frame.objects.items() if state.uncertainty is not None}
-    overlay.draw_labels(picture, boxes, means)
-    heat.draw_legend(picture, "uncertainty")
+    overlay.draw_labels(picture, boxes, means, heat.draw_legend(picture, "uncertainty"))
     return picture

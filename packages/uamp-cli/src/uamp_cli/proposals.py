@@ -12,7 +12,7 @@ from PIL import ImageDraw
 from uamp_data.atomic import atomic_file
 from uamp_model.errors import InputError
 
-from uamp_cli.chart import FAINT, INK, PAPER, line_colour, text_font
+from uamp_cli.chart import FAINT, INK, PAPER, draw_swatch, line_colour, text_font
 from uamp_cli.overlay import Box, Image, draw_overlay, object_box
 from uamp_cli.prompts import ObjectPrompt, Plan
 
@@ -45,7 +45,7 @@ class Proposals:
         Raises:
             InputError: if there is no such object; the message names `picture`, which shows those that are.
         """
-        chosen = tuple(dict.fromkeys(wanted)) or (1,)
+        chosen = _chosen(wanted)
         for number in chosen:
             if number > len(self.found):
                 count = "only one object was" if len(self.found) == 1 else f"only {len(self.found)} objects were"
@@ -58,17 +58,21 @@ class Proposals:
         mask = np.asarray(self.found[number - 1].mask, bool)
         return ObjectPrompt(number, self.frame, mask=mask, name=f"the proposed object {number}")
 
-    def save(self, path: Path) -> None:
+    def save(self, path: Path, wanted: Sequence[int] | None = None) -> None:
         """Write the picture of all of them.
+
+        Args:
+            path: the PNG.
+            wanted: as `plan` takes it, to mark what is followed; None marks nothing.
 
         Raises:
             DataError: it cannot be written.
         """
         with atomic_file(path) as temporary:
-            self._draw().save(temporary, format="PNG")
+            self._draw(() if wanted is None else _chosen(wanted)).save(temporary, format="PNG")
 
-    def _draw(self) -> Pictures.Image:
-        """The frame with all objects, and below it each of them by itself, larger."""
+    def _draw(self, followed: Sequence[int]) -> Pictures.Image:
+        """The frame with all objects, those followed on top, and below it each of them by itself, larger."""
         inner = _WIDTH - 2 * _MARGIN
         size = (inner, max(1, round(inner * self.image.shape[0] / self.image.shape[1])))
         tile = (inner - (_COLUMNS - 1) * _GAP) // _COLUMNS
@@ -79,21 +83,24 @@ class Proposals:
         draw.text(
             (_MARGIN, _MARGIN - 4), f"Objects proposed on frame {self.frame}: --object N picks one", INK, text_font(24)
         )
-        page.paste(Pictures.fromarray(draw_overlay(*self._shrunk(size))), (_MARGIN, _MARGIN + 40))
+        page.paste(Pictures.fromarray(draw_overlay(*self._shrunk(size, followed))), (_MARGIN, _MARGIN + 40))
         for number, suggestion in enumerate(self.found, start=1):
             row, column = divmod(number - 1, _COLUMNS)
             x, y = _MARGIN + column * (tile + _GAP), top + row * (tile + 32)
             page.paste(Pictures.fromarray(self._alone(number, tile)), (x, y))
-            draw.rounded_rectangle([x, y + tile + 6, x + 18, y + tile + 24], 4, line_colour(number))
+            draw_swatch(draw, x, y + tile + 6, number)
             draw.text((x + 26, y + tile + 15), f"{number}", INK, text_font(18), anchor="lm")
             draw.text((x + 56, y + tile + 15), f"score {suggestion.score:.2f}", FAINT, text_font(15), anchor="lm")
+            if number in followed:
+                draw.rectangle([x, y, x + tile - 1, y + tile - 1], outline=line_colour(number), width=4)
+                draw.text((x + tile, y + tile + 15), "followed", INK, text_font(18), anchor="rm")
         return page
 
-    def _shrunk(self, size: tuple[int, int]) -> tuple[Image, Image]:
-        """Frame and id map at another size; where objects overlap, the smaller one is on top."""
+    def _shrunk(self, size: tuple[int, int], followed: Sequence[int]) -> tuple[Image, Image]:
+        """Frame and id map at another size; where objects overlap, one followed is on top, else the smaller one."""
         ids = np.zeros(self.image.shape[:2], np.uint8)
         masks = [np.asarray(suggestion.mask, bool) for suggestion in self.found]
-        for place in sorted(range(len(masks)), key=lambda place: -int(masks[place].sum())):
+        for place in sorted(range(len(masks)), key=lambda place: (place + 1 in followed, -int(masks[place].sum()))):
             ids[masks[place]] = place + 1
         image = cv2.resize(self.image, size, interpolation=cv2.INTER_AREA)
         return np.asarray(image, np.uint8), np.asarray(cv2.resize(ids, size, interpolation=cv2.INTER_NEAREST), np.uint8)
@@ -125,6 +132,11 @@ def propose(tracker: "VideoTracker", image: Image, frame: int) -> Proposals:
     if not found:
         raise InputError(f"No object stands out on frame {frame}: point at one with --box or --point.")
     return Proposals(image, frame, found)
+
+
+def _chosen(wanted: Sequence[int]) -> tuple[int, ...]:
+    """The numbers wanted, each once, or the first object's if there are none."""
+    return tuple(dict.fromkeys(wanted)) or (1,)
 
 
 def _with_margin(box: Box, width: int, height: int) -> Box:

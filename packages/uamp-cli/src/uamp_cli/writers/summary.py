@@ -1,6 +1,7 @@
 """One picture that sums a run up: frames of it with the objects, and scores and uncertainty over time."""
 
 from array import array
+from bisect import bisect
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,16 +11,17 @@ from PIL import Image as Pictures
 from PIL import ImageDraw
 from uamp_data.atomic import create_temporary, replace, unwritable
 
-from uamp_cli.chart import FAINT, INK, PAPER, Chart, Curve, draw_chart, line_colour, text_font
+from uamp_cli.chart import FAINT, INK, PAPER, Chart, Curve, draw_chart, draw_swatch, text_font
 from uamp_cli.overlay import Image, draw_overlay
 from uamp_cli.tracking import TrackedFrame
 from uamp_cli.writers.writer import VideoForm
 
 TILES = 8
+MOST_KEPT = 8 * TILES
+"""From so many, or half of them, those shown are chosen: no further than a 64th of the video from their places."""
 _WIDTH, _MARGIN, _GAP = 1600, 24, 12
 _COLUMNS_WIDE, _COLUMNS_TALL = 4, 8
 _CHART_HEIGHT = 210
-_MOST_NAMED = 24
 _NOTHING = float("nan")
 
 
@@ -67,7 +69,7 @@ class SummaryPicture:
     """A PNG with `TILES` frames spread over the video, and a chart each of scores and uncertainty.
 
     Memory does not grow with the video but for a few numbers a frame: while it is not known how long the video is,
-    every frame, then every second, every fourth and so on is kept, small.
+    every frame, then every second, every fourth and so on is kept, small: at most `MOST_KEPT`, 16 MB for 16:9.
     """
 
     note: str | None = None
@@ -99,7 +101,7 @@ class SummaryPicture:
         self._last = frame
         if (len(self._curves.times) - 1) % self._stride == 0:
             self._tiles.append(self._tile(frame))
-            if len(self._tiles) > 2 * TILES:
+            if len(self._tiles) > MOST_KEPT:
                 del self._tiles[1::2]
                 self._stride *= 2
 
@@ -130,12 +132,13 @@ class SummaryPicture:
         return _Tile(frame.index, frame.time, draw_overlay(image, ids))
 
     def _chosen(self) -> list[_Tile]:
-        """At most `TILES` of the frames kept, with the first and the last of the video among them."""
+        """At most `TILES` of the frames kept, evenly spread, with the first and the last of the video among them."""
         tiles = list(self._tiles)
         if self._last is not None and (not tiles or tiles[-1].index != self._last.index):
             tiles.append(self._tile(self._last))
-        places = np.unique(np.linspace(0, len(tiles) - 1, min(TILES, len(tiles))).round().astype(int))
-        return [tiles[place] for place in places]
+        indices = np.array([tile.index for tile in tiles])
+        ideal = np.linspace(indices[0], indices[-1], min(TILES, len(tiles)))
+        return [tiles[place] for place in np.unique(np.abs(indices[:, None] - ideal).argmin(axis=0))]
 
     def _draw(self) -> Pictures.Image:
         tiles = self._chosen()
@@ -161,11 +164,29 @@ class SummaryPicture:
 
     def _draw_heading(self, draw: ImageDraw.ImageDraw) -> None:
         """The title, and which colour is which object."""
-        draw.text((_MARGIN, _MARGIN - 4), self._title, INK, text_font(28))
+        draw.text((_MARGIN, _MARGIN - 4), _shortened(self._title, 28, _WIDTH - 2 * _MARGIN), INK, text_font(28))
         x, y = float(_MARGIN), _MARGIN + 44
         font = text_font(18)
-        for object_id in sorted(self._curves.scores)[:_MOST_NAMED]:
-            draw.rounded_rectangle([x, y, x + 18, y + 18], 4, line_colour(object_id))
-            text = f"object {object_id}" if len(self._curves.scores) <= TILES else str(object_id)
+        end = _WIDTH - _MARGIN - font.getlength("and 255 more")
+        object_ids = sorted(self._curves.scores)
+        for place, object_id in enumerate(object_ids):
+            text = f"object {object_id}" if len(object_ids) <= TILES else str(object_id)
+            width = 26 + font.getlength(text)
+            if x + width > end:
+                draw.text((x, y + 9), f"and {len(object_ids) - place} more", FAINT, font, anchor="lm")
+                break
+            draw_swatch(draw, x, y, object_id)
             draw.text((x + 26, y + 9), text, INK, font, anchor="lm")
-            x += 26 + font.getlength(text) + 24
+            x += width + 16
+
+
+def _shortened(text: str, size: float, room: float) -> str:
+    """The text, without its middle where it is wider than `room` pixels in the font of that size."""
+    text = " ".join(text.split())  # on one line
+    font = text_font(size)
+
+    def without(missing: int) -> str:
+        kept = len(text) - missing
+        return f"{text[: -(-kept // 2)]}…{text[len(text) - kept // 2 :]}" if missing else text
+
+    return without(bisect(range(len(text)), False, key=lambda missing: font.getlength(without(missing)) <= room))
