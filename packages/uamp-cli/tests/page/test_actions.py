@@ -9,12 +9,15 @@ import cv2
 import numpy as np
 import pytest
 from sound import write_video_with_sound
+from uamp_cli.overlay import colour_of
 from uamp_cli.page import actions
 from uamp_cli.page.export import About, Export
 from uamp_cli.page.jobs import Cancelled, Job
+from uamp_cli.page.results import Found
 from uamp_cli.page.state import PageState, Tool
 from uamp_cli.page.tracking import Trackers
 from uamp_cli.page.view import LONGEST_SIDE, View, object_labels, shown_scale, view
+from uamp_cli.tracking import ObjectState
 from uamp_data.errors import DataError
 from uamp_data.seeking import SeekableVideo
 from uamp_data.writer import VideoWriter
@@ -167,7 +170,7 @@ def test_a_click_on_a_tracked_frame_corrects_the_mask_that_is_there(opened: Page
     assert opened.drawing.at(4)[1].corrects
     view(opened, trackers)
     assert opened.seen is not None
-    seen = opened.seen[1].ids
+    seen, score = opened.seen[1].ids, opened.seen[1].objects[1].score
     assert not np.array_equal(seen, tracked.ids)
     if seen.any():
         track(opened, trackers)
@@ -175,6 +178,8 @@ def test_a_click_on_a_tracked_frame_corrects_the_mask_that_is_there(opened: Page
         assert found is not None
         # what people saw is what is tracked from, but for the resolution of masks in the tracker; this one is noise
         assert (found.ids == seen).mean() > 0.9
+        # and as certain as they saw it
+        assert found.objects[1].score == pytest.approx(score, abs=1e-4)
 
 
 def test_several_objects_from_different_frames(opened: PageState, trackers: Trackers) -> None:
@@ -232,6 +237,82 @@ def test_an_object_that_was_removed_is_gone_from_the_frames_before_the_others_to
     report = json.loads(opened.files[0].read_text())
     assert [list(frame["objects"]) for frame in report["per_frame"]] == [["2"]] * 8
     assert opened.track.results.object_ids() == [2]
+
+
+def marked_twice(state: PageState, trackers: Trackers) -> None:
+    """Two objects, tracked; the second one is chosen."""
+    actions.drag(state, (10, 10), (60, 50))
+    actions.add_object(state)
+    actions.drag(state, (50, 30), (90, 60))
+    track(state, trackers)
+    assert found_ids(state) == {1, 2}
+
+
+def found_ids(state: PageState) -> set[int]:
+    """The objects that are to be seen on some frame, as the picture and the files have them."""
+    found = [state.track.results.get(index) for index in state.track.results.frames()]
+    pixels = {int(i) for one in found if one is not None for i in np.unique(one.ids) if i}
+    assert pixels <= set(state.track.results.object_ids())
+    return pixels
+
+
+@pytest.mark.parametrize("unmark", [actions.remove_object, actions.undo, actions.clear_marks])
+def test_an_object_that_is_marked_no_more_is_neither_shown_nor_written(
+    opened: PageState, trackers: Trackers, unmark: Callable[[PageState], None]
+) -> None:
+    marked_twice(opened, trackers)
+    both = _picture(view(opened, trackers))
+    unmark(opened)
+    assert found_ids(opened) == {1}
+    assert not np.array_equal(_picture(view(opened, trackers)), both)
+    actions.start_export(opened, trackers, [Export.CSV])
+    finish(opened)
+    rows = [line.split(",") for line in opened.files[0].read_text().splitlines()]
+    assert {row[rows[0].index("object")] for row in rows[1:]} == {"1"}
+    # another object gets the number, but not the masks
+    actions.add_object(opened)
+    assert opened.object_id == 2
+    actions.go_to(opened, 4)
+    assert found_ids(opened) == {1}
+    actions.drag(opened, (50, 30), (90, 60))
+    assert opened.drawing.at(4)[2].tracked is None
+    track(opened, trackers)
+    again = ids_of(opened)
+    opened.track.reset()
+    track(opened, trackers)
+    assert ids_of(opened) == again
+
+
+def test_without_any_marks_nothing_is_tracked(opened: PageState, trackers: Trackers) -> None:
+    actions.click(opened, 24.5, 20.5)
+    track(opened, trackers)
+    actions.undo(opened)
+    with pytest.raises(InputError, match="press Track first"):
+        actions.start_export(opened, trackers, [Export.MASKS])
+
+
+def test_the_page_always_says_what_to_do_next(state: PageState, trackers: Trackers, make_video: MakeVideo) -> None:
+    actions.choose_tracker(state, "nano", "uamp")
+    assert state.message.startswith("Drop a video")
+    actions.open_upload(state, make_video("in.mp4", frames=8))
+    actions.choose_tracker(state, "nano", "sam2")
+    assert state.message == "Point at an object to follow it."
+    actions.click(state, 24.5, 20.5)
+    for memory in ("uamp", "sam2"):
+        actions.choose_tracker(state, "nano", memory)
+        assert state.message.startswith("Press Track")
+    track_until(state, trackers, 3, backwards=False)
+    for frame, said in ((3, "Is a mask wrong here?"), (6, "Not tracked yet: press Track")):
+        actions.go_to(state, frame)
+        assert state.message.startswith(said)
+    actions.click(state, 24.5, 20.5)
+    actions.undo(state)
+    assert state.message.startswith("Press Track")
+    actions.go_to(state, 0)
+    actions.clear_marks(state)
+    assert state.message == "Point at an object to follow it."
+    actions.go_to(state, 6)
+    assert state.message == "Point at an object to follow it."
 
 
 def test_a_cancelled_backward_pass_is_not_taken_for_a_whole_one(opened: PageState, trackers: Trackers) -> None:
@@ -300,7 +381,7 @@ def test_a_broken_video_leaves_the_one_before(opened: PageState, trackers: Track
     empty = tmp_path / "empty.mp4"
     empty.write_bytes(b"")
     for path in (broken, empty):
-        with pytest.raises(DataError):
+        with pytest.raises(DataError, match=f"^{path.name} "):
             actions.open_upload(opened, path)
     assert opened.clip is not None
     assert view(opened, trackers).picture is not None
@@ -437,6 +518,28 @@ def test_undo_and_clear_take_the_mask_away(opened: PageState, trackers: Trackers
 def _picture(shown: View) -> "np.ndarray[tuple[int, ...], np.dtype[np.uint8]]":
     assert shown.picture is not None
     return shown.picture
+
+
+def test_marks_have_the_colour_of_their_object(opened: PageState, trackers: Trackers) -> None:
+    for object_id, (x, y) in ((1, (20, 20)), (2, (70, 40))):
+        actions.click(opened, x, y)
+        shown = _picture(view(opened, trackers))
+        assert tuple(shown[y, x + 8]) == colour_of(object_id)
+        actions.add_object(opened)
+
+
+def test_marks_do_not_cover_labels(state: PageState, trackers: Trackers, make_video: MakeVideo) -> None:
+    actions.open_upload(state, make_video("in.mp4", frames=1, height=192, width=288))
+    ids = np.zeros((192, 288), np.uint8)
+    ids[80:150, 90:200] = 1
+    objects = {1: ObjectState((90, 80, 200, 150), 7700, 0.87, 0.0)}
+    state.track.results.put(0, Found(ids, np.zeros_like(ids), objects))
+    state.track.valid_to = 1
+    letters = (_picture(view(state, trackers)) == 255).all(axis=2)
+    assert letters.any()
+    actions.drag(state, (95, 75), (190, 140))  # its upper edge runs through the label
+    state.track.valid_to = 1
+    assert (_picture(view(state, trackers))[letters] == 255).all()
 
 
 def test_files_made_before_tracking_again_say_so(opened: PageState, trackers: Trackers) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import re
+import shutil
 import zipfile
 from functools import partial
 from http.server import SimpleHTTPRequestHandler
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 from loopback import serving
 from PIL import Image
+from uamp_cli.overlay import colour_of
 from uamp_cli.page.clips import GeneratedClip
 from uamp_cli.page.view import LONGEST_SIDE
 from uamp_data.writer import VideoWriter
@@ -27,6 +29,10 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:'future.no_silent_downcasting' is deprecated"),
     pytest.mark.filterwarnings("ignore:The copy keyword is deprecated and will be removed"),
 ]
+
+
+IS_WHOLE = "element => element.scrollWidth <= element.clientWidth || element.clientWidth === 0"
+"""Whether a text is not cut off; what is in a line of text has no width of its own."""
 
 
 def test_two_tabs_do_not_meddle_with_each_other(
@@ -107,15 +113,89 @@ def test_what_is_no_video_is_refused_in_a_sentence_and_the_page_goes_on(
     for video, why in refused.items():
         visit.open(video)
         sentence = visit.says(re.escape(why))
+        assert "/" not in sentence  # where the page keeps it is its own affair
         assert "Traceback" not in sentence
         assert "\n" not in sentence.strip()
-        # a reload shows the same, and the next file can be dropped
+        # the next file can be dropped, and a reload shows the same
+        visit.find("upload").locator("input[type=file]").wait_for(state="attached")
         visit.page.reload()
         visit.ready()
         visit.says(re.escape(why))
-        visit.find("upload").locator("input[type=file]").wait_for(state="attached")
     visit.open(small_video)
     visit.says("Click on it")
+    visit.find("upload").locator("input[type=file]").wait_for(state="attached")
+    assert visit.find("upload").filter(has_text="small.mp4").count() == 0
+
+
+def test_a_frame_beyond_the_end_is_the_last_one(visit: Visit, small_video: Path) -> None:
+    visit.open(small_video)
+    visit.says("Click on it")
+    visit.find("frame").locator("input[type=number]").fill("999")
+    visit.find("caption").filter(has_text="frame 4 of 4").wait_for()
+
+
+def test_a_portrait_video_fits_into_the_window_and_is_marked_where_one_points(
+    visit: Visit, clip: GeneratedClip, tmp_path: Path
+) -> None:
+    path, size = tmp_path / "portrait.mp4", (1280, 720)
+    with VideoWriter(path, frame_rate=10, size=size) as video:
+        for index in range(2):
+            image = cv2.resize(clip.frame(index).image, size[::-1], interpolation=cv2.INTER_AREA)
+            video.write(np.asarray(image, np.uint8))
+    visit.open(path)
+    visit.says("Click on it")
+    before, scale = visit.picture(), LONGEST_SIDE / size[0]
+    slider = visit.find("frame").bounding_box()
+    assert slider is not None
+    assert slider["y"] + slider["height"] < 1000  # the window's height
+    visit.drag((100, 600), (500, 1000), size)
+    visit.says("Press Track")
+    marked = visit.changed(before)
+    left, top, right, bottom = (round(edge * scale) for edge in (100, 600, 500, 1000))
+    assert marked[top, left:right].mean() > 0.95
+    assert marked[top:bottom, right].mean() > 0.95
+    assert marked[top - 6, left:right].mean() < 0.5
+    visit.press("undo")
+    visit.says("Point at an object")
+    visit.click(360, 200, size)
+    visit.says("Press Track")
+    x, y = round(360 * scale), round(200 * scale)
+    ring = [visit.picture()[y + down, x + right] for down, right in ((0, 12), (0, -12), (12, 0), (-12, 0))]
+    assert np.abs(np.stack(ring) - colour_of(1)).max() < 80
+
+
+def test_on_a_phone_the_picture_comes_after_the_video_and_before_the_controls(visit: Visit, small_video: Path) -> None:
+    visit.page.set_viewport_size({"width": 390, "height": 844})
+    visit.open(small_video)
+    visit.says("Click on it")
+    visit.picture()
+    boxes = [visit.find(name).bounding_box() for name in ("upload", "picture", "objects", "track", "exports")]
+    tops = [box["y"] for box in boxes if box is not None]
+    assert len(tops) == 5
+    assert tops == sorted(tops)
+
+
+def test_names_of_files_and_models_are_shown_whole(
+    visit: Visit, clip: GeneratedClip, small_video: Path, tmp_path: Path
+) -> None:
+    visit.page.set_viewport_size({"width": 1200, "height": 900})
+    visit.open(Path(shutil.copy(small_video, tmp_path / "the_long_name_of_my_holiday_video.mp4")))
+    visit.says("Click on it")
+    visit.find("model").locator("input").click()
+    visit.page.get_by_role("option", name="sam2.1-hiera-base").click()
+    visit.says("Point at an object")
+    assert visit.find("model").locator("input").evaluate(IS_WHOLE)
+    visit.find("model").locator("input").click()
+    visit.page.get_by_role("option", name="nano").click()
+    visit.drag(*corners(small_truth(clip, 0, 2)), SMALL)
+    visit.says("press Track|Press Track")
+    visit.press("track")
+    visit.says("Done")
+    visit.press("write")
+    visit.says("ready to download")
+    names = visit.find("files").locator(".filename, .stem").all()
+    assert len(names) == 4
+    assert all(name.evaluate(IS_WHOLE) for name in names)
 
 
 def test_a_4k_video_is_shown_small_and_tracked_at_its_own_size(

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from uamp_data.errors import DataError
 from uamp_model.errors import InputError
 
 from uamp_cli.page.clips import Clip, generated_clip, open_clip
@@ -14,10 +15,11 @@ from uamp_cli.page.export import About, Export, write_exports
 from uamp_cli.page.jobs import Job
 from uamp_cli.page.marks import Drawing, Marks, next_object, pack_mask
 from uamp_cli.page.results import Found
-from uamp_cli.page.state import PageState, Tool
+from uamp_cli.page.state import WELCOME, PageState, Tool
 from uamp_cli.page.tracking import Trackers
 
 MOST_OBJECTS_PROPOSED = 3
+POINT = "Point at an object to follow it."
 
 
 def start_generated(state: PageState) -> None:
@@ -27,9 +29,9 @@ def start_generated(state: PageState) -> None:
     def work(job: Job) -> None:
         clip = generated_clip()
         job.check()
-        with state.lock:
-            _show(state, clip, "")
         job.note = "This is a generated clip. Click on one of the moving things to follow it."
+        with state.lock:
+            _show(state, clip, job.note)
 
     _start(state, Job("Making the clip"), work)
 
@@ -47,8 +49,10 @@ def open_upload(state: PageState, upload: Path) -> None:
     own = Path(tempfile.mkdtemp(dir=videos))
     try:
         open_named(state, str(_keep(upload, own)))
-    except Exception:
+    except Exception as error:
         shutil.rmtree(own, ignore_errors=True)
+        if isinstance(error, DataError):  # people know the file by its name alone
+            raise DataError(str(error).replace(f"{own}{os.sep}", "")) from error
         raise
     for earlier in videos.iterdir():
         if earlier != own:
@@ -70,8 +74,12 @@ def go_to(state: PageState, frame: int) -> None:
     """Look at another frame, the nearest there is."""
     clip = _clip(state)
     state.frame = min(max(frame, 0), clip.frame_count - 1)
-    tracked = state.frame in state.track.results
-    state.say("Is a mask wrong here? Point at it and press Track." if tracked else "Point at an object to follow it.")
+    if state.frame in state.track.results:
+        state.say("Is a mask wrong here? Point at it and press Track.")
+    elif state.drawing.frames():
+        state.say("Not tracked yet: press Track, or point at an object here.")
+    else:
+        state.say(POINT)
 
 
 def choose_tool(state: PageState, tool: Tool) -> None:
@@ -118,8 +126,7 @@ def remove_object(state: PageState) -> None:
     if first is not None:
         state.track.touch(0)
         state.track.snapshots.clear()
-    if not state.drawing.frames():
-        state.track.reset()
+    _drop_unmarked(state)
     state.say(f"Object {gone} is gone.")
 
 
@@ -162,7 +169,8 @@ def undo(state: PageState) -> None:
         raise InputError(f"There is no click for object {state.object_id} on this frame to take back.")
     _touch_from(state)
     marks.undo()
-    state.say("")
+    _drop_unmarked(state)
+    state.say(_after_less(state))
 
 
 def clear_marks(state: PageState) -> None:
@@ -170,7 +178,8 @@ def clear_marks(state: PageState) -> None:
     _refuse_while_busy(state)
     _touch_from(state)
     state.drawing.clear(state.frame, state.object_id)
-    state.say("")
+    _drop_unmarked(state)
+    state.say(_after_less(state))
 
 
 def propose(state: PageState, trackers: Trackers) -> None:
@@ -199,10 +208,12 @@ def choose_tracker(state: PageState, model: str, memory: str) -> None:
     if (model, memory) == (state.model, state.memory):
         return
     _refuse_while_busy(state)
-    had_results = len(state.track.results) > 0
     state.model, state.memory = model, memory
     state.track.reset()
-    state.say("Press Track to track again with these settings." if had_results else "")
+    if state.clip is None:
+        state.say(WELCOME)
+    else:
+        state.say("Press Track to track with these settings." if state.drawing.frames() else POINT)
 
 
 def start_tracking(state: PageState, trackers: Trackers) -> None:
@@ -301,7 +312,7 @@ def _show(state: PageState, clip: Clip, message: str) -> None:
 
 
 def _start(state: PageState, job: Job, work: Callable[[Job], None]) -> None:
-    state.say("")
+    state.say(f"{job.what} …")
     state.job, state.job_started = job, time.monotonic()
     job.start(work)
 
@@ -342,6 +353,21 @@ def _tracked_mask(state: PageState) -> bytes | None:
         return None
     mask = found.ids == state.object_id
     return pack_mask(mask) if mask.any() else None
+
+
+def _drop_unmarked(state: PageState) -> None:
+    """What was found for an object that is marked nowhere any more is neither shown nor written."""
+    marked = state.drawing.first_frames()
+    if marked:
+        state.track.results.keep(marked)
+    else:
+        state.track.reset()
+    state.seen = None
+
+
+def _after_less(state: PageState) -> str:
+    """What to do after marks were taken away."""
+    return _after_click(state) if state.drawing.frames() else POINT
 
 
 def _after_click(state: PageState) -> str:

@@ -36,6 +36,17 @@ CSS = """
 #uamp-head h1 { font-size: 1.3rem; margin: 0; }
 #uamp-head p { margin: 0; opacity: .75; }
 #uamp-picture img { cursor: crosshair; user-select: none; }
+#uamp-picture img, #uamp-doubt img { max-height: 65vh; object-fit: scale-down; }
+#uamp-files .filename { display: block; overflow-wrap: anywhere; }
+#uamp-files .stem { white-space: normal; }
+#uamp-files .ext { margin-left: -.25em; }
+@media (max-width: 880px) {
+  #uamp-columns { flex-direction: column; }
+  #uamp-controls, #uamp-view { display: contents; }
+  #uamp-view > * { order: 1; }
+  #uamp-controls > :not(#uamp-upload, #uamp-generated) { order: 2; }
+  #uamp-view > #uamp-away { order: 3; }
+}
 .uamp-band { position: fixed; z-index: 1000; pointer-events: none; border: 1.5px solid #fff; outline: 1.5px solid #000;
   background: rgb(255 255 255 / 15%); }
 .uamp-note { padding: .55em .8em; border-radius: 6px; background: var(--background-fill-secondary); min-height: 4.1em; }
@@ -154,8 +165,8 @@ def _place(tabs: Tabs) -> _Parts:
         elem_id="uamp-head",
         padding=False,
     )
-    with gr.Row():
-        with gr.Column(scale=1, min_width=320):
+    with gr.Row(elem_id="uamp-columns"):
+        with gr.Column(scale=1, min_width=320, elem_id="uamp-controls"):
             upload = gr.File(label="Video", show_label=False, type="filepath", height=130, elem_id="uamp-upload")
             generated = gr.Button("Use the generated clip", size="sm", elem_id="uamp-generated")
             objects = gr.Radio([("1", 1)], value=1, label="Objects", elem_id="uamp-objects")
@@ -172,7 +183,7 @@ def _place(tabs: Tabs) -> _Parts:
             with gr.Row():
                 track = gr.Button("Track", variant="primary", min_width=60, elem_id="uamp-track")
                 cancel = gr.Button("Cancel", variant="stop", min_width=60, interactive=False, elem_id="uamp-cancel")
-        with gr.Column(scale=4, min_width=480):
+        with gr.Column(scale=4, min_width=480, elem_id="uamp-view"):
             note = gr.HTML(_note(WELCOME), elem_id="uamp-note", padding=False)
             with gr.Row():
                 picture = _picture("Click on the object here", "uamp-picture")
@@ -184,7 +195,7 @@ def _place(tabs: Tabs) -> _Parts:
                 )
                 on = gr.Button("▶", size="sm", min_width=40, scale=0, elem_id="uamp-on")
             caption = gr.HTML("", elem_id="uamp-caption", padding=False)
-            with gr.Row():
+            with gr.Row(elem_id="uamp-away"):
                 exports = gr.CheckboxGroup(
                     [export.value for export in Export],
                     value=_DEFAULT_EXPORTS,
@@ -235,7 +246,7 @@ def _picture(what: str, elem_id: str) -> gr.Image:
         format="jpeg",
         buttons=[],
         height=None,
-        min_width=300,
+        min_width=400,
         elem_id=elem_id,
     )
 
@@ -245,7 +256,7 @@ def _model_choices() -> list[tuple[str, str]]:
     choices = []
     for spec in MODELS.values():
         missing = not weights_path(spec).is_file() and spec.size_bytes is not None
-        size = f" (download of {(spec.size_bytes or 0) / 1e6:.0f} MB)" if missing else ""
+        size = f" ({(spec.size_bytes or 0) / 1e6:.0f} MB)" if missing else ""
         choices.append((spec.name + size, spec.name))
     return choices
 
@@ -256,8 +267,13 @@ class _Wires:
     def __init__(self, parts: _Parts, tabs: Tabs, trackers: Trackers) -> None:
         self._parts, self._tabs, self._trackers = parts, tabs, trackers
 
-    def on(self, event: Any, do: Callable[..., None], *inputs: Any, latest_only: bool = False) -> Any:
-        """Call `do` with the state and the inputs' values at an event, then refresh the page; returns the wire."""
+    def on(
+        self, event: Any, do: Callable[..., None], *inputs: Any, latest_only: bool = False, unchecked: bool = False
+    ) -> Any:
+        """Call `do` with the state and the inputs' values at an event, then refresh the page; returns the wire.
+
+        `unchecked` values come as they were typed: Gradio would answer with an error where `do` knows better.
+        """
 
         def handle(request: gr.Request, tab: str, *values: Any) -> list[Any]:
             state = self._tabs.of(tab, request.session_hash)
@@ -272,6 +288,7 @@ class _Wires:
             show_progress="hidden",
             concurrency_limit=None,
             trigger_mode="always_last" if latest_only else "multiple",
+            preprocess=not unchecked,
             api_visibility="private",
         )
 
@@ -399,9 +416,17 @@ def _wire(
     wires.on_load(page, start_with)
     wires.on_click()
     wires.on(parts.drag.change, _drag, parts.drag)
-    wires.on(parts.upload.upload, _open_upload, parts.upload)
+    opened = wires.on(parts.upload.upload, _open_upload, parts.upload)
+    # the box is for the next video: it neither holds a broken one nor offers to take away the one that is shown
+    opened.then(None, None, parts.upload, js="() => null", show_progress="hidden", api_visibility="private")
     wires.on_work(parts.generated.click, actions.start_generated)
-    wires.on(parts.slider.input, lambda state, frame: actions.go_to(state, int(frame)), parts.slider, latest_only=True)
+    wires.on(
+        parts.slider.input,
+        lambda state, frame: actions.go_to(state, int(frame or 0)),
+        parts.slider,
+        latest_only=True,
+        unchecked=True,
+    )
     wires.on(parts.back.click, lambda state: actions.go_to(state, state.frame - 1))
     wires.on(parts.on.click, lambda state: actions.go_to(state, state.frame + 1))
     wires.on(parts.objects.input, actions.choose_object, parts.objects)

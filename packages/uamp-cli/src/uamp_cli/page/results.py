@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -67,9 +68,14 @@ class Results:
         objects = self._objects.get(index)
         if objects is None:
             return None
-        return Found(
-            _read(self._folder / f"{index}.ids.png"), _read(self._folder / f"{index}.doubt.png"), dict(objects)
-        )
+        ids, doubt = _read(self._folder / f"{index}.ids.png"), _read(self._folder / f"{index}.doubt.png")
+        # the picture on disk still shows objects that are not kept any more
+        return Found(np.where(np.isin(ids, list(objects)), ids, np.uint8(0)), doubt, dict(objects))
+
+    def keep(self, object_ids: Collection[int]) -> None:
+        """Forget all objects but these."""
+        for index, objects in self._objects.items():
+            self._objects[index] = {i: state for i, state in objects.items() if i in object_ids}
 
     def clear(self) -> None:
         """Forget all."""

@@ -251,9 +251,10 @@ class Track:
             index = frame.index
             if index % self.stride == 0 and index not in self.snapshots:
                 self._remember(index, session)
-            result = session.step(frame.image, prompts_on(tracker, frame, drawing.at(index)))
+            prompts, scores = prompts_on(tracker, frame, drawing.at(index))
+            result = session.step(frame.image, prompts)
             if index >= begin:
-                self.results.put(index, find(result))
+                self.results.put(index, scored(find(result), scores))
                 self.valid_to = index + 1
             job.advance(index)
         if index + 1 < clip.frame_count:
@@ -273,7 +274,8 @@ class Track:
         for frame in job.watched(backwards(clip, reach)):
             at = frame.index
             starting = {i: marks for i, marks in drawing.at(at).items() if first[i] == at}
-            found = find(session.step(frame.image, prompts_on(tracker, frame, starting)))
+            prompts, _ = prompts_on(tracker, frame, starting)
+            found = find(session.step(frame.image, prompts))
             begun = [i for i in found.objects if first[i] > at]
             if begun:
                 found = only(found, begun)
@@ -284,8 +286,13 @@ class Track:
             job.advance(at)
 
 
-def prompts_on(tracker: "VideoTracker", frame: "Frame", marks: Mapping[int, Marks]) -> "dict[int, Prompt]":
+def prompts_on(
+    tracker: "VideoTracker", frame: "Frame", marks: Mapping[int, Marks]
+) -> "tuple[dict[int, Prompt], dict[int, float]]":
     """The marks of one frame as the tracker takes them: corrections as the masks that people saw and agreed to.
+
+    Returns:
+        the prompts by object, and the scores of those masks: the tracker is certain of a mask that it is given.
 
     Raises:
         InputError: if corrections leave nothing of an object.
@@ -293,6 +300,7 @@ def prompts_on(tracker: "VideoTracker", frame: "Frame", marks: Mapping[int, Mark
     from uamp_model import Prompt
 
     prompts = {i: m.prompt(i, frame.index).to_model() for i, m in marks.items() if not m.corrects}
+    scores: dict[int, float] = {}
     corrected = {i: m for i, m in marks.items() if m.corrects}
     if corrected:
         result = _interpret(tracker, frame, corrected)
@@ -304,7 +312,14 @@ def prompts_on(tracker: "VideoTracker", frame: "Frame", marks: Mapping[int, Mark
                     "take one back or draw a box."
                 )
             prompts[object_id] = Prompt.mask(mask)
-    return prompts
+            scores[object_id] = float(result.scores[row])
+    return prompts, scores
+
+
+def scored(found: Found, scores: Mapping[int, float]) -> Found:
+    """The result with other scores for some of its objects."""
+    objects = {i: replace(state, score=scores.get(i, state.score)) for i, state in found.objects.items()}
+    return replace(found, objects=objects)
 
 
 def only(found: Found, object_ids: list[int]) -> Found:

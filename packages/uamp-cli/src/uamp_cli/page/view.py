@@ -94,33 +94,38 @@ def _draw(state: PageState, frame: "Frame", found: Found | None) -> tuple[Image,
     scale = shown_scale(width, height)
     size = (max(round(width * scale), 1), max(round(height * scale), 1))
     picture = np.asarray(cv2.resize(frame.image, size, interpolation=cv2.INTER_AREA), np.uint8)
-    shown, values = picture.copy(), np.zeros(picture.shape[:2], np.uint8)
-    if found is not None:
-        ids = np.asarray(cv2.resize(found.ids, size, interpolation=cv2.INTER_NEAREST), np.uint8)
-        scores = {i: s.score for i, s in found.objects.items()}
-        shown = overlay.draw_overlay(picture, ids, scores)
-        values = np.asarray(cv2.resize(found.doubt, size, interpolation=cv2.INTER_AREA), np.uint8)
+    found = found or Found(np.zeros((height, width), np.uint8), np.zeros((height, width), np.uint8), {})
+    ids = np.asarray(cv2.resize(found.ids, size, interpolation=cv2.INTER_NEAREST), np.uint8)
+    values = np.asarray(cv2.resize(found.doubt, size, interpolation=cv2.INTER_AREA), np.uint8)
+    scores = {i: s.score for i, s in found.objects.items()}
+    shown = overlay.draw_overlay(picture, ids, scores)
+    marked = state.drawing.by_frame.get(frame.index, {})
+    for object_id, marks in marked.items():
+        _draw_marks(shown, object_id, marks, scale)
+    if marked:  # which may cover labels
+        boxes = {i: overlay.largest_part(ids == i) for i in found.objects}
+        overlay.draw_labels(shown, {i: box for i, box in boxes.items() if box is not None}, scores)
     doubt = heat.draw_heat(picture, values)
     heat.draw_legend(doubt, "uncertainty")
-    for object_id, marks in state.drawing.by_frame.get(frame.index, {}).items():
-        _draw_marks(shown, object_id, marks, scale)
     return shown, doubt
 
 
 def _draw_marks(image: Image, object_id: int, marks: Marks, scale: float) -> None:
-    """Clicks as dots with a plus or a minus, boxes as lines, in place."""
-    radius = max(round(min(image.shape[:2]) / 60), 5)
+    """Clicks as dots with a plus or a minus in a ring, boxes as lines, in the object's colour, in place."""
+    radius, colour = max(round(min(image.shape[:2]) / 60), 5), overlay.colour_of(object_id)
     if marks.box is not None:
         x0, y0, x1, y1 = (round(edge * scale) for edge in marks.box)
-        cv2.rectangle(image, (x0, y0), (x1, y1), overlay.DARK, 3)
-        cv2.rectangle(image, (x0, y0), (x1, y1), overlay.colour_of(object_id), 1)
+        cv2.rectangle(image, (x0, y0), (x1, y1), overlay.DARK, 5)
+        cv2.rectangle(image, (x0, y0), (x1, y1), colour, 3)
     if marks.corner is not None:
         x, y = (round(value * scale) for value in marks.corner)
-        cv2.drawMarker(image, (x, y), overlay.DARK, cv2.MARKER_CROSS, 4 * radius, 4)
-        cv2.drawMarker(image, (x, y), overlay.LIGHT, cv2.MARKER_CROSS, 4 * radius, 2)
+        cv2.drawMarker(image, (x, y), overlay.DARK, cv2.MARKER_CROSS, 4 * radius, 5)
+        cv2.drawMarker(image, (x, y), colour, cv2.MARKER_CROSS, 4 * radius, 3)
     for left, top, label in marks.points:
         centre = (round(left * scale), round(top * scale))
-        cv2.circle(image, centre, radius + 2, overlay.LIGHT, cv2.FILLED, cv2.LINE_AA)
+        cv2.circle(image, centre, radius + 5, overlay.DARK, cv2.FILLED, cv2.LINE_AA)
+        cv2.circle(image, centre, radius + 4, colour, cv2.FILLED, cv2.LINE_AA)
+        cv2.circle(image, centre, radius + 1, overlay.LIGHT, cv2.FILLED, cv2.LINE_AA)
         cv2.circle(image, centre, radius, _ON if label else _BESIDE, cv2.FILLED, cv2.LINE_AA)
         for step in ((1, 0), (0, 1)) if label else ((1, 0),):
             reach = radius - 2
