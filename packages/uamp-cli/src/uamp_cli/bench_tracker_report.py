@@ -168,7 +168,7 @@ def round_ticks(most: float, *, whole: bool = False) -> list[float]:
 
 
 def draw_panel(lines: Mapping[str, Points], across: str, up: str, *, dots: bool, whole: bool = False) -> str:
-    """One diagram from 0 on both axes, of named lines through points (x, y), as a piece of SVG; `whole`: x are counts."""
+    """One diagram from 0 on both axes, of named lines through points (x, y), as SVG; `whole` where x is counted."""
     most_x = max((x for points in lines.values() for x, _ in points), default=1) or 1
     most_y = 1.05 * max((y for points in lines.values() for _, y in points), default=1) or 1
     parts = [
