@@ -1,6 +1,7 @@
 """Scoring masks that lie on disk: what is printed and written, and what is refused."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -193,6 +194,12 @@ def test_the_command_scores_and_refuses(davis: Path, tmp_path: Path, run: Run) -
     assert "J&F-Mean" in done.out
     assert set(json.loads((tmp_path / "scores.json").read_text())) >= {"global", "objects"}
     assert (tmp_path / "report.html").is_file()
+    command = [sys.executable, "-m", "uamp_cli", *map(str, common), "--json", str(tmp_path / "unread.json")]
+    reader, writer = os.pipe()
+    os.close(reader)  # as `| head` does when it has read enough
+    subprocess.run(command, stdout=writer, check=False)
+    os.close(writer)
+    assert (tmp_path / "unread.json").read_bytes() == (tmp_path / "scores.json").read_bytes()
     path = tmp_path / "masks" / "uamp" / "camel" / "00003.png"
     spoil_id(path)
     spoken = run(*common).err.splitlines()[-1]

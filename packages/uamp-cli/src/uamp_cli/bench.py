@@ -60,6 +60,8 @@ def metrics(
                 progress.advance()
             measured.append(measure(masks, count, scores))
 
+    if json is not None:
+        _save(json, measured, (height, width), frames)
     out = out_console()
     for table in (_speeds(measured, list(scores)), _stages(measured)):
         out.print(table, highlight=False)
@@ -67,12 +69,9 @@ def metrics(
     out.print(f"{setting}, boundaries matched within {measured[0].radius} px.", highlight=False, soft_wrap=True)
     if VOS_BENCHMARK not in scores:
         out.print("vos-benchmark is not installed, so it is left out: pip install vos-benchmark", soft_wrap=True)
-    if json is not None:
-        _save(json, measured, (height, width), frames)
     difference = max(measurement.difference for measurement in measured)
     if difference > AGREEMENT:
-        sentence = f"Error: the scores differ by up to {difference:.2g}, more than {AGREEMENT:g} allows."
-        err_console().print(sentence, highlight=False, soft_wrap=True)
+        typer.echo(f"Error: the scores differ by up to {difference:.2g}, more than {AGREEMENT:g} allows.", err=True)
         raise typer.Exit(EXIT_FAILED)
     out.print(f"All give the same J and F, to {AGREEMENT:g}.", highlight=False, soft_wrap=True)
 

@@ -150,28 +150,28 @@ def _report(
     measured: "list[SpeedMeasurement]",
     curves: "list[MemoryCurve]",
 ) -> None:
-    """Print and save."""
+    """Save and print."""
     from uamp_eval.results_files import write_json
 
     from uamp_cli.bench_tracker_report import as_json, memory_table, save_plot, speed_table, stage_table
 
+    setting = _setting(tracker.device.type, str(tracker.dtype).removeprefix("torch."))
+    if options.json is not None:
+        described = {"model": tracker.name, "weights": source, **setting}
+        write_json(options.json, as_json(bench, described, measured, curves))
+    if options.plot is not None:
+        save_plot(options.plot, measured, curves)
     out = out_console()
     out.print(speed_table(measured), highlight=False)
     out.print(stage_table(measured), highlight=False)
     if curves:
         out.print(memory_table(curves), highlight=False)
-    setting = _setting(tracker.device.type, str(tracker.dtype).removeprefix("torch."))
     frames = f"median of {bench.frames} frames after {1 + bench.warm_up}, all contenders in turns frame by frame"
     text = f"{tracker.name} ({source}), {', '.join(setting.values())}; {frames}."
     out.print(text, highlight=False, markup=False, soft_wrap=True)
     if tracker.device.type != "cuda":
         sentence = "There is no CUDA device in use: the compiled predictor of the sam2 package is left out."
         out.print(sentence, highlight=False, soft_wrap=True)
-    if options.json is not None:
-        described = {"model": tracker.name, "weights": source, **setting}
-        write_json(options.json, as_json(bench, described, measured, curves))
-    if options.plot is not None:
-        save_plot(options.plot, measured, curves)
 
 
 def _setting(device: str, dtype: str) -> dict[str, str]:

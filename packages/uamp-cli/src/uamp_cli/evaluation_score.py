@@ -51,7 +51,7 @@ class ScoreOptions:
 
 
 def score_command(sequences: Sequence[VideoSequence], options: ScoreOptions) -> None:
-    """Score, print the tables and write what was asked for.
+    """Score, write what was asked for and print the tables.
 
     Raises:
         InputError: results are missing or wrong, or a file cannot be written. Errors of the data are passed on.
@@ -62,13 +62,13 @@ def score_command(sequences: Sequence[VideoSequence], options: ScoreOptions) -> 
         data=(options.data, options.results),
     )
     evaluation = _score(sequences, options)
-    out = out_console()
-    out.print(results_tables([evaluation]))
     if options.json is not None:
         write_json(options.json, evaluation.document())
     if options.report is not None:
         about = f"{options.title}, masks in {evaluation.results}"
         write_report(options.report, [evaluation], sequences, read=read_annotation, about=about)
+    out = out_console()
+    out.print(results_tables([evaluation]))
     for what, path in (("scores", options.json), ("report", options.report)):
         if path is not None:
             out.print(f"{what}: {path}", highlight=False, markup=False, soft_wrap=True)
