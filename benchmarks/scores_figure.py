@@ -95,7 +95,8 @@ def draw(panels: Sequence[tuple[str, Sequence[Gain]]], over: str) -> str:
 
 def signed(value: float, form: str) -> str:
     """A gain as people write it: 0, +1.5, −0.2."""
-    return f"{value:+{form}}".replace("-", "−") if value else "0"
+    text = f"{value:+{form}}"
+    return text.replace("-", "−") if float(text) else "0"
 
 
 def pair(text: str) -> tuple[str, str]:

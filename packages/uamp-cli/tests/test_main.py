@@ -98,6 +98,7 @@ def test_a_current_folder_that_is_gone(
     monkeypatch.chdir(gone)
     gone.rmdir()
     assert run(*arguments).refused().endswith("the current folder is gone: go to another.")
+    assert run(*arguments, "--help").code == 0
 
 
 def test_control_characters_in_an_error_are_seen(run: Run) -> None:
@@ -154,7 +155,7 @@ def test_interrupt_exits_130(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (outcome.code, outcome.err) == (130, "Interrupted.\n")
 
 
-@pytest.mark.parametrize("errors", ["strict", "surrogateescape"])  # which LC_ALL=C sets
+@pytest.mark.parametrize("errors", ["strict", "surrogateescape"])  # which LC_ALL=C sets where PYTHONUTF8 is 0
 def test_letters_that_a_pipe_has_not_are_no_error(errors: str) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "uamp_cli", "models", "info", "nano", "--no-speed"],

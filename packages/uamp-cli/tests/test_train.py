@@ -2,6 +2,9 @@
 
 import csv
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
@@ -195,6 +198,21 @@ def test_objects_that_enter_in_the_last_mask_cannot_be_scored(tmp_path: Path) ->
         open_data(settings(**given))
     with pytest.raises(DataError, match="There is no sequence 'lat' in the validation data; did you mean late"):
         open_data(settings(**{**given, "val_sequences": ["lat"]}))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a terminal")
+def test_a_terminal_that_goes_away_ends_no_training(small: Path) -> None:
+    ours, theirs = os.openpty()
+    more = ["--set", "max_steps=3", "--set", "val_interval=0"]
+    command = [sys.executable, "-m", "uamp_cli", "train", "--config", str(small), *more]
+    with subprocess.Popen(command, cwd=small.parent, stdout=subprocess.PIPE, stderr=theirs, text=True) as process:
+        os.close(theirs)
+        seen = b""
+        while b"training" not in seen:  # the bar
+            seen += os.read(ours, 1000)
+        os.close(ours)
+        out, _ = process.communicate(timeout=200)
+    assert (process.returncode, out.splitlines()[0]) == (0, "Trained weights: runs/small/uamp_finetuned.safetensors")
 
 
 def test_quiet_prints_where_the_weights_are_alone(run: Run, small: Path, caplog: pytest.LogCaptureFixture) -> None:

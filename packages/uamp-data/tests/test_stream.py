@@ -257,7 +257,7 @@ def test_a_file_behind_an_address(make_video: MakeVideo, tmp_path: Path) -> None
 
 
 def test_a_pipe_is_read_once(make_video: MakeVideo) -> None:
-    def read_twice(pipe: Path) -> int:
+    def read_twice(pipe: str | Path) -> int:
         with open_video(pipe) as video:
             count = len(list(video))
             with pytest.raises(DataError, match="was read already"):
@@ -266,6 +266,8 @@ def test_a_pipe_is_read_once(make_video: MakeVideo) -> None:
 
     with piped(make_video("clip.mkv")) as pipe:
         assert in_time(lambda: read_twice(pipe)) == 12
+    with piped(make_video("clip.mkv")) as pipe:
+        assert in_time(lambda: read_twice(pipe.as_uri())) == 12
 
 
 @pytest.mark.parametrize("b_frames", [0, 2])  # with any, the decoder holds frames back to put them in order

@@ -1,5 +1,6 @@
 import os
 import pickle
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -249,6 +250,13 @@ def test_a_link_stays_and_what_it_leads_to_is_written(tmp_path: Path) -> None:
     save_state_dict(link, {"a": torch.ones(1)})
     assert link.is_symlink()
     assert torch.equal(load_state_dict(path)["a"], torch.ones(1))
+    (tmp_path / "round").symlink_to("round")
+    with pytest.raises(CheckpointError, match="cannot be written"):
+        save_state_dict(tmp_path / "round", {"a": torch.ones(1)})
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such pipes")
+def test_a_pipe_is_not_replaced_by_weights(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(CheckpointError, match=r"cannot be written.*what is there is no file"):
         save_state_dict(tmp_path / "pipe", {"a": torch.ones(1)})

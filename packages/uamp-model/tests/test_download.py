@@ -1,4 +1,5 @@
 import hashlib
+import os
 import re
 import tempfile
 import threading
@@ -256,7 +257,7 @@ def test_who_has_no_home_keeps_weights_among_temporary_files(monkeypatch: pytest
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", "~")  # what `~` becomes for a user whom the system does not know
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    assert checkpoint_folder() == tmp_path / "uamp"
+    assert checkpoint_folder() == tmp_path / f"uamp-{os.getuid()}"
     monkeypatch.setenv("UAMP_CACHE", "~nobody-of-this-name/weights")
     assert checkpoint_folder() == Path("~nobody-of-this-name/weights")
     with pytest.raises(CheckpointError, match="no checkpoint at ~nobody-of-this-name"):

@@ -65,7 +65,8 @@ class UampGroup(TyperGroup):
         """As typer does, then put the real command in the place of its entry in the list."""
         name, command, rest = super().resolve_command(ctx, args)
         if name in _COMMANDS:
-            _check_current_folder()
+            if "--help" not in rest:
+                _check_current_folder()
             command = _load(name)
         return name, command, rest
 

@@ -1,6 +1,6 @@
 """Draws tracked objects onto a frame: a tint, a contour and a label each, readable on light and on dark."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -78,7 +78,11 @@ def largest_part(mask: npt.NDArray[np.bool_]) -> Box | None:
 
 
 def draw_overlay(
-    image: Image, ids: Ids, scores: Mapping[int, float] | None = None, caption: str | None = None
+    image: Image,
+    ids: Ids,
+    scores: Mapping[int, float] | None = None,
+    caption: str | None = None,
+    mark: Callable[[Image], None] | None = None,
 ) -> Image:
     """A copy of the H×W×3 RGB image with the objects of an H×W id map drawn in.
 
@@ -87,6 +91,7 @@ def draw_overlay(
         ids: 0 where there is no object.
         scores: by object id, shown beside the id in the label.
         caption: written into the upper left corner, where no label covers it.
+        mark: draws more in place, which labels may cover.
     """
     out = image.copy()
     style = Style.of(image)
@@ -97,6 +102,8 @@ def draw_overlay(
         if box is not None:
             boxes[object_id] = largest_part(mask) or box
             _tint(out, mask, box, colour_of(object_id), style)
+    if mark is not None:
+        mark(out)
     draw_labels(out, boxes, scores or {}, () if caption is None else draw_caption(out, caption))
     return out
 

@@ -27,24 +27,19 @@ def remarks() -> IO[str]:
 class _Remarks:
     """Standard error. What cannot be written, to a full disk or to whoever went away, is left out: work goes on."""
 
+    def __getattr__(self, name: str) -> Any:
+        return getattr(_standard_error(), name)  # isatty, fileno, encoding
+
     def write(self, text: str) -> int:
-        stream = _standard_error()
-        if stream is not None:
-            with suppress(OSError, ValueError):  # ValueError of one that is closed
-                stream.write(text)
+        with suppress(OSError, ValueError, AttributeError):  # a full disk, one that is closed, none
+            _standard_error().write(text)
         return len(text)
 
     def flush(self) -> None:
-        stream = _standard_error()
-        if stream is not None:
-            with suppress(OSError, ValueError):
-                stream.flush()
-
-    def isatty(self) -> bool:
-        stream = _standard_error()
-        return stream is not None and stream.isatty()
+        with suppress(OSError, ValueError, AttributeError):
+            _standard_error().flush()
 
 
-def _standard_error() -> IO[str] | None:
+def _standard_error() -> Any:
     """The one at present, and not what a bar puts in its place, which would print on the bar's console."""
-    return cast("IO[str] | None", getattr(sys.stderr, "rich_proxied_file", sys.stderr))
+    return getattr(sys.stderr, "rich_proxied_file", sys.stderr)

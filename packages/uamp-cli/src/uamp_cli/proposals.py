@@ -58,18 +58,18 @@ class Proposals:
         mask = np.asarray(self.found[number - 1].mask, bool)
         return ObjectPrompt(number, self.frame, mask=mask, name=f"the proposed object {number}")
 
-    def save(self, path: Path, wanted: Sequence[int] | None = None) -> None:
+    def save(self, path: Path, wanted: Sequence[int]) -> None:
         """Write the picture of all of them.
 
         Args:
             path: the PNG.
-            wanted: as `plan` takes it, to mark what is followed; None marks nothing.
+            wanted: as `plan` takes it, to mark what is followed.
 
         Raises:
             DataError: it cannot be written.
         """
         with atomic_file(path) as temporary:
-            self._draw(() if wanted is None else _chosen(wanted)).save(temporary, format="PNG")
+            self._draw(_chosen(wanted)).save(temporary, format="PNG")
 
     def _draw(self, followed: Sequence[int]) -> Pictures.Image:
         """The frame with all objects, those followed on top, and below it each of them by itself, larger."""

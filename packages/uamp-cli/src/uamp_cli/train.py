@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from uamp_cli.terminal import err_console
+from uamp_cli.terminal import err_console, out_console
 
 
 def _print_keys(wanted: bool) -> None:
@@ -67,14 +67,16 @@ def train(
         with accelerator.main_process_first(), accelerator.local_main_process_first():
             data = open_data(settings)
     validation = Validation(settings, data.validation, data.judged_on) if data.validation else None
-    loop.carry_out(run, data.clips, validate=validation)
+    loop.carry_out(run, data.clips, validate=validation, console=err_console())
     if accelerator.is_main_process:
         weights = export_run(settings.run_dir)
         option = "--uamp-checkpoint" if settings.freeze_sam2_backbone else "--checkpoint"
         base = f" --checkpoint {settings.sam2_checkpoint}" if settings.sam2_checkpoint and "uamp" in option else ""
-        typer.echo(f"Trained weights: {weights}")
+        out = out_console()
+        out.print(f"Trained weights: {weights}", highlight=False, markup=False, soft_wrap=True)
         if not err_console().quiet:
-            typer.echo(f"Try them: uamp demo --model {settings.model_name}{base} {option} {weights}")
+            text = f"Try them: uamp demo --model {settings.model_name}{base} {option} {weights}"
+            out.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def _show_progress() -> None:

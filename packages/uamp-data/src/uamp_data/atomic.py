@@ -55,7 +55,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
     Raises:
         DataError: `path` cannot be written.
     """
-    target = path.resolve()
+    target = Path(os.path.realpath(path))
     temporary = create_temporary(target)
     try:
         yield temporary

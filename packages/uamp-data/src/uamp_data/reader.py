@@ -39,7 +39,7 @@ def open_video(source: str | Path) -> VideoReader:
     Raises:
         DataError: It is missing, or not one frame of it can be read.
     """
-    name = str(source)
+    name = _path_of(source) if isinstance(source, str) else str(source)
     if not name.strip():
         raise DataError("The name of the video is empty: name a file, a folder, a camera number or an address.")
     # OpenCV and FFmpeg take long to import, and not every source needs both
@@ -57,12 +57,17 @@ def open_video(source: str | Path) -> VideoReader:
 def local_files(source: str) -> list[Path]:
     """The files that `open_video` would read; none of a camera, a network stream, or what it cannot open."""
     try:
-        path = _expanded(url2pathname(urlsplit(source).path) if source.startswith("file:") else source)
+        path = _expanded(_path_of(source))
         if path.is_dir():
             return find_pictures(path)
         return [path] if path.exists() else _match_pattern(source, path)
     except (DataError, OSError, ValueError):
         return []
+
+
+def _path_of(source: str) -> str:
+    """What a file's address names; anything else as it is."""
+    return url2pathname(urlsplit(source).path) if source.startswith("file:") else source
 
 
 def _expanded(name: str) -> Path:

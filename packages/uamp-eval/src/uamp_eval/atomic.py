@@ -23,10 +23,16 @@ def atomic_file(path: Path) -> Iterator[Path]:
     Raises:
         InputError: It cannot be written, is write-protected or no regular file; what was there is untouched.
     """
-    target = _replaceable(path)
+    target = Path(os.path.realpath(path))  # `Path.resolve` raises for a link to itself, but only before Python 3.13
     # In the same folder, because only a rename within one file system is atomic.
     temporary = target.with_name(f".uamp-{secrets.token_hex(6)}.part")
     try:
+        if target.is_symlink():
+            raise OSError(errno.ELOOP, "a link there leads to itself")
+        if target.exists() and not (target.is_file() or target.is_dir()):
+            raise InputError(f"{path} is not a regular file: name one that can be replaced.")
+        if target.exists() and not os.access(target, os.W_OK):
+            raise PermissionError(errno.EACCES, "write-protected")
         target.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         if target.exists():
@@ -53,21 +59,6 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     data = content.encode() if isinstance(content, str) else content
     with atomic_file(path) as temporary:
         temporary.write_bytes(data)
-
-
-def _replaceable(path: Path) -> Path:
-    """The file that a path leads to; a device or a pipe would be gone for everybody, and is refused."""
-    try:
-        target = path.resolve()
-        if target.exists() and not (target.is_file() or target.is_dir()):
-            raise InputError(f"{path} is not a regular file: name one that can be replaced.")
-        if target.exists() and not os.access(target, os.W_OK):
-            raise PermissionError(errno.EACCES, "write-protected")
-    except OSError as error:
-        raise _unwritable(path, error) from error
-    except RuntimeError as error:
-        raise InputError(f"{path} cannot be written (a link there leads to itself): name another place.") from error
-    return target
 
 
 def _unwritable(path: Path, error: OSError) -> InputError:

@@ -1,6 +1,6 @@
 """Names as people may see them. Nothing here needs anything else."""
 
-_CONTROLS = {code: repr(chr(code))[1:-1] for code in (*range(0x20), *range(0x7F, 0xA0))}
+import re
 
 
 def visible(text: str, *, keep: str = "") -> str:
@@ -10,4 +10,4 @@ def visible(text: str, *, keep: str = "") -> str:
         text: For a terminal.
         keep: Those that stay as they are.
     """
-    return text.translate({code: shown for code, shown in _CONTROLS.items() if chr(code) not in keep})
+    return re.sub("[\0-\x1f\x7f-\x9f]", lambda found: found[0] if found[0] in keep else repr(found[0])[1:-1], text)

@@ -16,7 +16,7 @@ from uamp_eval.sequences import Image, VideoSequence
 
 TRUTH_COLOUR = (38, 208, 255)
 PREDICTION_COLOUR = (255, 63, 174)
-"""RGB. Blue and orange stay apart for every kind of colour vision."""
+"""RGB. Blue and pink stay apart for every kind of colour vision."""
 
 _WIDTH, _JPEG_QUALITY, _SUBPIXEL_BITS = 480, 78, 4
 

@@ -157,10 +157,10 @@ def save_state_dict(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping
     """
     # the format wants every tensor in memory of its own
     separate = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
-    path = path.resolve()  # what a link leads to is written, and the link stays
+    path = Path(os.path.realpath(path))  # what a link leads to is written, and the link stays
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        if path.exists() and not path.is_file():
+        if (path.exists() or path.is_symlink()) and not path.is_file():
             raise CheckpointError(f"The weights cannot be written to {path}: what is there is no file.")
         path.parent.mkdir(parents=True, exist_ok=True)
         save_tensors(temporary, separate, dict(metadata or {}))

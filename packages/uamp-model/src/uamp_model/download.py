@@ -41,7 +41,7 @@ def checkpoint_folder() -> Path:
     if shared:
         return Path(shared) / "uamp"
     usual = _at_home("~/.cache/uamp")
-    return usual if usual.is_absolute() else Path(tempfile.gettempdir()) / "uamp"
+    return usual if usual.is_absolute() else Path(tempfile.gettempdir()) / f"uamp-{getattr(os, 'getuid', int)()}"
 
 
 def _at_home(path: str | Path) -> Path:

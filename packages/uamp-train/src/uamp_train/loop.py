@@ -19,6 +19,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs
+from rich.console import Console
 from torch import Tensor
 from uamp_model.errors import DeviceError
 
@@ -88,7 +89,9 @@ def prepare(config: TrainConfig, *, resume: bool = False) -> Run:
     return Run(config, accelerator, frozen, state)
 
 
-def carry_out(run: Run, source: ClipSource, *, validate: Validate | None = None) -> Path:
+def carry_out(
+    run: Run, source: ClipSource, *, validate: Validate | None = None, console: Console | None = None
+) -> Path:
     """Train until the end of the curriculum (or `max_steps`) and return the last checkpoint.
 
     Args:
@@ -96,6 +99,7 @@ def carry_out(run: Run, source: ClipSource, *, validate: Validate | None = None)
         source: the clips, the same for every process.
         validate: called by the main process every `val_interval` epochs, once the state is saved; the best weights are
             kept beside the last.
+        console: where a bar may be shown; standard error if None.
 
     Raises:
         ConfigError: if the clips cannot be trained on, or the loss is not finite again and again.
@@ -116,7 +120,7 @@ def carry_out(run: Run, source: ClipSource, *, validate: Validate | None = None)
     validation_due = config.val_interval * per_epoch if validate else 0
     with (
         _stop_between_steps(enabled=accelerator.num_processes == 1) as stop,
-        Report(config, accelerator, state.step, total, end) as report,
+        Report(config, accelerator, state.step, total, end, console) as report,
     ):
         while state.step < end and not stop.requested:
             stage, stage_end = stage_at(stages, state.step)

@@ -24,11 +24,20 @@ class Report:
     On a terminal a bar shows the latest values, unless the log is silenced; elsewhere each report is a log line.
     """
 
-    def __init__(self, config: TrainConfig, accelerator: Accelerator, step: int, total: int, end: int) -> None:
+    def __init__(
+        self,
+        config: TrainConfig,
+        accelerator: Accelerator,
+        step: int,
+        total: int,
+        end: int,
+        console: Console | None = None,
+    ) -> None:
         self._active = accelerator.is_main_process
         self._config, self._accelerator = config, accelerator
         self._total, self._end, self._told = total, end, step
         self._averages, self._clock = Averages(), Clock()
+        self._console = Console(stderr=True) if console is None else console
         self._bar: Progress | None = None
         start_trackers(config, accelerator)
         if not self._active:
@@ -37,10 +46,9 @@ class Report:
         self._file = MetricsFile(config.run_dir / "metrics.csv", step)
 
     def __enter__(self) -> "Report":
-        console = Console(stderr=True)
-        if self._active and console.is_terminal and log.isEnabledFor(logging.WARNING):
+        if self._active and self._console.is_terminal and log.isEnabledFor(logging.WARNING):
             columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-            self._bar = Progress(*columns, console=console)
+            self._bar = Progress(*columns, console=self._console)
             self._task = self._bar.add_task("training", total=self._end, completed=self._told)
             self._bar.start()
         return self

@@ -69,8 +69,10 @@ class Results:
         if objects is None:
             return None
         ids, doubt = _read(self._folder / f"{index}.ids.png"), _read(self._folder / f"{index}.doubt.png")
-        # the picture on disk still shows objects that are not kept any more
-        return Found(np.where(np.isin(ids, list(objects)), ids, np.uint8(0)), doubt, dict(objects))
+        # the pictures on disk still show objects that are not kept any more
+        gone = (ids > 0) & ~np.isin(ids, list(objects))
+        ids[gone] = doubt[gone] = 0
+        return Found(ids, doubt, dict(objects))
 
     def keep(self, object_ids: Collection[int]) -> None:
         """Forget all objects but these."""

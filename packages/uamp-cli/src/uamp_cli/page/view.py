@@ -98,13 +98,12 @@ def _draw(state: PageState, frame: "Frame", found: Found | None) -> tuple[Image,
     ids = np.asarray(cv2.resize(found.ids, size, interpolation=cv2.INTER_NEAREST), np.uint8)
     values = np.asarray(cv2.resize(found.doubt, size, interpolation=cv2.INTER_AREA), np.uint8)
     scores = {i: s.score for i, s in found.objects.items()}
-    shown = overlay.draw_overlay(picture, ids, scores)
-    marked = state.drawing.by_frame.get(frame.index, {})
-    for object_id, marks in marked.items():
-        _draw_marks(shown, object_id, marks, scale)
-    if marked:  # which may cover labels
-        boxes = {i: overlay.largest_part(ids == i) for i in found.objects}
-        overlay.draw_labels(shown, {i: box for i, box in boxes.items() if box is not None}, scores)
+
+    def mark(image: Image) -> None:
+        for object_id, marks in state.drawing.by_frame.get(frame.index, {}).items():
+            _draw_marks(image, object_id, marks, scale)
+
+    shown = overlay.draw_overlay(picture, ids, scores, mark=mark)
     doubt = heat.draw_heat(picture, values)
     heat.draw_legend(doubt, "uncertainty")
     return shown, doubt
