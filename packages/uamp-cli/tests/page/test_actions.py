@@ -541,11 +541,11 @@ def test_marks_do_not_cover_labels(state: PageState, trackers: Trackers, make_vi
     objects = {1: ObjectState((90, 80, 200, 150), 7700, 0.87, 0.0)}
     state.track.results.put(0, Found(ids, np.zeros_like(ids), objects))
     state.track.valid_to = 1
-    letters = (_picture(view(state, trackers)) == 255).all(axis=2)
+    letters = (_picture(view(state, trackers)) > 200).all(axis=2)  # soft-edged in older versions of OpenCV
     assert letters.any()
     actions.drag(state, (95, 75), (190, 140))  # its upper edge runs through the label
     state.track.valid_to = 1
-    assert (_picture(view(state, trackers))[letters] == 255).all()
+    assert (_picture(view(state, trackers))[letters] > 180).all()
 
 
 def test_labels_do_not_depend_on_the_order_of_objects(
