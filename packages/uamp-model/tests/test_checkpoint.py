@@ -6,13 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from hydra.utils import instantiate
-from omegaconf import OmegaConf
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from uamp_model.catalog import MODELS
 from uamp_model.checkpoint import load_into, load_state_dict, read_metadata, save_state_dict
 from uamp_model.errors import CheckpointError
+from uamp_model.sam2 import build_model
 
 
 def small_state() -> dict[str, Tensor]:
@@ -156,33 +154,21 @@ def test_other_contents_are_not_weights(content: object, tmp_path: Path) -> None
         load_state_dict(path)
 
 
-def official(name: str) -> nn.Module:
-    from importlib.resources import files
-
-    spec = MODELS[name]
-    home = files("uamp_model" if spec.bundled else "sam2")
-    config = OmegaConf.create(home.joinpath(spec.config).read_text(encoding="utf-8"))
-    OmegaConf.resolve(config)
-    model = instantiate(config.model)
-    assert isinstance(model, nn.Module)
-    return model
-
-
 def test_weights_go_into_their_model(tmp_path: Path) -> None:
     torch.manual_seed(1)
-    first = official("nano")
+    first = build_model("nano")
     torch.manual_seed(2)
-    second = official("nano")
+    second = build_model("nano")
     write_official(tmp_path / "nano.pt", first.state_dict())
     load_into(second, load_state_dict(tmp_path / "nano.pt"), source="nano.pt")
     assert same(second.state_dict(), first.state_dict())
 
 
 def test_weights_of_another_model_are_recognised() -> None:
-    model = official("nano")
+    model = build_model("nano")
     before = {name: value.clone() for name, value in model.state_dict().items()}
     with pytest.raises(CheckpointError) as raised:
-        load_into(model, official("sam2.1-hiera-small").state_dict(), source="small.pt")
+        load_into(model, build_model("sam2.1-hiera-small").state_dict(), source="small.pt")
     message = str(raised.value)
     assert message.startswith("small.pt is not a checkpoint of nano: ")
     assert "it looks like one of sam2.1-hiera-small" in message
@@ -194,7 +180,7 @@ def test_the_two_families_are_told_apart() -> None:
     with pytest.raises(
         CheckpointError, match=r"not a checkpoint of sam2.1-hiera-tiny.*looks like one of sam2-hiera-tiny"
     ):
-        load_into(official("sam2.1-hiera-tiny"), official("sam2-hiera-tiny").state_dict(), source="tiny.pt")
+        load_into(build_model("sam2.1-hiera-tiny"), build_model("sam2-hiera-tiny").state_dict(), source="tiny.pt")
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 from uamp_model import InputError, Prompt, VideoTracker, load_tracker
 from uamp_model.focus import GROWING, SMALLEST, UNSEEN, WIDENING, Focus, Window
@@ -237,6 +239,13 @@ def test_prompts_on_a_frame_of_another_size_do_not_lose_what_was_followed() -> N
     result = session.step(scene(first, second), {2: Prompt.mask(disc(*second))})
     assert session.focus.window == Window.whole(FRAME)
     assert result.object_ids == (1, 2)
+
+
+@given(st.lists(st.floats(0, 100), min_size=4, max_size=4), st.floats(1, 4))
+def test_a_window_holds_what_it_was_sent_to_also_without_a_margin(ends: list[float], margin: float) -> None:
+    (y0, y1), (x0, x1) = sorted(ends[:2]), sorted(ends[2:])
+    box = torch.tensor([[x0, y0, x1, y1]], dtype=torch.float64)
+    assert Focus(margin).meet(box, (100, 100)).holds(box)
 
 
 @pytest.mark.parametrize("focus", [0.2, 0.99])

@@ -21,7 +21,7 @@ def test_torch_resizes_as_pillow_does(frame: np.ndarray, size: int) -> None:
     assert apart.max() < 4 / 255
 
 
-def test_floats_of_a_gpu_areresize_bytes_as_bytes(frame: np.ndarray) -> None:
+def test_floats_of_a_gpu_are_rounded_as_bytes(frame: np.ndarray) -> None:
     pixels = torch.from_numpy(frame).permute(2, 0, 1).unsqueeze(0)
     of_bytes, of_floats = resize_bytes(pixels, 128), resize_bytes(pixels.float(), 128)
     assert torch.equal(of_floats, of_floats.round().clamp(0, 255))

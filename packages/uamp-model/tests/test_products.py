@@ -41,6 +41,13 @@ def test_products_are_full(shape: tuple[int, int, int]) -> None:
     assert (found - a.double() @ b.double()).abs().max() < 1e-3  # bfloat16 would be off by 0.1 and more
 
 
+def test_what_is_better_here_does_not_depend_on_the_precision_of_who_asks_first() -> None:
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        within = products.onednn_is_better()
+    products.onednn_is_better.cache_clear()
+    assert within == products.onednn_is_better()
+
+
 def test_the_setting_is_put_back() -> None:
     before = torch.get_float32_matmul_precision()
     with pytest.raises(RuntimeError), fast_products(CPU), fast_products(CPU):

@@ -255,14 +255,40 @@ def test_a_context_of_the_caller_changes_no_precision(
 def test_another_default_dtype_is_refused(
     tracker: VideoTracker, frames: Frames, region: Region, kind: torch.dtype
 ) -> None:
+    alone = track(tracker, frames[:2], {1: Prompt.mask(region)})
+    session, features = tracker.start(), tracker.encode(frames[1])
+    session.step(frames[0], {1: Prompt.mask(region)})
     torch.set_default_dtype(kind)
     try:
         with pytest.raises(InputError, match="default dtype"):
-            tracker.start().step(frames[0], {1: Prompt.mask(region)})
+            session.step(frames[1], features=features)
+        with pytest.raises(InputError, match="default dtype"):
+            session.correct({2: Prompt.mask(region)})
         with pytest.raises(InputError, match="default dtype"):
             load_tracker("nano")
     finally:
         torch.set_default_dtype(torch.float32)
+    after = session.step(frames[1])
+    assert (after.frame_index, after.object_ids) == (1, (1,))
+    assert torch.equal(after.logits, alone[1])
+
+
+@pytest.mark.parametrize("call", ["step", "correct"])
+def test_an_object_that_could_not_be_found_is_not_followed(
+    tracker: VideoTracker, frames: Frames, region: Region, call: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where memory is short, or the user interrupts: the session can be used on."""
+    session = tracker.start()
+    session.step(frames[0], {1: Prompt.mask(region)})
+
+    def fail(*given: object, **named: object) -> None:
+        raise RuntimeError("out of memory")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(session), "_read_prompt", fail)
+        with pytest.raises(RuntimeError, match="out of memory"):
+            getattr(session, call)(*([frames[1]] if call == "step" else []), {2: Prompt.mask(region)})
+    assert session.step(frames[2]).object_ids == (1,)
 
 
 def test_sessions_can_be_told_apart(tracker: VideoTracker, frames: Frames, region: Region) -> None:

@@ -5,7 +5,7 @@ It says what `sam2.modeling.memory_attention` says, up to rounding. What it save
 - Values are projections of memory tokens, a quarter as wide (64 of 256). Attention weights sum to one, so that
   the tokens can be averaged first and projected afterwards: Σ a·(W m + b) = W·(Σ a·m) + b. (On a CPU, and by cuDNN on
   a GPU; its other fused kernels want keys and values of one width.)
-- What several products read is converted to their precision once.
+- Tensors that several products read are converted to their precision once.
 - All objects of a frame ask with the same features: the first layer's self-attention and queries are computed once.
 - Rotary tables and sums of tokens and positions are made once for all layers, and keys are rotated in place, see
   `rotation.py`.
@@ -142,9 +142,8 @@ def average(q: Tensor, k: Tensor, values: Tensor) -> Tensor:
 
 def can_attend(attention: Part) -> bool:
     """Whether the fast form knows this attention: one head, as all of SAM 2's have, and nothing to be dropped out."""
-    layers = list(attention.layers)
     return not attention.training and all(
-        layer.self_attn.num_heads == 1 and layer.cross_attn_image.num_heads == 1 for layer in layers
+        layer.self_attn.num_heads == 1 and layer.cross_attn_image.num_heads == 1 for layer in attention.layers
     )
 
 
@@ -201,7 +200,7 @@ def _pick(x: Tensor, rows: Tensor) -> Tensor:
 
 
 def _put(x: Tensor, rows: Tensor) -> Tensor:
-    """N×L×C whose rows N×L are those of `x`, the other way round than by `_pick`."""
+    """The inverse of `_pick`: N×L×C whose rows N×L are those of `x`."""
     return torch.empty_like(x).flatten(0, 1).index_copy_(0, _flat(rows, x.shape[1]), x.flatten(0, 1)).view_as(x)
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 FEWEST_ROWS = 128
 """Fewer rows at a time make matrix products slow."""
 BETWEEN = 2**18
-"""Numbers of the widest thing between two products: what fits a core's own cache."""
+"""Numbers in the widest intermediate result: what fits a core's own cache."""
 
 
 def by_hand(x: Tensor) -> bool:
@@ -17,22 +17,22 @@ def by_hand(x: Tensor) -> bool:
 
 
 def by_rows(function: Callable[[Tensor], Tensor], x: Tensor, width: int) -> Tensor:
-    """What a function says of …×C rows, some rows at a time on a CPU, so that what lies between stays in its cache.
+    """Apply a function to …×C rows, on a CPU some rows at a time, so that its intermediate results stay in the cache.
 
     Args:
         function: treats each row alone and keeps its width.
         x: the rows.
-        width: of the widest thing between.
+        width: of the widest intermediate result.
     """
     return in_parts(function, x.flatten(0, -2), max(FEWEST_ROWS, BETWEEN // width)).view(x.shape)
 
 
 def in_parts(function: Callable[[Tensor], Tensor], x: Tensor, count: int) -> Tensor:
-    """What a function says of what lies along the first axis, `count` at a time on a CPU.
+    """Apply a function along the first axis, on a CPU to `count` entries at a time.
 
     Args:
-        function: treats each `count` alone, and may say less of each, but always the same share.
-        x: what lies there.
+        function: treats each `count` entries alone; it may return fewer than it is given, but always the same share.
+        x: the entries.
         count: how many at a time; the last may be fewer.
     """
     if not by_hand(x) or len(x) <= count:

@@ -4,7 +4,7 @@ The cells of a frame where the mask before it was most in doubt, above all the o
 and all of the frame itself. The others read an even part: half of a conditioning frame, less of a tracked one, most of
 the newest. Of each, most cells come from in and around the object and some from everywhere else, either of them evenly
 spread, and each stands for as many as there are to one that is read: so attention weighs object against background,
-and frame against frame, as if it read all (docs/performance.md). Likewise the others read an even share of the frame
+and frame against frame, as if it read all (docs/memory_budget.md). Likewise the others read an even share of the frame
 itself, from the second layer of self-attention on.
 """
 
@@ -67,10 +67,10 @@ class Reading:
 
 
 def check_budget(budget: float) -> float:
-    """The same number.
+    """The budget itself.
 
     Raises:
-        InputError: if it is no share of the memory that can be read.
+        InputError: if it is not from `SMALLEST_BUDGET` to `FULL`.
     """
     if not SMALLEST_BUDGET <= budget <= FULL:
         raise InputError(f"The memory budget {budget:g} must be from {SMALLEST_BUDGET:g} to 1, the whole memory.")

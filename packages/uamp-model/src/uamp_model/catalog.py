@@ -57,19 +57,18 @@ _DOWNLOADS: Final = "https://dl.fbaipublicfiles.com/segment_anything_2"
 
 # the file of each size is published under its long name, its configuration under the letter
 _LETTERS: Final = {"tiny": "t", "small": "s", "base-plus": "b+", "large": "l"}
+_PUBLISHED: Final = {"sam2": "072824", "sam2.1": "092824"}
 _TRUNKS: Final = {"tiny": (96, 12), "small": (96, 16), "base-plus": (112, 24), "large": (144, 48)}
 
 
-def _official(
-    family: str, size: str, published: str, *, parameters: int, size_bytes: int, sha256: str, note: str
-) -> ModelSpec:
+def _official(family: str, size: str, *, parameters: int, size_bytes: int, sha256: str, note: str) -> ModelSpec:
     file = f"{family}_hiera_{size.replace('-', '_')}.pt"
     width, blocks = _TRUNKS[size]
     return ModelSpec(
         name=f"{family}-hiera-{size}",
         config=f"configs/{family}/{family}_hiera_{_LETTERS[size]}.yaml",
         checkpoint=file,
-        url=f"{_DOWNLOADS}/{published}/{file}",
+        url=f"{_DOWNLOADS}/{_PUBLISHED[family]}/{file}",
         size_bytes=size_bytes,
         sha256=sha256,
         parameters=parameters,
@@ -102,7 +101,6 @@ _ALL: Final = (
     _official(
         "sam2.1",
         "tiny",
-        "092824",
         parameters=38_962_498,
         size_bytes=156_008_466,
         sha256="7402e0d864fa82708a20fbd15bc84245c2f26dff0eb43a4b5b93452deb34be69",
@@ -111,7 +109,6 @@ _ALL: Final = (
     _official(
         "sam2.1",
         "small",
-        "092824",
         parameters=46_060_354,
         size_bytes=184_416_285,
         sha256="6d1aa6f30de5c92224f8172114de081d104bbd23dd9dc5c58996f0cad5dc4d38",
@@ -120,7 +117,6 @@ _ALL: Final = (
     _official(
         "sam2.1",
         "base-plus",
-        "092824",
         parameters=80_850_178,
         size_bytes=323_606_802,
         sha256="a2345aede8715ab1d5d31b4a509fb160c5a4af1970f199d9054ccfb746c004c5",
@@ -129,7 +125,6 @@ _ALL: Final = (
     _official(
         "sam2.1",
         "large",
-        "092824",
         parameters=224_446_642,
         size_bytes=898_083_611,
         sha256="2647878d5dfa5098f2f8649825738a9345572bae2d4350a2468587ece47dd318",
@@ -138,7 +133,6 @@ _ALL: Final = (
     _official(
         "sam2",
         "tiny",
-        "072824",
         parameters=38_945_986,
         size_bytes=155_906_050,
         sha256="65b50056e05bcb13694174f51bb6da89c894b57b75ccdf0ba6352c597c5d1125",
@@ -147,7 +141,6 @@ _ALL: Final = (
     _official(
         "sam2",
         "small",
-        "072824",
         parameters=46_043_842,
         size_bytes=184_309_650,
         sha256="95949964d4e548409021d47b22712d5f1abf2564cc0c3c765ba599a24ac7dce3",
@@ -156,7 +149,6 @@ _ALL: Final = (
     _official(
         "sam2",
         "base-plus",
-        "072824",
         parameters=80_833_666,
         size_bytes=323_493_298,
         sha256="d0bb7f236400a49669ffdd1be617959a8b1d1065081789d7bbff88eded3a8071",
@@ -165,7 +157,6 @@ _ALL: Final = (
     _official(
         "sam2",
         "large",
-        "072824",
         parameters=224_430_130,
         size_bytes=897_952_466,
         sha256="7442e4e9b732a508f80e141e7c2913437a3610ee0c77381a66658c3a445df87b",

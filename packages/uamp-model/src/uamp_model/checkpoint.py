@@ -60,7 +60,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 def _read_pickled(path: Path) -> dict[str, Tensor]:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # about the pickle's protocol: what matters is if it loads
+            warnings.simplefilter("ignore", UserWarning)  # of an unusual pickle protocol: it loads or it does not
             content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except Exception as error:  # a damaged file can make torch raise nearly anything
         if isinstance(error, pickle.UnpicklingError) and _asks_for_code(path):
@@ -177,7 +177,7 @@ def save_state_dict(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    """Write safetensors for whoever may read a new file, where safetensors itself lets its owner alone."""
+    """Write safetensors with the permissions of any new file; by itself, safetensors lets only the owner read it."""
     path.touch()
     mode = path.stat().st_mode
     safetensors.torch.save_file(tensors, path, metadata=metadata)

@@ -41,6 +41,11 @@ class PromptBatch:
     labels: Tensor | None = None
     masks: Tensor | None = None
 
+    def pick(self, rows: slice) -> "PromptBatch":
+        """The prompts of some of the objects."""
+        parts = (self.points, self.labels, self.masks)
+        return PromptBatch(*(None if part is None else part[rows] for part in parts))
+
 
 @dataclass(frozen=True, slots=True)
 class FrameOutput:
@@ -94,11 +99,6 @@ class Learned:
     refine: float = 1.0
     second_look: float = 1.0
     second_look_above: float = 0.0
-
-    @property
-    def acts(self) -> bool:
-        """Whether any of them does anything."""
-        return any((self.doubt, self.refine, self.second_look))
 
 
 Choose = Callable[[sam2.Decoded, slice], Tensor]

@@ -18,7 +18,8 @@ BFLOAT16_FROM = 320
 """Input side in pixels from which a CPU that computes in bfloat16 is faster in it."""
 _UNSOUND_CUDNN = 91500
 _TURN = RLock()
-"""Who tracks on a GPU: which kernels attend there is set for all threads, and one graph is captured at a time."""
+"""Held by the thread that computes on a GPU: torch's choice of attention kernels there is the whole process's, and
+only one graph can be captured at a time."""
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -84,7 +85,7 @@ def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager
 
 
 def lowered(x: Tensor) -> Tensor:
-    """What autocast makes of a product's input, so that several products of it find it made."""
+    """A product's input in autocast's dtype, if that is on: converted once, not by each product that reads it."""
     kind = x.device.type
     if kind not in ("cpu", "cuda") or not torch.is_autocast_enabled(kind):
         return x
@@ -92,7 +93,7 @@ def lowered(x: Tensor) -> Tensor:
 
 
 def to_device(numbers: Sequence[object], device: torch.device) -> Tensor:
-    """Numbers, or lists of them, as a tensor there; a GPU is not waited for, as torch by itself would."""
+    """Numbers, or lists of them, as a tensor there; the copy to a GPU is not waited for, as torch's own would be."""
     made = torch.tensor(numbers)
     return made.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else made.to(device)
 
@@ -123,7 +124,7 @@ def cudnn_is_sound() -> bool:
 
 
 def check_default_dtype() -> None:
-    """Make sure that what SAM 2's parts make on their way is of the kind they compute with.
+    """Make sure that tensors which SAM 2's parts create on the way are float32, as their weights are.
 
     Raises:
         InputError: if the program has set another default dtype than torch's own.

@@ -29,7 +29,7 @@ NEARLY_WHOLE = 0.999
 UNSEEN = -10.0
 """Logit of what is outside the window."""
 
-Pixels = TypeVar("Pixels", npt.NDArray[np.uint8], Tensor)
+Pixels = TypeVar("Pixels", npt.NDArray[np.uint8], npt.NDArray[np.bool_], Tensor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +92,7 @@ class Window:
             return prompt
         if prompt.region is None:
             return replace(prompt, xy=prompt.xy - np.array([self.left, self.top], np.float32))
-        part = np.s_[self.top : self.top + self.height, self.left : self.left + self.width]
-        return replace(prompt, region=prompt.region[part])
+        return replace(prompt, region=self.cut(prompt.region))
 
     def place(self, maps: Tensor, outside: float) -> Tensor:
         """N×h×w maps of the window in their place in the frame, N×H×W."""
@@ -197,7 +196,9 @@ class Focus:
     def _wanted(self, boxes: Tensor, frame: tuple[int, int]) -> tuple[tuple[float, float], float]:
         """Middle (y, x) and share of a window around boxes."""
         (x0, y0), (x1, y1) = boxes[:, :2].amin(0).tolist(), boxes[:, 2:].amax(0).tolist()
-        share = self.margin * max((y1 - y0) / frame[0], (x1 - x0) / frame[1])
+        # windows are whole pixels: without one to spare on each side, rounding would leave the boxes' rim outside
+        height, width = (max(self.margin * side, side + 2) for side in (y1 - y0, x1 - x0))
+        share = max(height / frame[0], width / frame[1])
         return ((y0 + y1) / 2, (x0 + x1) / 2), min(max(share, SMALLEST), 1.0)
 
 

@@ -5,7 +5,7 @@ head follows MatAnyone's idea (Yang et al., 2025) of predicting what changes fro
 the correction of conditioned features is ControlNet's zero convolution (Zhang et al., 2023). The adapter: `adapter.py`.
 """
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -52,10 +52,6 @@ class LayerSizes:
         """Those that fit a base model."""
         fine = model.sam_mask_decoder.conv_s0.out_channels
         return LayerSizes(int(model.hidden_dim), int(model.mem_dim), int(fine), hidden, doubt_input, rank, encoder)
-
-    def as_dict(self) -> dict[str, int | bool]:
-        """For a file's header."""
-        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -46,7 +47,7 @@ def save_layers(
     Raises:
         CheckpointError: if the file cannot be written.
     """
-    header = {_BASE: base_model, _DIGEST: base_digest, _SIZES: json.dumps(layers.sizes.as_dict())}
+    header = {_BASE: base_model, _DIGEST: base_digest, _SIZES: json.dumps(asdict(layers.sizes))}
     save_state_dict(path, layers.state_dict(), {**(metadata or {}), **header})
 
 

@@ -19,11 +19,11 @@ from uamp_model.products import onednn_is_better
 
 Activation = Callable[[Tensor], Tensor]
 Kernel = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""Gives the result of …×C, a weight and a bias."""
+"""Computes the layer from …×C, its weight and its bias."""
 
 
 def linear(layer: Any, x: Tensor, activation: Activation | None = None) -> Tensor:
-    """What an activation says of what an `nn.Linear` says of …×C, in the precision of autocast, if that is on."""
+    """An `nn.Linear` over …×C, then an activation, in the precision of autocast, if that is on."""
     kernel = None if torch.is_grad_enabled() or layer.bias is None else _kernel(x, activation)
     if kernel is not None:
         return kernel(*(lowered(part) for part in (x, layer.weight, layer.bias)))
@@ -32,7 +32,7 @@ def linear(layer: Any, x: Tensor, activation: Activation | None = None) -> Tenso
 
 
 def _kernel(x: Tensor, activation: Activation | None) -> Kernel | None:
-    """What does all of it at once where `x` is, if there is such a kernel."""
+    """A kernel for layer and activation at once on the device of `x`, if there is one."""
     name = "none" if activation is None else _name(activation)
     if name is not None and by_hand(x) and _onednn_ends(lowered(x).dtype):
         return partial(_by_onednn, name)
@@ -49,7 +49,7 @@ def _by_cublas(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 def _name(activation: Activation) -> str | None:
-    """What oneDNN calls it, if it knows it."""
+    """What oneDNN calls an activation, if it has it."""
     if activation is F.relu or isinstance(activation, nn.ReLU):
         return "relu"
     return "gelu" if isinstance(activation, nn.GELU) and activation.approximate == "none" else None

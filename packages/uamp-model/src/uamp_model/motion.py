@@ -57,22 +57,16 @@ class MotionState:
 def start_motion(boxes: Tensor) -> MotionState:
     """Begin N filters at their first boxes, N×4 (cx, cy, aspect, height), at rest but unsure of it."""
     boxes = boxes.double()
-    height = boxes[:, 3:4]
-    place, speed = 2 * POSITION_NOISE * height, 10 * VELOCITY_NOISE * height
-    aspect, aspect_speed = torch.full_like(height, ASPECT_NOISE), torch.full_like(height, ASPECT_VELOCITY_NOISE)
-    deviation = torch.cat([place, place, aspect, place, speed, speed, aspect_speed, speed], dim=1)
-    return MotionState(torch.cat([boxes, torch.zeros_like(boxes)], dim=1), torch.diag_embed(deviation.square()))
+    noise = _noise(boxes[:, 3:4], 2 * POSITION_NOISE, 10 * VELOCITY_NOISE)
+    return MotionState(torch.cat([boxes, torch.zeros_like(boxes)], dim=1), noise)
 
 
 def predict_motion(state: MotionState) -> MotionState:
     """Let one frame pass."""
-    height = state.mean[:, 3:4].abs()
-    place, speed = POSITION_NOISE * height, VELOCITY_NOISE * height
-    aspect, aspect_speed = torch.full_like(height, ASPECT_NOISE), torch.full_like(height, ASPECT_VELOCITY_NOISE)
-    noise = torch.cat([place, place, aspect, place, speed, speed, aspect_speed, speed], dim=1)
+    noise = _noise(state.mean[:, 3:4].abs(), POSITION_NOISE, VELOCITY_NOISE)
     step = torch.eye(2 * _SIZE, dtype=state.mean.dtype, device=state.mean.device)
     step[:_SIZE, _SIZE:] = torch.eye(_SIZE, dtype=state.mean.dtype, device=state.mean.device)
-    covariance = step @ state.covariance @ step.T + torch.diag_embed(noise.square())
+    covariance = step @ state.covariance @ step.T + noise
     return MotionState(state.mean @ step.T, _symmetric(covariance))
 
 
@@ -146,6 +140,14 @@ def box_iou(one: Tensor, other: Tensor) -> Tensor:
     areas = [(box[..., 2:] - box[..., :2]).clamp_min(0).prod(dim=-1) for box in (one, other)]
     union = areas[0] + areas[1] - shared
     return torch.where(union > 0, shared / union.clamp_min(1e-12), torch.zeros_like(union))
+
+
+def _noise(height: Tensor, position: float, velocity: float) -> Tensor:
+    """N×8×8 diagonal covariance; position and velocity are deviations as shares of the box's height N×1."""
+    place, speed = position * height, velocity * height
+    aspect, aspect_speed = torch.full_like(height, ASPECT_NOISE), torch.full_like(height, ASPECT_VELOCITY_NOISE)
+    deviation = torch.cat([place, place, aspect, place, speed, speed, aspect_speed, speed], dim=1)
+    return torch.diag_embed(deviation.square())
 
 
 def _symmetric(matrix: Tensor) -> Tensor:

@@ -45,20 +45,16 @@ def follow_edges(logits: Tensor, frame: Tensor, strength: float = 1.0) -> Tensor
     aligned = logits.clone()
     corners, found = mask_corners(logits > 0)
     with autocast(logits.device, torch.float32):
-        for own, box, here in zip(aligned, corners.tolist(), found.tolist(), strict=True):
+        for own, (x0, y0, x1, y1), here in zip(aligned, corners.tolist(), found.tolist(), strict=True):
             if here:
-                window = _around(*box)
+                window = _widened(y0, y1), _widened(x0, x1)
                 guide = frame[window].float().div_(255).permute(2, 0, 1).contiguous()
                 own[window] = _filter(own[window], guide, strength)
     return aligned
 
 
-def _around(x0: int, y0: int, x1: int, y1: int) -> tuple[slice, slice]:
-    """Rows and columns of a box's surroundings."""
-    return _widened(y0, y1), _widened(x0, x1)
-
-
 def _widened(first: int, end: int) -> slice:
+    """Rows or columns of a box with its surroundings."""
     length = end - first
     more = round(max(MARGIN * length, (LEAST - length) / 2))
     return slice(max(0, first - more), end + more)

@@ -25,6 +25,8 @@ _COMPILED_PREDICTOR = "sam2.sam2_video_predictor.SAM2VideoPredictorVOS"
 
 CompileMode = Literal["max-autotune", "reduce-overhead", "default"]
 """How much torch tries, from the most to the least, see `torch.compile`; the package asks for the first."""
+Seen = tuple[tuple[int, ...], Tensor]
+"""Object ids and their N×H×W bool masks on a frame."""
 
 
 class ReferencePredictor:
@@ -56,9 +58,7 @@ class ReferencePredictor:
         self.dtype = dtype
 
     @contextlib.contextmanager
-    def open(
-        self, frames: Sequence[npt.NDArray[np.uint8]], prompts: Mapping[int, Prompt]
-    ) -> Iterator["Iterator[Seen]"]:
+    def open(self, frames: Sequence[npt.NDArray[np.uint8]], prompts: Mapping[int, Prompt]) -> Iterator[Iterator[Seen]]:
         """Load a video, prompt its first frame, and give an iterator that tracks a frame at each step.
 
         The predictor reads its frames from files and keeps them all, so that they are written to a temporary folder.
@@ -77,7 +77,7 @@ class ReferencePredictor:
                     self._prompt(state, object_id, prompt)
             yield self._track(state)
 
-    def _track(self, state: Any) -> "Iterator[Seen]":
+    def _track(self, state: Any) -> Iterator[Seen]:
         steps = self._predictor.propagate_in_video(state, start_frame_idx=0)
         while True:
             # contexts are left between steps: others work in this thread meanwhile
@@ -128,7 +128,3 @@ def _compiling(mode: CompileMode | None) -> Iterator[None]:
 
     with patch("torch.compile", compile_so):
         yield
-
-
-Seen = tuple[tuple[int, ...], Tensor]
-"""Object ids and their N×H×W bool masks on a frame."""

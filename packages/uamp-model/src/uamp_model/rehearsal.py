@@ -11,8 +11,7 @@ Shapes: N objects, T frames, S model input side; see `types.py`. What it is wort
 
 import copy
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from numbers import Integral
@@ -58,7 +57,7 @@ SATURATION, CONTRAST, BRIGHTNESS = 0.4, 0.25, 0.25
 MIDDLE_GREY = 114.0
 
 Tell = Callable[[str, int, int], None]
-"""Hears how many of at most how many "frames", and after them of how many "steps", are done."""
+"""Told what is counted ("frames", then "steps"), how many are done, and how many there are at most."""
 
 
 def tell_nobody(what: str, done: int, total: int) -> None:
@@ -108,8 +107,8 @@ def rehearse(
         tracker: of any model; nothing of it changes. What is learned begins at its layers; without any at those that
             come with the model for this (nano has some), or else at nothing.
         frames: the video, H×W×3 uint8 RGB; no more than the first `REACH` after the last mask that is given are taken.
-        prompts: by frame and object. What is learned is what masks among them show: taught what it makes of a box by
-            itself, a tracker loses.
+        prompts: by frame and object. Only objects that are given by masks are learned: taught by its own guess of what
+            a box or a point shows, a tracker gets worse.
         steps: how often something is drawn and learned, `STEPS` for what was measured.
         seed: of what is drawn by chance.
         tell: is called after each frame and each step.
@@ -191,7 +190,7 @@ def _layers_to_learn(tracker: VideoTracker, seed: int) -> UampLayers:
     if tracker.layers is not None:
         layers = copy.deepcopy(tracker.layers)
     else:
-        with torch.random.fork_rng(devices=[]):  # making layers takes random numbers, which then are read over
+        with torch.random.fork_rng(devices=[]):  # new layers are filled with random numbers before they are read
             loaded = load_rehearsal_start(tracker.base, base_model=tracker.name)
         layers = loaded or new_layers(tracker.base, seed)
     return layers.to(tracker.device).requires_grad_(False).eval()
@@ -200,7 +199,7 @@ def _layers_to_learn(tracker: VideoTracker, seed: int) -> UampLayers:
 def new_layers(base: Sam2, seed: int = 0) -> UampLayers:
     """Layers for a rehearsal to begin at nothing: of rank `RANK`, of every part of the network, without effect yet."""
     with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)  # a GPU's numbers are not asked for, and stay
+        torch.default_generator.manual_seed(seed)  # not torch.manual_seed, which would seed GPUs too
         return UampLayers(base, LayerSizes.of(base, rank=RANK))
 
 
@@ -235,9 +234,8 @@ class _Tasks:
 
     def _copies(self, index: int) -> _Task:
         """A given frame, changed anew each time."""
-        flip, masks = bool(self.rng.random() < 0.5), self.seen[index].masks
-        ids = tuple(i for i in self.given[index] if masks[i].any())
-        looks = [self._look(index, ids, _warp(self.rng, flip=flip)) for _ in range(COPIES)]
+        flip = bool(self.rng.random() < 0.5)
+        looks = [self._look(index, self.given[index], _warp(self.rng, flip=flip)) for _ in range(COPIES)]
         return _task(looks, judged=tuple(range(1, COPIES)))
 
     def _return(self, index: int, later: Sequence[int]) -> _Task:
@@ -311,7 +309,7 @@ def _recoloured(image: Tensor, colours: Tensor) -> Tensor:
 
 
 def _learn(tracker: VideoTracker, layers: UampLayers, tasks: _Tasks, steps: int, told: Callable[[int], None]) -> None:
-    """Train the layers' adapter; what it ends as is the mean over the second half of the steps."""
+    """Train the layers' adapter; its weights end as their mean over the second half of the steps."""
     weights = list(layers.adapter.requires_grad_().parameters())
     optimizer = torch.optim.AdamW(weights, weight_decay=0.0)
     mean = [torch.zeros_like(weight) for weight in weights]
@@ -338,7 +336,9 @@ def _loss(tracker: VideoTracker, layers: UampLayers, task: _Task) -> Tensor:
     device, masks = tracker.device, task.masks.to(tracker.device)
     owner = torch.zeros(len(masks), dtype=torch.long, device=device)
     learned = None if tracker.learned is None else replace(tracker.learned, layers=layers)
-    with _training(device, tracker.dtype):
+    # a CPU's attention has its fast backward pass in fp32 alone
+    precision = tracker.dtype if device.type == "cuda" else torch.float32
+    with autocast(device, precision), steady_attention(device):
         outputs = unroll(
             tracker.base,
             task.images.to(device)[None],
@@ -355,11 +355,3 @@ def _loss(tracker: VideoTracker, layers: UampLayers, task: _Task) -> Tensor:
             for t in task.judged
         ]
         return torch.stack(losses).mean()
-
-
-@contextmanager
-def _training(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
-    """On a GPU the tracker's own precision; a CPU's attention has its fast backward pass in fp32."""
-    precision = dtype if device.type == "cuda" else torch.float32
-    with autocast(device, precision), steady_attention(device):
-        yield

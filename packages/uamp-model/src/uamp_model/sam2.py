@@ -113,9 +113,7 @@ def build_model(name: str = "nano", *, image_size: int | None = None) -> Sam2:
         InputError: if the name is unknown, or there is no input of that side.
     """
     check_image_size(image_size)
-    model = instantiate(model_config(name, image_size=image_size))
-    if not isinstance(model, SAM2Base):
-        raise TypeError(f"the configuration of {name} does not build a SAM 2 model")
+    model: Sam2 = instantiate(model_config(name, image_size=image_size))
     _fit_rotations(model)
     return model.eval()
 
@@ -322,8 +320,8 @@ def _cross_attend(
         for project, tokens in ((cross.q_proj, queries), (cross.k_proj, keys), (cross.v_proj, values))
     )
     placed = k.shape[-2] - pointer_count  # pointers have no place
-    cross.freqs_cis = cross.freqs_cis.to(q.device)
-    q, rotated = apply_rotary_enc(q, k[:, :, :placed], freqs_cis=cross.freqs_cis, repeat_freqs_k=cross.rope_k_repeat)
+    rotation = rotation_of(cross, q.device)
+    q, rotated = apply_rotary_enc(q, k[:, :, :placed], freqs_cis=rotation, repeat_freqs_k=cross.rope_k_repeat)
     k = torch.cat([rotated, k[:, :, placed:]], dim=2)
     out = F.scaled_dot_product_attention(q, k, v, attn_mask=bias.unsqueeze(1).to(q.dtype))
     joined: Tensor = cross.out_proj(cross._recombine_heads(out))
@@ -423,7 +421,7 @@ def _decode_fast(
 
 
 def _once(features: Tensor) -> Tensor:
-    """What N objects share, such as the features of an image that they see, 1×…, or what each of them has."""
+    """One row where N objects share it, as the features of an image that they all see; else all N rows."""
     return features[:1] if features.stride(0) == 0 else features
 
 

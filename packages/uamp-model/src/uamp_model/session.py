@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from uamp_model.budget import Share
 from uamp_model.core import Doubt, FrameOutput, PromptBatch, read_in_part, readable_share, track_frame, write_memory
-from uamp_model.devices import inference, to_device
+from uamp_model.devices import check_default_dtype, inference, to_device
 from uamp_model.errors import InputError
 from uamp_model.focus import UNSEEN, Focus, Window, extent, is_clicks
 from uamp_model.layers import Past
@@ -72,6 +71,18 @@ class TrackingSession:
     """One video being tracked. All state lives here; sessions of one tracker never touch.
 
     Make it with `VideoTracker.start`.
+
+    Attributes:
+        tracker: the network and its settings.
+        direction: 1 forward, −1 in reverse.
+        next_frame: number of the frame that is given next.
+        age_span: the age in frames that counts as 1 in the pointers' temporal encoding.
+        objects: what is followed, by id, in the order in which it was first prompted.
+        features: image features of what was looked at of the last frame; None before the first.
+        before: those of the frame before it.
+        picture: H×W×3 uint8, the last frame, where outlines or a focus need it.
+        size: H and W of the last frame.
+        focus: which part of a frame is looked at.
     """
 
     tracker: "VideoTracker"
@@ -105,33 +116,31 @@ class TrackingSession:
         Raises:
             InputError: if the frame, its features or a prompt is wrong; the session is then as it was before the call.
         """
+        check_default_dtype()
         frame = check_frame(frame)
         if features is not None:
             _check_features(features, self.tracker)
+        prompts = prompts or {}
         size = (frame.shape[0], frame.shape[1])
-        batches = self._prepare(prompts or {}, Window.whole(size))
+        batches = self._prepare(prompts, Window.whole(size))
         boxes = self._boxes_to_meet(frame, prompts, features) if prompts and self.focus.margin > 0 else None
         self.size = size
         window = self._look(boxes)
         if not window.is_whole:
-            batches = self._prepare(prompts or {}, window)
-        now = (
-            features
-            if features is not None and window.is_whole
-            else self.tracker.encode(np.ascontiguousarray(window.cut(frame)))
-        )
-        self.features, self.before = now, self.features
+            batches = self._prepare(prompts, window)
+        if features is None or not window.is_whole:
+            features = self.tracker.encode(window.cut(frame))
+        self.features, self.before = features, self.features
         settings = self.tracker.settings
         keeps = settings.outline > 0 or self.focus.margin > 0
         self.picture = torch.tensor(frame, device=self.tracker.device) if keeps else None
         index = self.next_frame
         self.next_frame += self.direction
         with self._computing():
-            followed = [i for i in self.objects if i not in (prompts or {})]
-            self._follow(followed, index)
-            self._enrol(prompts or {})
-            for ids, batch in batches:
-                self._read_prompt(ids, batch, index)
+            self._follow([i for i in self.objects if i not in prompts], index)
+            with self._enrolled(prompts):
+                for ids, batch in batches:
+                    self._read_prompt(ids, batch, index)
             return self._result(index)
 
     def correct(self, prompts: Mapping[int, Prompt]) -> FrameResult:
@@ -145,17 +154,18 @@ class TrackingSession:
         """
         if self.features is None:
             raise InputError("There is no frame to correct yet: call step with a frame first.")
+        check_default_dtype()
         batches = self._prepare(prompts, Window.whole(self.size))
         window = self._look_again(prompts)
         if not window.is_whole:
             batches = self._prepare(prompts, window)
         index = self.frame_index
         tracked = {i for i, known in self.objects.items() if index not in known.bank.conditioning}
-        self._enrol(prompts)
         with self._computing():
-            for ids, batch in batches:
-                for i in ids:  # corrections are rare: one by one, since their memories differ in shape
-                    self._read_prompt([i], _row(batch, ids.index(i)), index, tracked=i in tracked)
+            with self._enrolled(prompts):
+                for ids, batch in batches:
+                    for row, i in enumerate(ids):  # corrections are rare: one by one, as memories differ in shape
+                        self._read_prompt([i], batch.pick(slice(row, row + 1)), index, tracked=i in tracked)
             return self._result(index)
 
     def remove(self, object_id: int) -> None:
@@ -296,10 +306,15 @@ class TrackingSession:
             batches.append(([i for i, _ in group], PromptBatch(points=xy, labels=labels)))
         return batches
 
-    def _enrol(self, prompts: Mapping[int, Prompt]) -> None:
-        """Give new objects their place, in the order of the prompts."""
+    @contextmanager
+    def _enrolled(self, prompts: Mapping[int, Prompt]) -> Iterator[None]:
+        """Give new objects their place, in the order of the prompts; if finding them fails, they lose it again."""
         for object_id in prompts:
             self.objects.setdefault(object_id, TrackedObject())
+        try:
+            yield
+        finally:
+            self.objects = {i: known for i, known in self.objects.items() if known.seen is not None}
 
     def _follow(self, ids: Sequence[int], index: int) -> None:
         """Track objects without a prompt, those whose memories have one shape in one batch."""
@@ -408,7 +423,12 @@ class TrackingSession:
         uncertainty = None if self.tracker.learned is None else output.uncertainty * (not given)
         self._learn_motion(ids, output, ious, expectation)
         for row, object_id in enumerate(ids):
-            self.objects[object_id].seen = Seen(
+            known, own = self.objects[object_id], _entry_of(entry, row, qualities[row])
+            if conditioning:
+                known.bank.remember_prompted(own)
+            else:
+                known.bank.remember(own, self._retention())
+            known.seen = Seen(
                 logits=output.logits[row : row + 1],
                 agreed=output.agreed[row : row + 1],
                 correction=None if output.correction is None else output.correction[row : row + 1],
@@ -417,11 +437,6 @@ class TrackingSession:
                 score=scores[row],
                 given=given,
             )
-            bank, own = self.objects[object_id].bank, _entry_of(entry, row, qualities[row])
-            if conditioning:
-                bank.remember_prompted(own)
-            else:
-                bank.remember(own, self._retention())
 
     def _write(
         self, ids: Sequence[int], features: ImageFeatures, output: FrameOutput, index: int, *, prompted: bool
@@ -482,8 +497,7 @@ class TrackingSession:
             empty = torch.zeros(0, height, width, device=device)
             return FrameResult(index, (), empty > 0, empty, empty.clone(), torch.zeros(0, device=device))
         window = self.focus.window or Window.whole(self.size)
-        logits = torch.cat([seen.logits for seen in known]).float()
-        large = F.interpolate(logits, window.size, mode="bilinear", align_corners=False)[:, 0]
+        large = upsample(torch.cat([seen.logits for seen in known]), window.size)[:, 0]
         if self.picture is not None and self.tracker.settings.outline > 0:
             found = [row for row, seen in enumerate(known) if not seen.given]
             large[found] = follow_edges(large[found], window.cut(self.picture), self.tracker.settings.outline)
@@ -528,8 +542,7 @@ class _Doubts:
         """N×H×W in [0, 1] beside logits N×H×W."""
         logits = self.window.cut_maps(logits)
         size = (logits.shape[-2], logits.shape[-1])
-        together = F.interpolate(self.agreed.float(), size, mode="bilinear", align_corners=False)[:, 0]
-        uncertainty = prior_uncertainty(logits, together, self.presence[:, None, None])
+        uncertainty = prior_uncertainty(logits, upsample(self.agreed, size)[:, 0], self.presence[:, None, None])
         for row, correction in enumerate(self.corrections):
             if correction is not None:
                 uncertainty[row] = (uncertainty[row] + upsample(correction, size)[0, 0]).clamp(0, 1)
@@ -553,15 +566,6 @@ def _entry_of(entry: MemoryEntry, row: int, quality: float) -> MemoryEntry:
     doubt = None if entry.doubt is None else entry.doubt[row : row + 1].clone()
     reading = None if entry.reading is None else entry.reading.of(row)
     return MemoryEntry(entry.frame, features, entry.pointer[row : row + 1].float(), doubt, quality, reading)
-
-
-def _row(batch: PromptBatch, row: int) -> PromptBatch:
-    """One object's part of a batch of prompts."""
-    if batch.masks is not None:
-        return PromptBatch(masks=batch.masks[row : row + 1])
-    if batch.points is None or batch.labels is None:
-        raise RuntimeError("a batch of prompts without prompts")
-    return PromptBatch(points=batch.points[row : row + 1], labels=batch.labels[row : row + 1])
 
 
 def _group(ids: Sequence[int], key: Callable[[int], Key]) -> list[list[int]]:

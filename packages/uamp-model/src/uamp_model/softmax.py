@@ -23,13 +23,14 @@ def average_by(scores_again: Callable[[], Tensor], values: Tensor, out: Tensor, 
     """Write the averages of values (B×)L×E by softmax over the last axis of scores (B×)Q×L to `out`, (B×)Q×E.
 
     Args:
-        scores_again: computes the scores, multiplied by `SCALE`; they are overwritten, and asked for again if need be.
+        scores_again: computes the scores, multiplied by `SCALE`. They are overwritten here, so that it is called once
+            more where softmax is needed after all.
         values: what is averaged.
         out: where to.
-        boldly: whether to try without softmax.
+        boldly: whether to try without softmax first.
 
     Returns:
-        Whether trying was right, and so whether to try with scores of that kind again.
+        Whether that succeeded, and so whether it is worth trying with scores of the same kind.
     """
     product = torch.bmm if values.dim() == 3 else torch.mm
     if boldly:
@@ -37,7 +38,7 @@ def average_by(scores_again: Callable[[], Tensor], values: Tensor, out: Tensor, 
         torch.exp2(weights, out=weights)
         sums = weights.sum(-1, keepdim=True)
         least, most = torch.aminmax(sums)
-        if least > _LEAST and most < _MOST:  # neither is so of what is not a number
+        if least > _LEAST and most < _MOST:  # NaN is neither
             product(weights, values, out=out)
             out.div_(sums)
             return True

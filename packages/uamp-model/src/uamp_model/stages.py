@@ -29,8 +29,8 @@ class StageClock:
     """Seconds by stage, summed over calls.
 
     Attributes:
-        device: is waited for at the end of each stage, so that its work counts where it was asked for.
-        time: gives seconds and only runs forward.
+        device: is waited for at both ends of each stage, so that its work counts for the stage that asked for it.
+        time: a clock in seconds that never goes back.
         seconds: by name of the stage.
     """
 
@@ -50,7 +50,12 @@ _CLOCK: ContextVar[StageClock | None] = ContextVar("stage_clock", default=None)
 
 @contextmanager
 def timed_stages(device: torch.device, time_of: Callable[[], float] = time.perf_counter) -> Iterator[StageClock]:
-    """Time what the tracker does in this thread meanwhile, by that clock."""
+    """Time what trackers do in this thread within the context.
+
+    Args:
+        device: what they compute on.
+        time_of: a clock in seconds that never goes back.
+    """
     clock = StageClock(device, time_of)
     token = _CLOCK.set(clock)
     try:

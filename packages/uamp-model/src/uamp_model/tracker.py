@@ -17,6 +17,7 @@ from uamp_model.preprocess import check_frame, prepare_frame
 from uamp_model.presets import LEARNED_PARTS, MemorySettings, memory_settings
 from uamp_model.sam2 import ImageFeatures, Sam2, encode_image, place_rotations
 from uamp_model.session import Frame, TrackingSession
+from uamp_model.suggest import suggest_prompts
 from uamp_model.types import Suggestion
 
 
@@ -55,7 +56,7 @@ class VideoTracker:
         memory_budget: float = 1.0,
     ) -> None:
         if exact and compiled:
-            raise InputError("What is compiled is rounded otherwise and so is not exact: choose one of the two.")
+            raise InputError("Compiled code rounds differently and so is not exact: choose one of the two.")
         self.base = model.eval()
         place_rotations(model)
         self.compiled = compiled
@@ -138,7 +139,7 @@ class VideoTracker:
         return self._like(self.memory, self._asked, layers)
 
     def _like(self, memory: str, settings: MemorySettings | None, layers: UampLayers | None) -> "VideoTracker":
-        other = copy.copy(self)  # with its forms, and what they have made for this machine
+        other = copy.copy(self)  # so that both share the forms, and what was compiled or captured for them
         other._remember(memory, settings, layers)
         return other
 
@@ -166,8 +167,6 @@ class VideoTracker:
 
     def suggest_prompts(self, frame: Frame, *, max_objects: int = 1) -> list[Suggestion]:
         """Objects that stand out on a frame, the most prominent first; perhaps none."""
-        from uamp_model.suggest import suggest_prompts  # imported late: suggest.py itself needs this module
-
         return suggest_prompts(self, frame, max_objects=max_objects)
 
 
@@ -184,5 +183,4 @@ def _acting_layers(layers: UampLayers | None, settings: MemorySettings) -> Learn
         return None
     trained = layers.trained_parts
     doubt, refine, look = (getattr(settings, part) * (part in trained) for part in LEARNED_PARTS if part != "adapt")
-    learned = Learned(layers, doubt, refine, look, settings.second_look_above)
-    return learned if learned.acts else None
+    return Learned(layers, doubt, refine, look, settings.second_look_above) if any((doubt, refine, look)) else None

@@ -6,7 +6,7 @@ Shape legend, used in every file of this package:
     C feature channels     M memories       D memory channels
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -48,14 +48,14 @@ class Prompt:
         return Prompt(corners, np.array([BOX_CORNER_0, BOX_CORNER_1], np.int32))
 
     @staticmethod
-    def points(xy: npt.ArrayLike, labels: npt.ArrayLike | Sequence[int] | None = None) -> "Prompt":
+    def points(xy: npt.ArrayLike, labels: npt.ArrayLike | None = None) -> "Prompt":
         """Clicks: P×2 pixel coordinates and P labels, 1 on the object (the default), 0 beside it."""
         coordinates = np.atleast_2d(_numbers(xy, "Points"))
         if coordinates.size == 0:
             raise InputError("A prompt of points needs at least one point.")
         if coordinates.ndim != 2 or coordinates.shape[1] != 2:
             raise InputError(
-                f"Points must be P×2 coordinates (x, y), but these have shape {coordinates.shape}: give labels apart."
+                f"Points must be P×2 coordinates (x, y), not of shape {coordinates.shape}: give labels separately."
             )
         flags = np.ones(len(coordinates), np.float32) if labels is None else _numbers(labels, "Labels").reshape(-1)
         if len(flags) != len(coordinates):
@@ -80,7 +80,7 @@ class Prompt:
             raise InputError("The mask is empty: mark at least one pixel of the object.")
         return Prompt(np.zeros((0, 2), np.float32), np.zeros(0, np.int32), region)
 
-    def with_points(self, xy: npt.ArrayLike, labels: npt.ArrayLike | Sequence[int] | None = None) -> "Prompt":
+    def with_points(self, xy: npt.ArrayLike, labels: npt.ArrayLike | None = None) -> "Prompt":
         """This box or these points and more points."""
         if self.region is not None:
             raise InputError("A mask prompt cannot be combined with points: give one or the other.")
@@ -91,7 +91,7 @@ class Prompt:
 def _numbers(values: npt.ArrayLike, what: str) -> npt.NDArray[np.float32]:
     try:
         with np.errstate(over="ignore"):  # what is too large becomes infinite, and is refused as such
-            return np.asarray(values, np.float32).copy()  # the caller may go on with the own one
+            return np.asarray(values, np.float32).copy()  # since the caller's own array may change later
     except (TypeError, ValueError, RuntimeError) as error:
         raise InputError(f"{what} must be numbers, all of one kind: {error}.") from error
 
