@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
+from pipes_of_files import in_time
 from uamp_data.ahead import read_ahead
 
 
@@ -37,6 +38,15 @@ def test_an_error_comes_after_what_was_read_before_it() -> None:
         for item in read_ahead(items()):
             found.append(item)
     assert found == [1, 2]
+
+
+def test_what_cannot_be_iterated_is_said_instead_of_waited_for() -> None:
+    class Gone:
+        def __iter__(self) -> Iterator[int]:
+            raise OSError("gone")
+
+    with pytest.raises(OSError, match="gone"):
+        in_time(lambda: list(read_ahead(Gone())))
 
 
 def test_stopping_early_closes_the_source_and_its_thread() -> None:

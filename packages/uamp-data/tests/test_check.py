@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -300,6 +301,30 @@ def test_all_frames_of_youtube_are_looked_at_too(tmp_path: Path) -> None:
     assert found(root) == [
         ("valid_all_frames/JPEGImages/video", "lacks frames 00007 to 00008"),
         ("valid_all_frames/JPEGImages/video/00010.jpg", "is damaged or not a picture"),
+    ]
+
+
+@pytest.mark.parametrize("split", ["train", "valid"])
+def test_a_split_may_be_named_from_inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, split: str) -> None:
+    root = make_youtube(tmp_path, split=split, all_frames=True)
+    report = inspect_tree(root / split)
+    monkeypatch.chdir(root / split)
+    inside = inspect_tree(".")
+    assert (inside.videos, inside.frames) == (report.videos, report.frames)
+    assert [problem.problem for problem in inside.problems] == [problem.problem for problem in report.problems]
+    assert len(report.problems) == (split == "train")  # a frame in which an object is listed has no mask
+
+
+@pytest.mark.skipif(hasattr(os, "geteuid") and os.geteuid() == 0, reason="root may read everything")
+@pytest.mark.parametrize("folder", [JPEGS, MASKS])
+def test_a_folder_that_may_not_be_read_is_one_problem_of_many(davis: Path, folder: str) -> None:
+    cut(davis / MASKS / "b/00002.png")
+    (davis / folder / "a").chmod(0)
+    report = inspect_tree(davis, on_begin=lambda total: None)
+    (davis / folder / "a").chmod(0o700)
+    assert [(str(one.path.relative_to(davis)), one.problem) for one in report.problems] == [
+        (f"{folder}/a", "cannot be read (Permission denied)"),
+        (f"{MASKS}/b/00002.png", "is damaged or cut off"),
     ]
 
 

@@ -29,10 +29,12 @@ def test_objects_of_the_first_mask_or_each_where_it_appears(root: Path) -> None:
     assert late.prompts == {2: (2,), 6: (1,)}
 
 
-def test_a_single_video_needs_no_folders(root: Path) -> None:
+def test_a_single_video_needs_no_folders(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (only,) = FolderDataset(root / "JPEGImages" / "long", root / "Annotations" / "long")
     assert only.name == "long"
     assert only.annotated == (2, 4, 6, 8)
+    monkeypatch.chdir(root / "JPEGImages" / "long")
+    assert [sequence.name for sequence in FolderDataset(".", root / "Annotations" / "long")] == ["long"]
 
 
 def test_videos_without_masks_are_left_out(root: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pytest
 from data_trees import damage_frames, every_frame, make_davis
 from uamp_data.augmentation import Augmentation
+from uamp_data.errors import DataError
 from uamp_data.paste import paste, whole_ids
 from uamp_data.training_clips import TrainingClips
 from uamp_data.training_sets import open_training_set
@@ -113,3 +114,6 @@ def test_a_sequence_alone_and_one_that_cannot_be_read_leave_the_clip_as_it_is(
         assert set(np.unique(clip.masks)) == {0, 2}
         assert clip.name.startswith("good")
     assert "A clip of bad is replaced" in caplog.text
+    strict = TrainingClips(sequences, PASTE_ALONE, max_bad_samples=0)
+    with pytest.raises(DataError, match=r"the last because of bad \([^()]*\): mend"):
+        strict.clip(0, np.random.default_rng(0), 3, 64)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import pickle
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -50,11 +49,3 @@ def test_shared_pictures_cannot_be_changed_and_threads_agree() -> None:
     assert cache.held == 700
     with pytest.raises(ValueError, match="read-only"):
         found[0][0] = 1
-
-
-def test_a_copy_for_another_process_starts_empty() -> None:
-    cache = PictureCache(1000)
-    cache.get("a", lambda: picture(1))
-    copy = pickle.loads(pickle.dumps(cache))
-    assert copy.held == 0
-    assert copy.get("a", lambda: picture(2)).max() == 2

@@ -50,6 +50,13 @@ def test_patterns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         open_video("frames/*.tif")
 
 
+def test_a_numbered_pattern_takes_numbers_alone_and_its_folder_literally(tmp_path: Path) -> None:
+    folder = tmp_path / "take [1080p]"
+    for level, name in enumerate(["00001", "00002", "00002_mask", "100000"]):
+        save(folder / f"{name}.png", level * 20)
+    assert levels(f"{folder}/%05d.png") == [0, 20, 60]
+
+
 def test_brackets_in_a_name_that_exists_are_no_pattern(tmp_path: Path) -> None:
     save(tmp_path / "take [1]" / "0.png", 7)
     assert levels(tmp_path / "take [1]") == [7]

@@ -144,6 +144,21 @@ def test_a_folder_without_pool_is_refused(tmp_path: Path) -> None:
         ClipPool(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["frames.npy", "masks.npy", "done.npy"])
+@pytest.mark.parametrize("length", [0, 20, None])
+def test_damaged_arrays_are_said(pool: ClipPool, tmp_path: Path, name: str, length: int | None) -> None:
+    shutil.copytree(pool.folder, tmp_path / "pool")
+    path = tmp_path / "pool" / name
+    if length is None:
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:length])
+    with pytest.raises(DataError, match=rf"is damaged \({name}: .*delete it and build it again"):
+        ClipPool(tmp_path / "pool")
+    with pytest.raises(DataError, match=rf"is damaged \({name}: .*delete it and build it again"):
+        build_pool(tmp_path / "pool", **RECIPE)
+
+
 def test_layout(pool: ClipPool) -> None:
     assert len(pool) == 3
     head = json.loads((pool.folder / "pool.json").read_text())

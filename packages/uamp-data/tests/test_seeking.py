@@ -70,6 +70,8 @@ def test_pictures_are_read_one_by_one(tmp_path: Path) -> None:
     assert video.frame_count == 5
     assert video.frame(3).image[0, 0, 0] == 30
     assert [frame.image[0, 0, 0] for frame in video.frames(1, 3)] == [10, 20]
+    with pytest.raises(DataError, match="has no frame -1"):
+        video.frame(-1)
 
 
 def test_a_cut_off_file_gives_what_there_is_and_says_what_there_is_not(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import logging
+import pickle
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -127,6 +129,16 @@ def test_same_arguments_same_bytes_from_any_thread(tmp_path: Path) -> None:
         assert clip.name.startswith("ab"[seed % 2])
 
 
+def test_another_process_cuts_the_same_clips_and_reads_its_own_pictures(tmp_path: Path) -> None:
+    tree = make_davis(tmp_path, {"a": every_frame(1, 2), "b": every_frame(1)}, split="train")
+    source = MixedClips([(TrainingClips(open_training_set("davis", tree), max_bad_samples=3, cache_bytes=10**6), 1)])
+    clip = source.clip(0, rng(), 3, 32)
+    copy = pickle.loads(pickle.dumps(source))
+    assert copy._sources[0]._cache.held == 0
+    assert (copy._sources[0]._max_bad, copy._sources[0]._cache.limit) == (3, 10**6)
+    assert np.array_equal(copy.clip(0, rng(), 3, 32).frames, clip.frames)
+
+
 def test_youtube_vos_gives_its_annotated_frames(tmp_path: Path) -> None:
     source = TrainingClips(
         open_training_set("youtube-vos".replace("-", "_"), make_youtube(tmp_path, split="valid"), "valid")[:1]
@@ -167,6 +179,12 @@ def test_frames_of_several_sizes_count_as_damaged(tmp_path: Path) -> None:
     save_mask(tree / "Annotations" / "480p" / "a" / "00002.png", [1], (HEIGHT, WIDTH + 2))
     with pytest.raises(DataError, match="several sizes"):
         TrainingClips(open_training_set("davis", tree), max_bad_samples=0).clip(0, rng(), 4, 16)
+
+
+def test_a_missing_torchvision_is_not_blamed_on_the_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torchvision.transforms.v2", None)
+    with pytest.raises(DataError, match=r"^Training clips need a torchvision"):
+        plain(Video((True,) * 4)).clip(0, rng(), 2, 16)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Iterator
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -41,8 +41,9 @@ def read_ahead(items: Iterable[T], *, most: int = AHEAD) -> Generator[T]:
         return False
 
     def run() -> None:
-        iterator = iter(items)
+        iterator: Iterator[T] | None = None
         try:
+            iterator = iter(items)
             for item in iterator:
                 if not give(item):
                     break

@@ -39,7 +39,7 @@ def create_temporary(target: Path) -> Path:
         with temporary.open("xb"):
             pass
         if target.exists():
-            with suppress(PermissionError):  # some file systems have one mode for all files
+            with suppress(OSError):  # some file systems have one mode for all files
                 shutil.copymode(target, temporary)
     except OSError as error:
         raise unwritable(target, error) from error

@@ -75,7 +75,7 @@ def augment(
         T×S×S×3 and T×S×S, contiguous. The first mask still shows an object; void is still void.
 
     Raises:
-        DataError: torchvision is not installed.
+        DataError: torchvision is not installed, or does not fit torch.
     """
     flip, crop, affine, colour, grey = rng.random(5)
     window = _crop_window(masks[0], rng) if crop < augmentation.crop else (0, 0, *masks.shape[1:])
@@ -140,7 +140,8 @@ def _move(video: Tensor, ids: Tensor, rng: np.random.Generator, size: int) -> tu
         "shear": [float(angle) for angle in rng.uniform(-_SHEAR, _SHEAR, 2)],
     }
     moved = transforms.affine(ids, interpolation=mode.NEAREST, fill=[0.0], **how)
-    if len(visible_ids(ids[0].numpy())) and not len(visible_ids(moved[0].numpy())):
+    least = SMALLEST_SHARE if len(visible_ids(ids[0].numpy())) else 0.0  # where all are small, one of these must stay
+    if not len(visible_ids(moved[0].numpy(), least)):
         return video, ids
     return transforms.affine(video, interpolation=mode.BILINEAR, fill=list(_BEYOND), **how), moved
 
@@ -171,6 +172,6 @@ def _torchvision() -> tuple[Any, Any]:
     """Its functions and interpolation modes, which carry no types; imported late, since nothing else here needs it."""
     try:
         from torchvision.transforms.v2 import InterpolationMode, functional
-    except ImportError as error:
-        raise DataError("Training clips need torchvision: install uamp-data[training].") from error
+    except (ImportError, RuntimeError) as error:  # RuntimeError where it was built for another torch
+        raise DataError("Training clips need a torchvision that fits torch: install uamp-data[training].") from error
     return functional, InterpolationMode

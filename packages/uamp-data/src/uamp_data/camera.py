@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Iterator
 from fractions import Fraction
@@ -10,8 +9,6 @@ import numpy as np
 
 from uamp_data.errors import DataError
 from uamp_data.frames import DEFAULT_RATE, Frame, Image, VideoReader
-
-logger = logging.getLogger(__name__)
 
 _CLOCK_STEP = Fraction(1, 1_000_000)
 _LARGEST_RATE = 1000

@@ -45,7 +45,7 @@ class FolderDataset(SequenceList):
                 problem = "is not a folder" if folder.exists() else "does not exist"
                 raise DataError(f"The folder of {what} {folder} {problem}: check the path.")
         if list_pictures(self.frames_dir) and list_pictures(self.annotations_dir):
-            names = choose([self.frames_dir.name], sequences, str(self.frames_dir))
+            names = choose([self.frames_dir.absolute().name], sequences, str(self.frames_dir))
             super().__init__([self._load(names[0], self.frames_dir, self.annotations_dir)])
             return
         names = choose(self._names(), sequences, str(self.annotations_dir))

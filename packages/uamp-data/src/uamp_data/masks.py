@@ -10,7 +10,7 @@ from PIL import Image as Pictures
 
 from uamp_data.atomic import atomic_file
 from uamp_data.errors import DataError, FileError
-from uamp_data.png import GREY, GREY_ALPHA, PALETTE, is_png, parse_png
+from uamp_data.png import GREY, GREY_ALPHA, PALETTE, SIGNATURE, parse_png
 
 Ids = npt.NDArray[np.uint8]
 """Object ids, H×W: 0 is background, 1 to 254 are objects, 255 is void."""
@@ -25,8 +25,8 @@ class StoredMask:
 
     Attributes:
         ids: H×W, its values.
-        white: H×W booleans if it shows black and white alone, which is one object or, where the other masks of its
-            video hold ids, none but void; None if it shows anything else.
+        white: Where it is white, H×W, if it shows black and white alone; else None. White is an object, or void if the
+            other masks of its video hold ids.
     """
 
     ids: Ids
@@ -139,7 +139,7 @@ def read_stored(path: str | Path) -> StoredMask:
         data = path.read_bytes()
         if not data:
             raise _mask_error(path, "is empty", "replace it")
-        if not is_png(data):
+        if not data.startswith(SIGNATURE):
             raise _mask_error(path, "is not a PNG", _SAVE_AS)
         header = parse_png(data)
         if header is None:

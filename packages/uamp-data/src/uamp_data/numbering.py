@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
 
 from uamp_data.errors import DataError, FileError
 from uamp_data.pictures import PICTURE_SUFFIXES, NaturalName, natural_name
 
-_LONGEST_NAME = 255  # bytes; on nearly all disks
+LONGEST_NAME = 255
+"""Bytes of a file's or folder's name, on nearly all disks."""
 
 FrameKey = NaturalName
 """What a file's name says about its number: 1.jpg and 00001.png have the same key."""
@@ -30,7 +31,7 @@ def require_sequence_name(name: str, listing: Path) -> None:
     """
     parts = re.split(r"[/\\]", name)
     leads_out = any(part in ("", ".", "..") for part in parts) or Path(name).anchor
-    too_long = any(len(part.encode(errors="replace")) > _LONGEST_NAME for part in parts)
+    too_long = any(len(part.encode(errors="replace")) > LONGEST_NAME for part in parts)
     if leads_out or too_long or re.search("[\0\ud800-\udfff]", name):
         raise FileError(listing, f"lists {name[:80]!r}, which no sequence can be called", "correct it or take it out")
 
@@ -39,15 +40,9 @@ def list_pictures(folder: Path) -> list[Path]:
     """Lists a folder's pictures that are not hidden, by number; an empty list if there is no such folder.
 
     Raises:
-        DataError: The folder cannot be read.
+        FileError: The folder cannot be read.
     """
-    try:
-        with os.scandir(folder) as entries:
-            names = [entry.name for entry in entries if not entry.name.startswith(".") and entry.is_file()]
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    except OSError as error:
-        raise DataError(f"The folder {folder} cannot be read ({error.strerror}): check its permissions.") from error
+    names = _names(folder, os.DirEntry.is_file)
     found = [folder / name for name in names if os.path.splitext(name)[1].lower() in PICTURE_SUFFIXES]  # noqa: PTH122
     return sorted(found, key=lambda path: (frame_key(path), path.name))
 
@@ -56,16 +51,20 @@ def list_folders(folder: Path) -> list[Path]:
     """Lists a folder's folders that are not hidden, by name; an empty list if there is no such folder.
 
     Raises:
-        DataError: The folder cannot be read.
+        FileError: The folder cannot be read.
     """
+    return [folder / name for name in sorted(_names(folder, os.DirEntry.is_dir))]
+
+
+def _names(folder: Path, wanted: Callable[[os.DirEntry[str]], bool]) -> list[str]:
     try:
         with os.scandir(folder) as entries:
-            names = [entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir()]
+            return [entry.name for entry in entries if not entry.name.startswith(".") and wanted(entry)]
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
-        raise DataError(f"The folder {folder} cannot be read ({error.strerror}): check its permissions.") from error
-    return [folder / name for name in sorted(names)]
+        problem = f"cannot be read ({error.strerror})"
+        raise FileError(folder, problem, "check its permissions", kind="The folder") from error
 
 
 def twins(paths: Sequence[Path]) -> list[tuple[Path, Path]]:

@@ -11,7 +11,7 @@ from uamp_data.augmentation import Array, jitter, recolour, visible_ids
 _SMALLEST, _LARGEST = 0.12, 0.5
 """Side of the pasted object, as the root of its box's area, against the picture's shorter side."""
 _LARGEST_SCALE = 2.0
-"""Beyond, a pasted object would tell by its blur."""
+"""Enlarged further, a pasted object would be recognisable by its blur."""
 _DRIFT = 0.01
 """Standard deviation of its motion beside its own, in shorter sides a frame."""
 _MARGIN = 2

@@ -17,7 +17,7 @@ class PictureCache:
 
     def __init__(self, limit: int) -> None:
         """Starts empty; with a limit of 0 nothing is kept."""
-        self._limit, self._held = limit, 0
+        self.limit, self._held = limit, 0
         self._pictures: OrderedDict[Hashable, Picture] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -48,14 +48,7 @@ class PictureCache:
             if key not in self._pictures:
                 self._pictures[key] = picture
                 self._held += picture.nbytes
-            while self._held > self._limit:
+            while self._held > self.limit:
                 _, dropped = self._pictures.popitem(last=False)
                 self._held -= dropped.nbytes
         return picture
-
-    def __getstate__(self) -> int:
-        return self._limit
-
-    def __setstate__(self, limit: int) -> None:
-        # A worker process starts with an empty cache rather than with a copy of all pictures.
-        self.__init__(limit)  # type: ignore[misc]

@@ -10,7 +10,7 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 GREY, PALETTE, GREY_ALPHA = 0, 3, 4
 """Three of the colour types of a PNG header."""
 
-_HEADER = struct.Struct(">IIBB")
+_HEADER = struct.Struct(">8xBB")  # behind width and height
 _HEADER_LENGTH = 13
 
 
@@ -19,21 +19,12 @@ class PngHeader:
     """What the header of a PNG says.
 
     Attributes:
-        width: Pixels.
-        height: Pixels.
         bit_depth: Bits of one sample: 1, 2, 4, 8 or 16.
         colour_type: `GREY`, `PALETTE`, `GREY_ALPHA`, or 2 and 6 for RGB without and with transparency.
     """
 
-    width: int
-    height: int
     bit_depth: int
     colour_type: int
-
-
-def is_png(data: bytes) -> bool:
-    """Whether a file begins as a PNG does."""
-    return data.startswith(SIGNATURE)
 
 
 def parse_png(data: bytes) -> PngHeader | None:
@@ -42,7 +33,7 @@ def parse_png(data: bytes) -> PngHeader | None:
     Decoders forgive a lot: Pillow shows a file that lost its last bytes if the pixels happen to be complete.
 
     Args:
-        data: The whole file.
+        data: The whole file, which begins with `SIGNATURE`.
 
     Returns:
         The header, or None if a chunk is cut off or damaged or the end is missing.

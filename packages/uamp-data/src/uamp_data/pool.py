@@ -24,10 +24,10 @@ from uamp_data.synthetic import FAMILIES, GENERATOR_VERSION, generate_clip
 
 _log = logging.getLogger(__name__)
 _HEAD = "pool.json"
-# The head until the arrays are there, so that these are known as a pool's.
+# The head's name until the arrays are made; arrays beside it are those of a pool, not of somebody else.
 _BEGUN = "pool.json.part"
 _FORMAT = 1
-# Frames of the clips that a pool holds windows of: what happens in them takes as long as in clips that are scored.
+# Frames of the whole clips, of which a pool holds windows: as many as scored clips have, so that the pace is the same.
 _STORY = 48
 _MIXED = ("mixed",)
 # An object counts as visible in a training clip from this share of the picture on.
@@ -129,8 +129,9 @@ def _prepare(folder: Path, recipe: _Recipe) -> NDArray[np.uint8]:
             )
     else:
         _begin(folder, recipe)
-    done: NDArray[np.uint8] = np.load(folder / "done.npy")
-    return done
+    # all of them, so that a damaged one is noticed before anything is rendered
+    arrays = {name: _load(folder, name) for name in recipe.shapes}
+    return arrays["done.npy"]
 
 
 def _begin(folder: Path, recipe: _Recipe) -> None:
@@ -146,6 +147,17 @@ def _begin(folder: Path, recipe: _Recipe) -> None:
         # Sparse files: nothing is read before "done" says so.
         np.lib.format.open_memmap(folder / name, mode="w+", dtype=np.uint8, shape=shape).flush()
     begun.replace(folder / _HEAD)
+
+
+def _load(folder: Path, name: str) -> NDArray[np.uint8]:
+    """One of a pool's arrays, read from the file as it is used."""
+    try:
+        array: NDArray[np.uint8] = np.load(folder / name, mmap_mode="r")
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(
+            f"The clip pool in {folder} is damaged ({name}: {error}): delete it and build it again."
+        ) from error
+    return array
 
 
 def _said(value: object) -> str:
@@ -219,14 +231,7 @@ class ClipPool:
     def __init__(self, folder: Path | str) -> None:
         self.folder = Path(folder)
         recipe = _read_head(self.folder)
-        try:
-            self._frames: NDArray[np.uint8] = np.load(self.folder / "frames.npy", mmap_mode="r")
-            self._masks: NDArray[np.uint8] = np.load(self.folder / "masks.npy", mmap_mode="r")
-            done = np.load(self.folder / "done.npy")
-        except (OSError, ValueError) as error:
-            raise DataError(
-                f"The clip pool in {self.folder} is damaged ({error}): delete it and build it again."
-            ) from error
+        self._frames, self._masks, done = (_load(self.folder, name) for name in recipe.shapes)
         if not done.all():
             raise DataError(
                 f"The clip pool in {self.folder} is not complete ({done.sum()} of {len(done)} clips): build it again."
@@ -371,6 +376,3 @@ def _degrade(frames: Image, rng: np.random.Generator) -> Image:
         coded = [cv2.imencode(".jpg", frame, quality)[1] for frame in frames]
         frames = np.stack([np.asarray(cv2.imdecode(code, cv2.IMREAD_COLOR), np.uint8) for code in coded])
     return np.ascontiguousarray(frames, dtype=np.uint8)
-
-
-__all__ = ["ClipPool", "PoolClip", "build_pool"]

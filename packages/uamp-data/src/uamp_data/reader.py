@@ -93,10 +93,14 @@ def _open_local(name: str, path: Path) -> VideoReader:
 
 
 def _match_pattern(name: str, path: Path) -> list[Path]:
-    pattern = _NUMBERED.sub("[0-9]*", str(path))
-    if not glob.has_magic(pattern):
+    pattern, fits = str(path), re.compile(".*", re.DOTALL)
+    literal = _NUMBERED.split(pattern)
+    if len(literal) > 1:  # then nothing but the number stands for anything else
+        pattern, fits = "[0-9]*".join(map(glob.escape, literal)), re.compile("[0-9]+".join(map(re.escape, literal)))
+    elif not glob.has_magic(pattern):
         raise DataError(f"{name} does not exist: check the path.")
-    found = sorted_pictures(Path(match) for match in glob.glob(pattern, recursive=True))  # noqa: PTH207 - absolute and relative patterns alike
+    matches = glob.glob(pattern, recursive=True)  # noqa: PTH207 - absolute and relative patterns alike
+    found = sorted_pictures(Path(match) for match in matches if fits.fullmatch(match))
     if not found:
         raise DataError(f"No picture matches {name}: check the pattern, and put it in quotes.")
     return found

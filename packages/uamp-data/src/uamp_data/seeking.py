@@ -37,10 +37,10 @@ class SeekableVideo:
     Frames, numbers and times are those of `open_video`. Where a file's packets do not say what time they are for or
     are broken, or seeking in it fails, frames are decoded from the first on: slower, but the same.
 
-    Only decoding shows every damaged place, and seeking passes over those before. Until one pass has come to such a
-    place from the first frame (a full pass of `frames` does), frames behind it that were sought may bear higher numbers
-    than in `open_video`, by what the place lost. From then on all numbers are those of `open_video`, and frames behind
-    the place are decoded from the first on.
+    Some damage shows only when it is decoded, and seeking skips all that lies before its target. Until a pass from the
+    first frame has come to the damage (a full pass of `frames` does), frames sought behind it may bear higher numbers
+    than in `open_video`, by as many frames as the damage costs. From then on all numbers are those of `open_video`, and
+    frames behind the damage are decoded from the first on.
 
     Attributes:
         name: What was opened, as it was named.
@@ -94,6 +94,8 @@ class SeekableVideo:
         Raises:
             DataError: There is no such frame, or it cannot be decoded.
         """
+        if index < 0:
+            raise DataError(f"{self.name} has no frame {index}: frames are counted from 0.")
         with self._lock:
             if self._cursor_times is not self._times:
                 self._forget()
@@ -242,7 +244,7 @@ def _packet_check(stream: VideoStream) -> BitStreamFilterContext | None:
 
 
 def _is_broken(packet: Packet[VideoStream], check: BitStreamFilterContext | None) -> bool:
-    """Whether it can be seen without decoding. `check` takes the packet."""
+    """Whether a packet is seen to be damaged without decoding it. `check` takes the packet over."""
     if packet.is_corrupt or check is None:
         return packet.is_corrupt
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -119,7 +119,7 @@ class DiskSequence:
 
     @cached_property
     def _numbered(self) -> bool:
-        """Whether the masks hold ids. The first that tells decides; only who meets black and white needs to know."""
+        """Whether the masks hold ids, by the first that shows an object; needed only for black and white masks."""
         told = (read_stored(self.annotation_paths[frame]).numbered for frame in self.annotated)
         return next((numbered for numbered in told if numbered is not None), False)
 
@@ -178,10 +178,6 @@ class SequenceList(Sequence[DiskSequence]):
         """The number of sequences."""
         return len(self._sequences)
 
-    def __iter__(self) -> Iterator[DiskSequence]:
-        """Yields the sequences in order."""
-        return iter(self._sequences)
-
 
 def object_ids(ids: Ids) -> tuple[int, ...]:
     """The objects that a mask shows, rising; void is none."""
@@ -200,7 +196,11 @@ def check_size(mask: Path, shape: tuple[int, ...], frame: Path) -> None:
     Raises:
         DataError: They differ, or the frame cannot be read.
     """
-    width, height = stored_size(frame)
+    try:
+        with Pictures.open(frame) as picture:
+            width, height = picture.size
+    except (OSError, ValueError, SyntaxError, Pictures.DecompressionBombError) as error:
+        raise unreadable_picture(frame, error) from error
     if shape != (height, width):
         raise FileError(
             mask,
@@ -208,16 +208,3 @@ def check_size(mask: Path, shape: tuple[int, ...], frame: Path) -> None:
             "replace it by one of the frame's size",
             kind="The mask",
         )
-
-
-def stored_size(path: Path) -> tuple[int, int]:
-    """Width and height of a picture as stored, from its header.
-
-    Raises:
-        DataError: The file is missing or damaged.
-    """
-    try:
-        with Pictures.open(path) as picture:
-            return picture.size
-    except (OSError, ValueError, SyntaxError, Pictures.DecompressionBombError) as error:
-        raise unreadable_picture(path, error) from error

@@ -27,7 +27,8 @@ _COPIED = {
 }
 """Codecs that players expect in a container; any other is encoded anew, as Opus in WebM and as AAC elsewhere.
 
-E-AC3, which few play, MP4 would look into late, and refuse a picture in its place where it is damaged.
+E-AC3 is not copied into MP4: few players take it, and FFmpeg parses it so late that damage in it would be reported
+while a picture is written.
 """
 _AAC_RATES = frozenset({96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000})
 _USUAL_RATE = 48_000
@@ -39,8 +40,8 @@ class Sound:
     """Takes the sound of a file and writes it beside new pictures, up to where these have come.
 
     Its zero is the file's first picture. Sound that players take in the new container is copied as it is. Where its
-    clock goes back, as in files joined end to end, it goes on behind what there is. A damaged place ends it, and so
-    does what the encoder or the container refuses: the pictures matter more. Then `note` says so.
+    clock jumps back, as in files joined end to end, what follows is appended to what was written. Damage ends the
+    sound, and so does what the encoder or the container refuses: the pictures matter more. Then `note` says so.
     """
 
     def __init__(self, source: Path, container: InputContainer, stream: AudioStream, start: float) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import cv2
@@ -21,12 +22,12 @@ _log = logging.getLogger(__name__)
 CACHE_BYTES = 1 << 30
 """About what 27 sequences of DAVIS at 640×360 take."""
 _LARGEST_SIDE = 480
-"""Larger pictures are kept with this shorter side, unless larger clips are asked for."""
+"""Pictures are kept with a shorter side of at most this many pixels, unless larger clips are asked for."""
 _TRIES = 8
 _PASTE_TRIES = 4
 """Sequences that are looked at for an object to paste."""
 _LEAVING_SHARE, _LEAVING_TRIES = 0.25, 3
-"""How often a clip is looked for in which an object leaves the picture, and how long."""
+"""Share of the clips for which frames are sought where an object leaves the picture, and how many are tried."""
 
 
 class MaskedSequence(Protocol):
@@ -124,6 +125,11 @@ class TrainingClips:
         self._lock = threading.Lock()
         self._cache = PictureCache(cache_bytes)
 
+    def __reduce__(self) -> tuple[Callable[..., TrainingClips], tuple[object, ...]]:
+        # another process keeps pictures and counts what cannot be read on its own
+        rebuild = partial(TrainingClips, max_bad_samples=self._max_bad, cache_bytes=self._cache.limit)
+        return rebuild, (self._sequences, self._augmentation)
+
     @property
     def names(self) -> tuple[str, ...]:
         """The sequences' names, in order."""
@@ -148,27 +154,26 @@ class TrainingClips:
             max_stride: Largest distance between frames, counted in annotated frames.
 
         Raises:
-            DataError: More clips than allowed could not be read.
+            DataError: More clips than allowed could not be read, or torchvision is missing.
         """
-        while True:
-            try:
-                return self._cut(self._sequences[index], rng, num_frames, size, max_stride)
-            except DataError as error:
-                self._count_bad(self._sequences[index], error)
-                index = int(rng.integers(len(self)))
-
-    def _cut(
-        self, sequence: MaskedSequence, rng: np.random.Generator, num_frames: int, size: int, max_stride: int
-    ) -> SequenceClip:
-        reader = _Reader(sequence, self._cache, max(_LARGEST_SIDE, size))
-        numbers = _draw_frames(reader, rng, num_frames, max_stride)
-        frames, masks = _stack(sequence, [reader.image(number) for number in numbers]), reader.masks(numbers)
-        if frames.shape[:3] != masks.shape:
-            raise DataError(f"The masks of {sequence.name} are not of the size of its frames: mend it or leave it out.")
+        reader, numbers, frames, masks = self._cut(index, rng, num_frames, max(_LARGEST_SIDE, size), max_stride)
         if self._augmentation.paste and rng.random() < self._augmentation.paste:
             frames, masks = self._paste(reader, frames, masks, rng, max_stride)
         frames, masks = augment(frames, masks, self._augmentation, rng, size)
-        return SequenceClip(frames, masks, f"{sequence.name} frames {' '.join(map(str, numbers))}")
+        return SequenceClip(frames, masks, f"{reader.sequence.name} frames {' '.join(map(str, numbers))}")
+
+    def _cut(
+        self, index: int, rng: np.random.Generator, num_frames: int, side: int, max_stride: int
+    ) -> tuple[_Reader, list[int], Array, Array]:
+        """The sequence, or another if it cannot be read, with the numbers, pictures and masks of the frames drawn."""
+        while True:
+            reader = _Reader(self._sequences[index], self._cache, side)
+            try:
+                numbers = _draw_frames(reader, rng, num_frames, max_stride)
+                return reader, numbers, *reader.read(numbers)
+            except DataError as error:
+                self._count_bad(reader.sequence, error)
+                index = int(rng.integers(len(self)))
 
     def _paste(
         self, own: _Reader, frames: Array, masks: Array, rng: np.random.Generator, max_stride: int
@@ -180,13 +185,14 @@ class TrainingClips:
             try:
                 reader = _Reader(other, self._cache, own.side)
                 numbers = _draw_frames(reader, rng, len(frames), max_stride)
-                other_masks = reader.masks(numbers)
-                whole = whole_ids(other_masks)
-                if whole:
-                    others = _stack(other, [reader.image(number) for number in numbers])
-                    return paste(frames, masks, others, other_masks, int(rng.choice(whole)), rng)
+                whole = whole_ids(reader.masks(numbers))
+                if not whole:
+                    continue
+                others, other_masks = reader.read(numbers)
             except DataError as error:
                 self._count_bad(other, error)
+                continue
+            return paste(frames, masks, others, other_masks, int(rng.choice(whole)), rng)
         return frames, masks
 
     def _count_bad(self, sequence: MaskedSequence, error: DataError) -> None:
@@ -230,7 +236,7 @@ class MixedClips:
         """Cut a clip out of a part drawn by weight.
 
         Args:
-            index: From where in the part, counted on from its own draw, so that each place of it is as likely.
+            index: Added to a place drawn in the part, and wrapped around, so that all its places are equally likely.
             rng: The only source of chance.
             num_frames: T.
             size: S.
@@ -250,8 +256,13 @@ class _Reader:
     def __init__(self, sequence: MaskedSequence, cache: PictureCache, side: int) -> None:
         self.sequence, self.side, self._cache = sequence, side, cache
 
-    def image(self, frame: int) -> Array:
-        return self._get("image", frame)
+    def read(self, numbers: Sequence[int]) -> tuple[Array, Array]:
+        frames = _stack(self.sequence, [self._get("image", number) for number in numbers])
+        masks = self.masks(numbers)
+        if frames.shape[:3] != masks.shape:
+            name = self.sequence.name
+            raise DataError(f"The masks of {name} are not of the size of its frames: mend it or leave it out.")
+        return frames, masks
 
     def mask(self, frame: int) -> Array:
         return self._get("mask", frame)

@@ -121,11 +121,10 @@ def a_tenth(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def _plain_tree(root: Path, split: str) -> Path:
-    trees = {tree.name if tree != root else "": tree for tree in plain_trees(root)}
-    if "" in trees:
-        return root
-    if split in trees:
-        return trees[split]
+    trees = plain_trees(root)
+    for tree in trees:
+        if tree == root or tree.name == split:
+            return tree
     if trees:
-        raise DataError(f"{root} has no split {split!r}: choose from {', '.join(trees)}.")
+        raise DataError(f"{root} has no split {split!r}: choose from {', '.join(tree.name for tree in trees)}.")
     raise wrong_layout(root, Layout.FOLDERS)

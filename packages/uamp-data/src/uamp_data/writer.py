@@ -26,9 +26,6 @@ from uamp_data.sound import Sound, open_sound
 
 logger = logging.getLogger(__name__)
 
-CONTAINERS = H264.containers
-"""Endings that can be written, with FFmpeg's names."""
-
 LARGEST_SIDE = 16384
 """Pixels; beyond it H.264 decoders give up."""
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from uamp_data.errors import DataError
 from uamp_data.masks import VOID
-from uamp_data.numbering import require_sequence_name
+from uamp_data.numbering import LONGEST_NAME, require_sequence_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +56,14 @@ def _objects(path: Path, name: str, video: object) -> dict[int, MetaObject]:
     found = {}
     for key, value in objects.items():
         frames = value.get("frames") if isinstance(value, dict) else None
-        if not (key.isdecimal() and 0 < int(key) < VOID):
-            raise DataError(f"{path} gives {name} an object {key!r}: ids are numbers from 1 to {VOID - 1}.")
-        if not isinstance(frames, list) or not frames or not all(isinstance(frame, str) for frame in frames):
+        if not (key.isdecimal() and len(key) < LONGEST_NAME and 0 < int(key) < VOID):
+            raise DataError(f"{path} gives {name} an object {key[:80]!r}: ids are numbers from 1 to {VOID - 1}.")
+        if not (isinstance(frames, list) and frames and all(map(_can_be_a_file, frames))):
             raise DataError(f'{path} gives no "frames" for object {key} of {name}: replace it by that of YouTube-VOS.')
         category = value.get("category")
         found[int(key)] = MetaObject(tuple(frames), category if isinstance(category, str) else None)
     return dict(sorted(found.items()))
+
+
+def _can_be_a_file(frame: object) -> bool:
+    return isinstance(frame, str) and len(frame) <= LONGEST_NAME

@@ -73,7 +73,7 @@ def _plan_davis(root: Path, plan: TreePlan) -> None:
             resolution: [name for name in listing.names if (root / FRAMES_FOLDER / resolution / name).is_dir()]
             for resolution in resolutions
         }
-        # a list need not be there in every resolution, but wholly where it is, and somewhere
+        # where a resolution has any video of a list, it must have all; and one resolution must
         wanted = [resolution for resolution in resolutions if here[resolution]] or resolutions[:1]
         for resolution in wanted:
             for name in dict.fromkeys(listing.names):
@@ -123,7 +123,7 @@ def _davis_lists(root: Path, plan: TreePlan) -> list[_List]:
 
 
 def _resolutions(root: Path, plan: TreePlan) -> list[str]:
-    """The folders of both frames and masks; that of 480p first, since that is where a listed video is missed."""
+    """Those with both frames and masks; 480p first, as the one where a video that none of them has is reported."""
     names = {kind: {folder.name for folder in list_folders(root / kind)} for kind in (FRAMES_FOLDER, MASKS_FOLDER)}
     for kind, other in ((FRAMES_FOLDER, MASKS_FOLDER), (MASKS_FOLDER, FRAMES_FOLDER)):
         if not names[kind]:
@@ -150,16 +150,17 @@ def _plan_youtube(folder: Path, plan: TreePlan) -> None:
         plan.add(meta_path, f"cannot be used ({str(error).rstrip('.')})", UNPACK)
         return
     frames, masks = folder / FRAMES_FOLDER, folder / MASKS_FOLDER
-    full = find_all_frames(folder, folder.name)
+    split = folder.absolute().name  # "." has no name of its own
+    full = find_all_frames(folder, split)
     for kind in dict.fromkeys((frames, masks, *((full,) if full else ()))):
         for video in list_folders(kind):
             if video.name not in meta:
                 plan.add(video, f"is not in {META_FILE}", "remove the folder or replace meta.json")
-    rule = MasksFor.LISTED if folder.name == "train" else MasksFor.ENTRIES
+    rule = MasksFor.LISTED if split == "train" else MasksFor.ENTRIES
     for name, objects in meta.items():
         if not objects:
             plan.add(meta_path, f"lists no object of {name}", UNPACK)
-        # the frames between the listed ones may be anything: only what meta.json names is known to have been there
+        # nothing says which frames there were between those that meta.json names, so gaps are not reported
         plan.videos.append(VideoPlan(name, frames / name, masks / name, rule, objects, gaps=False))
         if full is not None:
             plan.videos.append(VideoPlan(name, full / name, None, MasksFor.NONE, objects))

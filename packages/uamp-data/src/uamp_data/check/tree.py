@@ -68,7 +68,7 @@ def inspect_tree(
         raise _unknown(root)
     plan = plan_tree(root, layout)
     if on_begin is not None:
-        on_begin(sum(len(list_pictures(video.frames_folder)) for video in plan.videos))
+        on_begin(sum(_count_frames(video.frames_folder) for video in plan.videos))
     problems, frames, masks = list(plan.problems), 0, 0
     pool = ThreadPoolExecutor(workers or min(_MOST_THREADS, os.cpu_count() or 1))
     try:
@@ -83,6 +83,13 @@ def inspect_tree(
         pool.shutdown(cancel_futures=True)
     videos = len({(video.frames_folder.parent, video.name) for video in plan.videos})
     return TreeReport(root, layout, videos, frames, masks, tuple(problems))
+
+
+def _count_frames(folder: Path) -> int:
+    try:
+        return len(list_pictures(folder))
+    except DataError:  # the inspection reports it
+        return 0
 
 
 def _unknown(root: Path) -> DataError:

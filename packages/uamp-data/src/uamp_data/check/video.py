@@ -11,7 +11,7 @@ from pathlib import Path
 
 from PIL import Image as Pictures
 
-from uamp_data.errors import DataError, FileError
+from uamp_data.errors import FileError
 from uamp_data.layout import META_FILE
 from uamp_data.masks import read_stored
 from uamp_data.numbering import FrameKey, frame_key, list_pictures, twins
@@ -61,7 +61,7 @@ class VideoPlan:
     Attributes:
         name: The video's.
         frames_folder: Its pictures.
-        masks_folder: Its masks; None where they are looked at with other pictures of the same video.
+        masks_folder: Its masks; None where another plan, for other pictures of the same video, covers them.
         masks_for: Which frames must have one.
         objects: What meta.json says, None in layouts without it.
         from_zero: Whether the first frame has the number 0.
@@ -99,10 +99,8 @@ def inspect_video(plan: VideoPlan) -> VideoReport:
     try:
         frames = list_pictures(plan.frames_folder)
         masks = list_pictures(plan.masks_folder) if plan.masks_folder is not None else []
-    except DataError as error:
-        return VideoReport(
-            problems=[Problem(plan.frames_folder, f"cannot be listed ({error})", "check its permissions")]
-        )
+    except FileError as error:
+        return VideoReport(problems=[Problem(error.path, error.problem, error.remedy)])
     report = VideoReport(len(frames), len(masks))
     report.problems += _missing_files(plan, frames, masks)
     report.problems += _numbering(plan, frames, masks)
@@ -149,24 +147,22 @@ def _listed_frames(plan: VideoPlan, frames: Sequence[Path]) -> Iterator[Problem]
 
 def _frames_to_mask(plan: VideoPlan, frames: Sequence[Path], masked: set[FrameKey]) -> list[Path]:
     """The frames that should have a mask and have none."""
-    lacking = [index for index, path in enumerate(frames) if frame_key(path) not in masked]
+    wanted: Sequence[Path] = ()
     if plan.masks_for is MasksFor.ALL:
-        return [frames[index] for index in lacking]
-    if plan.masks_for is MasksFor.FIRST:
-        return list(frames[:1]) if 0 in lacking else []
-    if plan.masks_for in (MasksFor.LISTED, MasksFor.ENTRIES):
+        wanted = frames
+    elif plan.masks_for is MasksFor.FIRST:
+        wanted = frames[:1]
+    elif plan.masks_for in (MasksFor.LISTED, MasksFor.ENTRIES):
         last = 1 if plan.masks_for is MasksFor.ENTRIES else None
         values = (plan.objects or {}).values()
-        wanted = {key for value in values for key in sorted(map(natural_name, value.frames))[:last]}
-        return [frames[index] for index in lacking if frame_key(frames[index]) in wanted]
-    if plan.masks_for is MasksFor.SOME:
-        there = [index for index in range(len(frames)) if index not in set(lacking)]
+        keys = {key for value in values for key in sorted(map(natural_name, value.frames))[:last]}
+        wanted = [path for path in frames if frame_key(path) in keys]
+    elif plan.masks_for is MasksFor.SOME:
+        there = [index for index, path in enumerate(frames) if frame_key(path) in masked]
         step = _usual_step(there)
-        if step is None:
-            return []
-        end = len(frames) if step == 1 else there[-1] + 1
-        return [frames[index] for index in range(there[0], end, step) if index not in set(there)]
-    return []
+        if step is not None:
+            wanted = frames[there[0] : len(frames) if step == 1 else there[-1] + 1 : step]
+    return [path for path in wanted if frame_key(path) not in masked]
 
 
 def _numbering(plan: VideoPlan, frames: Sequence[Path], masks: Sequence[Path]) -> Iterator[Problem]:
@@ -237,7 +233,7 @@ def _decoded_size(path: Path) -> tuple[int, int]:
 def _decode_masks(
     masks: Sequence[Path], frames: Sequence[Path], sizes: Mapping[FrameKey, tuple[int, int]], problems: list[Problem]
 ) -> dict[Path, tuple[int, ...]]:
-    """The objects in each readable mask; what black and white mean, the first that tells decides."""
+    """The objects in each readable mask; the first that shows any decides what black and white mean in all."""
     names = {frame_key(path): path.name for path in frames}
     shown: dict[Path, tuple[int, ...]] = {}
     numbered: bool | None = None

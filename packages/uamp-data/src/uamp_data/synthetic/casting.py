@@ -29,7 +29,7 @@ def roam(
 ) -> Floats:
     """Wander about the frame from ``start`` at about ``speed`` pixels a frame, less up and down by ``level``: T×2.
 
-    Who reaches ``reach`` pixels to all sides mostly stays inside the frame.
+    An actor that extends ``reach`` pixels to all sides stays inside the frame for the most part.
     """
     every, width, height = 6, stage.width, stage.height
     inset = min(max(reach, 0.12 * width), 0.42 * width), min(max(reach, 0.15 * height), 0.42 * height)
@@ -152,12 +152,12 @@ def orient(rng: np.random.Generator, stage: Stage, actor: Actor) -> None:
 
 
 def film(stage: Stage, actor: Actor, nearness: float) -> None:
-    """Look at an actor through the camera: zoom and roll for all, the pan for who stays in the world.
+    """Look at an actor through the camera: all are zoomed and rolled, and panned unless they move along with it.
 
     Args:
         stage: The stage.
         actor: The actor; its way changes.
-        nearness: How strongly the pan moves it: 0 for who moves along with the camera, above 1 for near things.
+        nearness: How strongly the pan moves it: 0 for what moves along with the camera, above 1 for near things.
     """
     camera = stage.camera
     centre = np.array([stage.width / 2, stage.height / 2])
@@ -176,7 +176,7 @@ def occluder(rng: np.random.Generator, stage: Stage, half_width: float) -> Actor
         creature, scale = make_plant(rng), half_width * 1.5
     else:
         scale = max(height, width) * rng.uniform(0.8, 1.3)
-        creature = make_slab(rng, half_width / scale, 1.0)
+        creature = make_slab(rng, half_width / scale)
     still = np.ones(frames)
     return Actor(
         role="occluder",

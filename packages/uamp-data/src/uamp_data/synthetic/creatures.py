@@ -384,10 +384,10 @@ def make_plant(rng: np.random.Generator) -> Creature:
     return Creature("plant", 2, pose)
 
 
-def make_slab(rng: np.random.Generator, half_width: float, half_height: float) -> Creature:
-    """An occluder: a plain or rough-edged slab of the given half sizes."""
+def make_slab(rng: np.random.Generator, half_width: float) -> Creature:
+    """An occluder: a plain or rough-edged slab of the given half width, two units high."""
     steps = 9
-    y = np.linspace(-half_height, half_height, steps)
+    y = np.linspace(-1, 1, steps)
     rough = rng.uniform(0, 0.25) * half_width
     left = np.stack([-half_width + rng.uniform(-rough, rough, steps), y], 1)
     right = np.stack([half_width + rng.uniform(-rough, rough, steps), y], 1)

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
+_SAMPLES = 6  # points of an outline for each of its control points
+
 
 def wander(rng: np.random.Generator, num_frames: int, amplitude: float, period: float) -> Floats:
     """Draw a smooth curve of ``num_frames`` values that starts at 0 and swings by about ``amplitude``.
@@ -47,21 +49,21 @@ def path_through(points: Floats, num_frames: int) -> Floats:
 
 
 @lru_cache(maxsize=64)
-def _closed_basis(num_controls: int, samples: int) -> Floats:
-    """Weights (K·samples)×K that turn K control points into a closed Catmull-Rom outline."""
-    f = np.arange(samples) / samples
+def _closed_basis(num_controls: int) -> Floats:
+    """Weights (6K)×K that turn K control points into a closed Catmull-Rom outline."""
+    f = np.arange(_SAMPLES) / _SAMPLES
     weights = 0.5 * np.stack([-f + 2 * f**2 - f**3, 2 - 5 * f**2 + 3 * f**3, f + 4 * f**2 - 3 * f**3, -(f**2) + f**3])
-    basis = np.zeros((num_controls * samples, num_controls))
+    basis = np.zeros((num_controls * _SAMPLES, num_controls))
     for k in range(num_controls):
         for j in range(4):
-            basis[k * samples : (k + 1) * samples, (k - 1 + j) % num_controls] += weights[j]
+            basis[k * _SAMPLES : (k + 1) * _SAMPLES, (k - 1 + j) % num_controls] += weights[j]
     basis.setflags(write=False)
     return basis
 
 
-def closed_outline(controls: Floats, samples: int = 6) -> Floats:
-    """Run a smooth closed outline through K×2 control points: (K·samples)×2."""
-    outline: Floats = _closed_basis(len(controls), samples) @ controls
+def closed_outline(controls: Floats) -> Floats:
+    """Run a smooth closed outline through K×2 control points: (6K)×2."""
+    outline: Floats = _closed_basis(len(controls)) @ controls
     return outline
 
 

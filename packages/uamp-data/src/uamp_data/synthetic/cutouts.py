@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 
 import cv2
@@ -67,8 +68,7 @@ def make_cutout(rng: np.random.Generator) -> Creature | None:
     low, high = outline.min(0), outline.max(0)
     centre, half = (low + high) / 2, float((high - low).max()) / 2
     rest = (outline - centre) / half
-    wobble = Wobble.draw(rng, len(rest), 0.12)
-    wobble = Wobble(0 * wobble.amount, wobble.phases, wobble.rates, wobble.bend, wobble.shear, wobble.offset)
+    wobble = replace(Wobble.draw(rng, len(rest), 0.12), amount=np.zeros(len(rest)))
     roundness = rng.uniform(0.05, 0.15) if name != _HORSE else rng.uniform(0.15, 0.4)
 
     def pose(phase: float) -> list[Part]:

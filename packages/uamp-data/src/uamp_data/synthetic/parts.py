@@ -145,9 +145,9 @@ class Wobble:
         return np.stack([x, y], 1)
 
 
-def blob(rest: Floats, now: Floats, texture: int, roundness: float, *, tone: float = 1.0, joins: bool = False) -> Part:
+def blob(rest: Floats, now: Floats, texture: int, roundness: float, *, tone: float = 1.0) -> Part:
     """Make a closed smooth part whose texture stretches with its control points."""
-    return Part((closed_outline(now),), texture, fit_affine(rest, now), roundness, tone, joins)
+    return Part((closed_outline(now),), texture, fit_affine(rest, now), roundness, tone)
 
 
 def random_ring(rng: np.random.Generator, controls: int, radius_x: float, radius_y: float, roughness: float) -> Floats:
@@ -163,17 +163,3 @@ def spine_outline(spine: Floats, widths: Floats) -> Floats:
     tangent /= np.maximum(np.hypot(tangent[:, 0], tangent[:, 1]), 1e-6)[:, None]
     normal = np.stack([-tangent[:, 1], tangent[:, 0]], 1) * widths[:, None]
     return np.vstack([spine + normal, (spine - normal)[::-1]])
-
-
-__all__ = [
-    "Creature",
-    "Part",
-    "Wobble",
-    "blob",
-    "bone",
-    "chain",
-    "ellipse",
-    "random_ring",
-    "spine_outline",
-    "swing_chain",
-]

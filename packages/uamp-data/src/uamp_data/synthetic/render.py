@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -10,6 +12,9 @@ from numpy.typing import NDArray
 
 from uamp_data.synthetic.curves import Floats, apply, compose
 from uamp_data.synthetic.parts import Part
+
+if TYPE_CHECKING:
+    from cv2.typing import MatLike
 
 Image = NDArray[np.uint8]
 Plane = NDArray[np.float32]
@@ -213,21 +218,20 @@ def motion_blur(sprite: Sprite, dx: float, dy: float) -> Sprite:
     if length < 1.2:
         return sprite
     kernel = line_kernel(dx, dy)
-    premultiplied = cv2.multiply(sprite.colour, cv2.merge([sprite.alpha] * 3), dtype=cv2.CV_32F)
-    smeared = cv2.filter2D(premultiplied, -1, kernel, borderType=cv2.BORDER_CONSTANT)
-    alpha = cv2.filter2D(sprite.alpha, -1, kernel, borderType=cv2.BORDER_CONSTANT)
-    inverse = 1 / np.maximum(alpha, np.float32(1e-3))
-    colour = cv2.multiply(smeared, cv2.merge([inverse] * 3), dtype=cv2.CV_8U)
-    return Sprite(sprite.x, sprite.y, np.asarray(colour, np.uint8), np.asarray(alpha, np.float32))
+    return _blurred(sprite, lambda plane: cv2.filter2D(plane, -1, kernel, borderType=cv2.BORDER_CONSTANT))
 
 
 def soften(sprite: Sprite, sigma: float) -> Sprite:
     """Defocus a sprite, edges included."""
     if sigma < 0.3:
         return sprite
-    premultiplied = cv2.multiply(sprite.colour, cv2.merge([sprite.alpha] * 3), dtype=cv2.CV_32F)
-    smeared = cv2.GaussianBlur(premultiplied, (0, 0), sigma)
-    alpha = cv2.GaussianBlur(sprite.alpha, (0, 0), sigma)
+    return _blurred(sprite, lambda plane: cv2.GaussianBlur(plane, (0, 0), sigma))
+
+
+def _blurred(sprite: Sprite, blur: Callable[[MatLike], MatLike]) -> Sprite:
+    """Blur colour and coverage alike; what is not covered gives no colour to its neighbours."""
+    smeared = blur(cv2.multiply(sprite.colour, cv2.merge([sprite.alpha] * 3), dtype=cv2.CV_32F))
+    alpha = blur(sprite.alpha)
     inverse = 1 / np.maximum(alpha, np.float32(1e-3))
     colour = cv2.multiply(smeared, cv2.merge([inverse] * 3), dtype=cv2.CV_8U)
     return Sprite(sprite.x, sprite.y, np.asarray(colour, np.uint8), np.asarray(alpha, np.float32))
