@@ -11,7 +11,7 @@ from uamp_eval.boundaries import STRIPS, Mask, pair_boundaries
 from uamp_eval.reference import reference_boundary
 
 shapes = array_shapes(min_dims=2, max_dims=2, max_side=40)
-radii = st.integers(1, 20)
+radii = st.integers(0, 20)
 pairs = shapes.flatmap(lambda shape: arrays(np.bool_, (2, *shape), fill=st.booleans()))
 
 

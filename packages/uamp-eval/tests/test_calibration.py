@@ -175,8 +175,13 @@ def test_what_is_written_is_read_and_added_up(tmp_path: Path) -> None:
     assert read_calibration(tmp_path, ["dogs"]) is None
 
 
+ENDLESS = f'{{"format":1,"bins":{BINS},"histograms":{{"edge":{{"uncertainty":[[1],[1e999],[2]]}}}}}}'
+
+
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", '{"format":0}', '{"format":1,"bins":7,"histograms":{}}', "null", "[" * 100_000], ids=len
+    "text",
+    ["", "{", "[]", '{"format":0}', '{"format":1,"bins":7,"histograms":{}}', "null", "[" * 100_000, ENDLESS],
+    ids=len,
 )
 def test_a_file_that_cannot_be_read_is_left_out_and_named(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, text: str

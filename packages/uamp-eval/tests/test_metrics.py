@@ -68,7 +68,7 @@ def test_jaccard_equals_the_reference(pair: tuple[Mask, Mask, Mask | None]) -> N
 
 
 @settings(max_examples=150, deadline=None)
-@given(mask_pairs(), st.sampled_from([0.008, 0.08, 1, 3, 50]))
+@given(mask_pairs(), st.sampled_from([0, 0.008, 0.08, 1, 3, 50]))
 def test_boundary_f_equals_the_reference(pair: tuple[Mask, Mask, Mask | None], bound: float) -> None:
     assert boundary_f(*pair, bound=bound) == pytest.approx(reference_f(*pair, bound=bound), abs=1e-12)
 

@@ -175,12 +175,25 @@ def test_a_record_that_names_folders_elsewhere_removes_nothing_there(folder: Res
 
 
 def test_a_damaged_record_vouches_for_nothing(folder: ResultFolder) -> None:
-    for damaged in ("{", "[" * 100_000):
+    for damaged, says in [
+        ("{", "no run.json"),
+        ("[" * 100_000, "no run.json"),
+        *((f'{{"sequences": {other}}}', "other settings") for other in ("null", "3", "[[1]]", "[5]")),
+    ]:
         (folder.path / RECORD).write_text(damaged)
-        with pytest.raises(InputError, match=r"no run\.json"):
+        with pytest.raises(InputError, match=says):
             folder.prepare(FINGERPRINT)
         folder.prepare(FINGERPRINT, overwrite=True)
     folder.prepare(FINGERPRINT)
+
+
+def test_a_link_in_place_of_results_stays(folder: ResultFolder, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (folder.path / "bear").symlink_to(tmp_path / "elsewhere")
+    for _ in range(2):
+        with pytest.raises(InputError, match="bear is not a result of uamp"):
+            folder.prepare(FINGERPRINT, overwrite=True)
+    assert (folder.path / "bear").is_symlink()
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:

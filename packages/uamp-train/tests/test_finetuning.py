@@ -172,12 +172,16 @@ def test_a_run_goes_on_without_the_layers_that_it_began_with(
 def test_a_run_goes_on_with_its_own_base_alone(light: MakeConfig, blobs: ClipSource, tmp_path: Path) -> None:
     weights = nano_base().state_dict()
     save_state_dict(tmp_path / "base.safetensors", weights)
-    config = light(sam2_checkpoint=str(tmp_path / "base.safetensors"), max_steps=1)
+    stages = [{"steps": 2, "image_size": 32, "num_frames": 2, "batch_size": 1}]
+    config = light(sam2_checkpoint=str(tmp_path / "base.safetensors"), max_steps=1, stages=stages)
     train(config, blobs)
+    moved = (tmp_path / "base.safetensors").rename(tmp_path / "moved.safetensors")
     name = next(iter(weights))
     save_state_dict(tmp_path / "base.safetensors", {**weights, name: weights[name] + 1})
     with pytest.raises(CheckpointError, match="other frozen weights of nano"):
         train(config, blobs, resume=True)
+    went_on = train(light(sam2_checkpoint=str(moved), stages=stages), blobs, resume=True)
+    assert load_state(went_on).step == 2
 
 
 @pytest.mark.parametrize("part", ["image_encoder", "mask_decoder"])

@@ -6,13 +6,14 @@ import os
 import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from uamp_model.errors import CheckpointError
+from uamp_model.errors import CheckpointError, DeviceError
 from uamp_model.sam2 import build_model
 from uamp_train import learner
 from uamp_train.batches import ClipSource, TrainingClip
@@ -20,7 +21,7 @@ from uamp_train.checkpoint import BEST, LAST, TrainingState, load_state
 from uamp_train.config import Stage, TrainConfig
 from uamp_train.config_loading import load_config
 from uamp_train.errors import ConfigError
-from uamp_train.loop import stage_at, train
+from uamp_train.loop import make_accelerator, stage_at, train
 from uamp_train.objective import TrainingModule
 from uamp_train.weights import build_module, freeze
 
@@ -110,6 +111,18 @@ def test_a_run_is_neither_overwritten_nor_resumed_by_mistake(tiny: MakeConfig, b
     train(config, blobs)
     with pytest.raises(ConfigError, match="--resume"):
         train(config, blobs)
+    (config.run_dir / LAST).rename(config.run_dir / BEST)
+    with pytest.raises(ConfigError, match=f"{BEST} is left from an earlier run"):
+        train(config, blobs)
+
+
+@pytest.mark.parametrize(("device", "there"), [("cuda", torch.cuda), ("mps", torch.backends.mps)])
+def test_a_device_that_is_not_there_is_named(
+    tiny: MakeConfig, monkeypatch: pytest.MonkeyPatch, device: str, there: ModuleType
+) -> None:
+    monkeypatch.setattr(there, "is_available", lambda: False)
+    with pytest.raises(DeviceError, match=f"no {device.upper()} device that torch can use"):
+        make_accelerator(tiny(device=device))
 
 
 def test_validation_keeps_the_best(tiny: MakeConfig, blobs: ClipSource) -> None:

@@ -25,7 +25,8 @@ def test_how_long_how_often_and_where_may_change(tiny: MakeConfig) -> None:
     before = tiny().model_dump(mode="json")
     stages = [{**before["stages"][0], "steps": 9}]
     values = {"num_epochs": 9, "max_steps": 7, "log_interval": 3, "save_interval": 2, "val_interval": 1}
-    assert differences(before, tiny(stages=stages, num_workers=4, use_tensorboard=True, **values)) == []
+    folders = {"pool": {"folder": "elsewhere"}, "cache_folder": "elsewhere"}
+    assert differences(before, tiny(stages=stages, num_workers=4, use_tensorboard=True, **values, **folders)) == []
 
 
 ON_DISK = {"dataset": "davis", "dataset_root": "DAVIS"}

@@ -74,12 +74,12 @@ def pair_boundaries(first: Mask, second: Mask, radius: int) -> BoundaryPair:
     Args:
         first: H×W bool.
         second: H×W bool.
-        radius: Of the disk in which boundaries will match, in pixels from 1 on.
+        radius: Of the disk in which boundaries will match, in pixels; with 0 they match on the same pixel alone.
     """
     height, width = first.shape
     # One row and one column more repeat the last ones; a strip must be as high as the disk reaches into the next.
     rows = max(-(-(height + 1) // STRIPS), radius)
-    columns = -(-(width + radius) // 8) * 8  # whole 64-bit words
+    columns = -(-(width + max(radius, 1)) // 8) * 8  # whole 64-bit words
     canvas = np.zeros((STRIPS * rows, 2, columns), np.uint8)
     canvas[:height, 0, :width] = first
     canvas[:height, 1, :width] = second

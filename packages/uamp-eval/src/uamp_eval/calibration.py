@@ -251,7 +251,7 @@ def unpacked(document: Any) -> Calibration:
     """The histograms that `packed` wrote.
 
     Raises:
-        ValueError, LookupError, TypeError: it wrote something else.
+        ValueError, LookupError, TypeError, OverflowError: the document is something else.
     """
     if (document["format"], document["bins"]) != (_FORMAT, BINS):
         raise ValueError("another format")
@@ -274,7 +274,7 @@ def _read(path: Path) -> Calibration | None:
         return unpacked(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, LookupError, TypeError, OverflowError, RecursionError) as error:
         _log.warning("%s cannot be read (%s); what it says of doubt is left out.", path, error)
         return None
 

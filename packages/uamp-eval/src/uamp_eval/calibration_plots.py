@@ -36,7 +36,7 @@ class ReliabilityLine:
 
 @dataclass(frozen=True, slots=True)
 class FigureCell:
-    """A value in the table, and whether it is the best of its setting."""
+    """A value in a table as text, and whether it is the best of those it is compared with."""
 
     text: str
     best: bool

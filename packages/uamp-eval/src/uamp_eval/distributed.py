@@ -14,7 +14,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -140,11 +140,8 @@ def device_of_process(device: str) -> str:
 
 
 @contextmanager
-def join_team(patience: timedelta = PATIENCE) -> Iterator[Team]:
+def join_team() -> Iterator[Team]:
     """Join the processes that the launcher started; without a launcher, a team of one.
-
-    Args:
-        patience: how long another process may be silent before it is given up.
 
     Raises:
         OtherProcessError: if the others do not show up.
@@ -159,10 +156,10 @@ def join_team(patience: timedelta = PATIENCE) -> Iterator[Team]:
 
     try:
         with _lost_others(rank):
-            store, _, _ = next(rendezvous("env://", timeout=patience))
+            store, _, _ = next(rendezvous("env://", timeout=PATIENCE))
     except ValueError as error:  # an address or port is missing
         raise InputError(f"The processes cannot find each other ({error}): start them with torchrun.") from error
-    team = _Joined(rank, size, PrefixStore("uamp", store), patience.total_seconds())
+    team = _Joined(rank, size, PrefixStore("uamp", store))
     yield team
     team.leave()
 
@@ -174,7 +171,7 @@ class _Joined:
     Attributes:
         rank, size: see `Team`.
         store: keys seen by all: "failed", "beat/<rank>", "agreed/<n>/0", "done/<phase>/<rank>" and "left/<rank>".
-        patience: seconds.
+        patience: for how many seconds another process may be silent before it is given up.
         agreements, phase: how often `agree` and `together` were called.
         beats: how often this process said that it is alive.
         last_beat: when it last did.
@@ -183,11 +180,11 @@ class _Joined:
     rank: int
     size: int
     store: "Store"
-    patience: float
+    patience: float = PATIENCE.total_seconds()
     agreements: int = 0
     phase: int = 0
     beats: int = 0
-    last_beat: float = field(default=float("-inf"))
+    last_beat: float = float("-inf")
 
     def agree(self, decide: Callable[[], T]) -> T:
         self.agreements += 1

@@ -2,9 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, is_dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,7 +60,7 @@ class Fingerprint:
     sequences: Mapping[str, Mapping[str, Any]]
     versions: Mapping[str, str]
     layers: str | None = None
-    format: int = field(default=FORMAT)
+    format: int = FORMAT
 
     def as_json(self) -> str:
         """The record as it is stored beside the results."""
@@ -89,15 +89,13 @@ def take_fingerprint(
     """
     from uamp_model.layers_file import weights_digest  # late: scoring PNGs reads fingerprints without torch
 
-    layers = getattr(tracker, "acting_layers", None)
-    settings = getattr(tracker, "settings", None)  # the numbers behind the memory setting's name
-    budget = float(getattr(tracker, "memory_budget", 1.0))
+    layers, budget = tracker.acting_layers, float(tracker.memory_budget)
     read = {} if budget == 1.0 else {"memory_budget": budget}
     return Fingerprint(
         model=tracker.name,
         weights=weights_digest(tracker.base) if weights is None else weights,
         memory=tracker.memory,
-        memory_settings=(asdict(settings) if is_dataclass(settings) and not isinstance(settings, type) else {}) | read,
+        memory_settings=asdict(tracker.settings) | read,
         precision=str(tracker.dtype).removeprefix("torch."),
         image_size=tracker.image_size,
         protocol=protocol,
@@ -107,7 +105,7 @@ def take_fingerprint(
     )
 
 
-def describe_sequences(sequences: Sequence[VideoSequence]) -> dict[str, dict[str, Any]]:
+def describe_sequences(sequences: Iterable[VideoSequence]) -> dict[str, dict[str, Any]]:
     """Tell videos apart, by name: numbers of frames, and a digest of frame names, prompts, pictures and given masks.
 
     A data set that was degraded, re-encoded or made anew under the same names, even in a single frame, is another one.

@@ -157,7 +157,7 @@ def object_masks(
     _check_shapes(prediction, truth, void)
     if any(object_id < 1 for object_id in object_ids):
         raise ValueError(f"Objects have ids from 1, 0 is background; to be scored are {list(object_ids)}.")
-    if len(object_ids) == 1:  # its box is mostly that of everything, which is found faster
+    if len(object_ids) == 1:  # the box of all objects holds it, is hardly larger as a rule, and is found faster
         anything = prediction | truth
         boxes = [box_of(anything if anything.dtype == np.uint8 else anything != 0)]
     else:

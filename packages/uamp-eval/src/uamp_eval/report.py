@@ -10,7 +10,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from uamp_eval.atomic import write_atomically
-from uamp_eval.calibration_plots import FIGURE_NAMES, SPOKEN, calibration_plots
+from uamp_eval.calibration_plots import FIGURE_NAMES, SPOKEN, FigureCell, calibration_plots
 from uamp_eval.doubt import EDGE_REACH
 from uamp_eval.results_files import Evaluation, best_values
 from uamp_eval.scores import FIGURES, ObjectResult, in_percent, sequence_figures
@@ -25,14 +25,6 @@ _FOLDED_FROM = 60
 
 _MOST_HINTS = 20_000
 """A hint on every frame of every curve costs about a hundred bytes; beyond this many there are none."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Figure:
-    """A value in a table: as text, and whether it is the best of its column."""
-
-    text: str
-    best: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,12 +133,12 @@ def render_report(
     )
 
 
-def _headline(evaluations: Sequence[Evaluation]) -> tuple[list[str], list[list[_Figure]]]:
+def _headline(evaluations: Sequence[Evaluation]) -> tuple[list[str], list[list[FigureCell]]]:
     """Return the names of the figures, and a row of them for each setting."""
     columns = [evaluation.figures() for evaluation in evaluations]
     best = best_values(columns)
     return list(best), [
-        [_Figure(in_percent(column[name]), column[name] == best[name]) for name in best] for column in columns
+        [FigureCell(in_percent(column[name]), column[name] == best[name]) for name in best] for column in columns
     ]
 
 

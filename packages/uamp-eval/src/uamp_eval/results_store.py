@@ -71,7 +71,8 @@ class ResultFolder:
                 leftover.unlink(missing_ok=True)
             if overwrite:
                 # the results go before the record: a run killed here leaves none that the new record vouches for
-                for name in {*fingerprint.sequences, *(self._stored() or {}).get("sequences", {})}:
+                earlier = (self._stored() or {}).get("sequences")
+                for name in {*fingerprint.sequences, *(earlier if isinstance(earlier, dict) else ())}:
                     self._discard(name)
             partial = self.path / f"{_PREFIX}{RECORD}{_SUFFIX}"
             partial.write_text(fingerprint.as_json(), encoding="utf-8")
@@ -135,10 +136,11 @@ class ResultFolder:
 
     def _compare(self, stored: dict[str, Any], fingerprint: Fingerprint) -> None:
         videos, now = stored.get("sequences"), fingerprint.sequences
-        if isinstance(videos, dict):  # one without results may have been mended since
+        if isinstance(videos, dict):
             there = {name for name in {*videos, *now} if (self.path / name).exists()}
-            if not there:  # a record alone vouches for nothing: its run ended in its first video
+            if not there:  # a run that ended in its first video has left a record, but nothing that it is about
                 return
+            # A video without results may have been mended since.
             kept = {name: video if name in there else now.get(name, video) for name, video in videos.items()}
             stored = stored | {"sequences": kept}
         different = differences(stored, fingerprint)
@@ -149,14 +151,15 @@ class ResultFolder:
             )
 
     def _discard(self, sequence: str) -> None:
-        """Remove a sequence's results, and nothing that is none."""
+        """Remove a sequence's results, unless there is anything else among them."""
         folder = self.path / sequence
         if not is_plain_name(sequence) or not folder.exists():
             return
-        strange = folder if not folder.is_dir() else next((f for f in folder.iterdir() if not _is_ours(f)), None)
+        foreign = folder.is_symlink() or not folder.is_dir()
+        strange = folder if foreign else next((f for f in folder.iterdir() if not _is_ours(f)), None)
         if strange is not None:
             raise InputError(f"{strange} is not a result of uamp: move it away or choose another --output.")
-        # it must not be seen half-empty under its name
+        # Nobody may see it half-empty under its own name.
         doomed = self._hidden()
         folder.rename(doomed)
         shutil.rmtree(doomed)

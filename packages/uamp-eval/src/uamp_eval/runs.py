@@ -36,7 +36,7 @@ WriteMask = Callable[[Path, Ids], None]
 
 
 class RunProgress(Protocol):
-    """Hears how far this process is."""
+    """Is told how far this process is."""
 
     def run_started(self, frames: int, steps: int, kept: int) -> None:
         """This process has `frames` frames and `steps` of rehearsal to do; `kept` sequences had results already."""
@@ -159,7 +159,7 @@ def run_benchmark(
     @cache
     def describe() -> dict[str, Fingerprint]:
         _check_sequences(sequences)
-        return _fingerprints(trackers, sequences, protocol)
+        return _fingerprints(trackers, sequences, protocol, team)
 
     def prepare() -> tuple[dict[str, str], dict[str, list[str]]]:
         if not overwrite:  # before the first record is written: a run that is refused leaves none
@@ -211,11 +211,16 @@ def _check_sequences(sequences: Sequence[VideoSequence]) -> None:
 
 
 def _fingerprints(
-    trackers: Mapping[str, VideoTracker], sequences: Sequence[VideoSequence], protocol: str
+    trackers: Mapping[str, VideoTracker], sequences: Sequence[VideoSequence], protocol: str, team: Team
 ) -> dict[str, Fingerprint]:
-    digests = {id(tracker.base): tracker.base for tracker in trackers.values()}
-    weights = {key: weights_digest(model) for key, model in digests.items()}
-    data = describe_sequences(sequences)
+    def read_in_turn() -> Iterator[VideoSequence]:
+        for sequence in sequences:
+            team.beat()  # a whole data set is read, which may take longer than the others' patience
+            yield sequence
+
+    networks = {id(tracker.base): tracker.base for tracker in trackers.values()}
+    weights = {key: weights_digest(network) for key, network in networks.items()}
+    data = describe_sequences(read_in_turn())
     return {
         memory: take_fingerprint(tracker, sequences, protocol, weights=weights[id(tracker.base)], data=data)
         for memory, tracker in trackers.items()

@@ -259,7 +259,7 @@ def _scored(
 
 @contextmanager
 def _deaf_children() -> Iterator[None]:
-    """Processes started meanwhile never hear Ctrl-C, not even while they are starting.
+    """Processes that are started within never hear Ctrl-C, not even while they are starting.
 
     The parent hears it as well and ends the pool; a traceback from every process would only hide what it says.
     """
@@ -274,10 +274,10 @@ def _deaf_children() -> Iterator[None]:
 
 
 def _prepare_worker() -> None:
-    # Where the parent could not make it deaf.
+    # For systems on which `_deaf_children` does nothing.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    # One process per processor is enough.
+    # There is a process for each processor already.
     cv2.setNumThreads(1)
 
 

@@ -12,8 +12,6 @@ from uamp_eval.sequences import VideoSequence
 
 YOUTUBE_VOS_TOP = "Annotations"
 """Folder of everything in a zip for YouTube-VOS: Annotations/<video>/<frame>.png."""
-DAVIS_TOP = ""
-"""DAVIS test-dev wants <sequence>/<frame>.png at the top."""
 
 _LONG_AGO = (1980, 1, 1, 0, 0, 0)
 _READABLE = 0o644 << 16
@@ -32,7 +30,7 @@ def write_submission(
         results: folder with <sequence>/<frame>.png, as a run writes it.
         sequences: the videos; one picture of each is read to compare its size.
         target: the zip; replaced if it exists, or what a link there leads to.
-        top: the folder that everything lies in, "" for none.
+        top: the folder that everything lies in; "" for none, as DAVIS test-dev wants it.
 
     Returns:
         The names of the entries, in order.

@@ -86,8 +86,8 @@ class Batch:
 
     def _each(self, move: Callable[[Tensor], Tensor]) -> "Batch":
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        moved: dict[str, Any] = {name: move(v) if isinstance(v, Tensor) else v for name, v in values.items()}
-        return Batch(**moved)
+        moved: dict[str, Any] = {name: move(value) for name, value in values.items() if isinstance(value, Tensor)}
+        return replace(self, **moved)
 
 
 @dataclass(frozen=True, slots=True)

@@ -122,9 +122,8 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer, names: dict[int, str]) -
 def restore_optimizer(
     optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor], parameters: dict[str, torch.nn.Parameter]
 ) -> None:
-    """Give an optimizer the moments that `optimizer_tensors` listed; parameters without any start afresh."""
+    """Give an optimizer the moments that `optimizer_tensors` listed; parameters that have none there start afresh."""
     for key, value in tensors.items():
         slot, name = key.split("/", 1)
-        parameter = parameters.get(name)
-        if parameter is not None and parameter.requires_grad:
-            optimizer.state[parameter][slot] = value.detach().clone().to(parameter.device)
+        parameter = parameters[name]
+        optimizer.state[parameter][slot] = value.clone().to(parameter.device)

@@ -31,6 +31,14 @@ def with_home(value: object) -> object:
     return os.path.expanduser(value) if isinstance(value, str) else value  # noqa: PTH111 - `Path.expanduser` raises there
 
 
+def spelled(dataset: object) -> object:
+    """A data set's name as it is known here: `youtube-vos`, `YouTube-VOS` and `ytvos` are `youtube_vos`."""
+    if not isinstance(dataset, str):
+        return dataset
+    name = dataset.strip().lower().replace("-", "_")
+    return _SPELLINGS.get(name, name)
+
+
 HomePath = Annotated[Path, BeforeValidator(with_home)]
 """What every path in the configuration is."""
 
@@ -151,6 +159,13 @@ class Augment(_Strict):
 NO_AUGMENT = Augment(flip=0, crop=0, affine=0, colour=0, grey=0, paste=0)
 
 
+def switched(augment: object) -> object:
+    """`augment: false` is none of it, `true` the defaults; as keys, so that one of them can be set."""
+    if isinstance(augment, bool):
+        return (Augment() if augment else NO_AUGMENT).model_dump()
+    return augment
+
+
 class DataPart(_Strict):
     """One part of a mix of data sets."""
 
@@ -159,7 +174,7 @@ class DataPart(_Strict):
     root: HomePath | None = Field(None, description="its folder; none: dataset_root")
     split: str | None = Field(None, description="its split; none: dataset_split")
 
-    _spelling = field_validator("dataset", mode="before")(lambda value: spelled(value))
+    _spelling = field_validator("dataset", mode="before")(spelled)
 
 
 class TrainConfig(_Strict):
@@ -262,9 +277,9 @@ class TrainConfig(_Strict):
     use_wandb: bool = Field(False, description="log to Weights & Biases; offline where nobody is logged in")
     use_tensorboard: bool = Field(False, description="log to TensorBoard, in the run's folder")
 
-    _spelling = field_validator("dataset", mode="before")(lambda value: spelled(value))
+    _spelling = field_validator("dataset", mode="before")(spelled)
 
-    _switch = field_validator("augment", mode="before")(lambda value: switched(value))
+    _switch = field_validator("augment", mode="before")(switched)
 
     @model_validator(mode="after")
     def _fits_together(self) -> "TrainConfig":
@@ -326,21 +341,6 @@ class TrainConfig(_Strict):
         """Steps in which about every clip is seen once."""
         batch = self.stages[0].batch_size if self.stages else self.batch_size
         return max(1, clips // (batch * processes * self.gradient_accumulation))
-
-
-def spelled(dataset: object) -> object:
-    """A data set's name as it is known here: `youtube-vos`, `YouTube-VOS` and `ytvos` are `youtube_vos`."""
-    if not isinstance(dataset, str):
-        return dataset
-    name = dataset.strip().lower().replace("-", "_")
-    return _SPELLINGS.get(name, name)
-
-
-def switched(augment: object) -> object:
-    """`augment: false` is none of it, `true` the defaults; as keys, so that one of them can be set."""
-    if isinstance(augment, bool):
-        return (Augment() if augment else NO_AUGMENT).model_dump()
-    return augment
 
 
 def _contradictions(config: TrainConfig) -> Iterator[tuple[str, str]]:

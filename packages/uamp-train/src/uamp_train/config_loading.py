@@ -102,7 +102,7 @@ def parse_config(values: Mapping[str, Any], origins: Origins | None = None) -> T
         return TrainConfig.model_validate_json(json.dumps(_written_out(values), default=str), strict=True)
     except ValidationError as error:
         raise ConfigError(_sentence(error, origins or {})) from None
-    except (TypeError, ValueError, RecursionError) as error:  # what JSON has no words for
+    except (TypeError, ValueError, RecursionError) as error:  # values that JSON cannot express
         raise ConfigError(f"The configuration cannot be used: {str(error).lower()}.") from None
 
 
@@ -257,7 +257,13 @@ def _at(place: Sequence[str | int], origins: Origins) -> str:
 
 
 def _nearest(name: str, keys: Iterable[str], *, likeness: float = 0.0) -> str | None:
-    """The key that looks most like a name, by its own name or one that others use for it; None if none does so far."""
+    """The key that looks most like a name, by its own name or one that others use for it.
+
+    Args:
+        name: what was written.
+        keys: the keys there are.
+        likeness: how alike they must be, from 0 to 1; None is returned where no key is.
+    """
     names = {known: key for key in keys for known in (key, *OTHER_NAMES.get(key, ()))}
     near = difflib.get_close_matches(name.lower(), names, n=1, cutoff=likeness)
     return names[near[0]] if near else None

@@ -160,8 +160,11 @@ def make_accelerator(config: TrainConfig) -> Accelerator:
     """Device, precision and processes, as the configuration and the launcher say."""
     if config.threads:
         torch.set_num_threads(config.threads)
-    if config.device == "cuda" and not torch.cuda.is_available():
-        raise DeviceError("This machine has no CUDA device that torch can use: set device to auto or cpu.")
+    lacks_cuda = config.device == "cuda" and not torch.cuda.is_available()
+    if lacks_cuda or (config.device == "mps" and not torch.backends.mps.is_available()):  # accelerate takes another
+        raise DeviceError(
+            f"This machine has no {config.device.upper()} device that torch can use: set device to auto or cpu."
+        )
     AcceleratorState._reset_state()  # else a second run in this process could not have another precision
     return Accelerator(
         cpu=config.device == "cpu" or (config.device == "auto" and not _has_accelerator()),

@@ -9,7 +9,7 @@ from torch import Tensor
 from uamp_model.errors import CheckpointError
 from uamp_model.layers_file import weights_digest
 
-from uamp_train.checkpoint import LAST, TrainingState, load_state
+from uamp_train.checkpoint import BEST, LAST, TrainingState, load_state
 from uamp_train.config import TrainConfig
 from uamp_train.config_loading import flat
 from uamp_train.errors import ConfigError
@@ -19,21 +19,12 @@ log = logging.getLogger(__name__)
 
 MAY_CHANGE = {
     *("num_epochs", "max_steps", "steps", "log_interval", "save_interval", "val_interval"),
-    *(
-        "save_dir",
-        "experiment_name",
-        "device",
-        "threads",
-        "num_workers",
-        "worker_processes",
-        "cache_folder",
-        "use_wandb",
-        "use_tensorboard",
-    ),
+    *("save_dir", "experiment_name", "cache_folder", "folder"),
+    *("device", "threads", "num_workers", "worker_processes", "use_wandb", "use_tensorboard"),
 }
 """Keys, by the last part of their dotted names, that say how long, how often or where, but not what is learnt.
 
-Where sequences to validate on are taken from those to train on, `val_interval` decides that too, see `differences`.
+`differences` says when `val_interval` may not change and when `sam2_checkpoint` may.
 """
 MOST_NAMED = 6
 
@@ -45,12 +36,14 @@ def begin(config: TrainConfig, *, resume: bool, processes: int) -> tuple[dict[st
         The weights that stay as they are, by their names in files, and the state with all the others.
 
     Raises:
-        ConfigError: if there is a run already that is not to be resumed, or one with other settings.
+        ConfigError: if the folder holds a run that is not to be resumed, a part of one, or one with other settings.
         CheckpointError: if there is nothing to resume, or the frozen weights are not those it began with.
     """
     checkpoint = config.run_dir / LAST
     if checkpoint.exists() and not resume:
         raise ConfigError(f"{config.run_dir} already holds a run: give --resume, or another experiment_name.")
+    if not resume and (best := config.run_dir / BEST).exists():  # would be exported as what this run learned
+        raise ConfigError(f"{best} is left from an earlier run: move it away, or give another experiment_name.")
     if resume:
         state = load_state(checkpoint)
         _check_same_run(state, config, processes)
@@ -103,10 +96,12 @@ def differences(before: Mapping[str, Any], config: TrainConfig) -> list[str]:
         config: the present one.
     """
     was, now, usual = flat(before), flat(config.model_dump(mode="json")), flat(TrainConfig().model_dump(mode="json"))
+    # Frozen weights are known by their digest, so their file may have moved.
+    may_change = MAY_CHANGE | ({"sam2_checkpoint"} if config.freezes_sam2 else set())
     changed = [
         f"{key} is {_shown(now.get(key))}, was {_shown(was.get(key, usual.get(key)))}"
         for key in {**was, **now}
-        if was.get(key, usual.get(key)) != now.get(key) and key.rpartition(".")[2] not in MAY_CHANGE
+        if was.get(key, usual.get(key)) != now.get(key) and key.rpartition(".")[2] not in may_change
     ]
     interval = was.get("val_interval", usual["val_interval"])
     if config.leaves_validation_open and bool(interval) != bool(config.val_interval):
