@@ -1,6 +1,7 @@
 """`uamp bench tracker`. Nothing here is about how long anything takes."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from uamp_cli.bench_tracker import (
     WRITE,
     MemoryCurve,
     TrackerBench,
+    measure_memory,
     measure_speed,
     slope,
 )
@@ -102,6 +104,28 @@ def test_memory_in_processes_of_their_own(run: Run, tmp_path: Path, monkeypatch:
         assert all(mib > 0 for mib in memory[name]["peak_mib"].values())
 
 
+class _Fatal:
+    """Ends the process that unpickles it."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (os._exit, (9,))
+
+
+def test_a_process_that_is_killed_is_told_of() -> None:
+    bench = TrackerBench(model=_Fatal(), objects=(1,), frames=1, warm_up=0)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"tracked 40 frames with sam2 was ended .* smaller --memory-frames"):
+        measure_memory(bench, THEIRS, 40, 1)
+
+
+@pytest.mark.parametrize(("option", "name"), [("--checkpoint", "weights.json"), ("--video", "frames/0.png")])
+def test_nothing_that_is_read_is_overwritten(run: Run, tmp_path: Path, option: str, name: str) -> None:
+    (tmp_path / "frames").mkdir()
+    (tmp_path / name).write_bytes(b"mine")
+    given = ("--checkpoint", "weights.json", "--video", "frames", "--json", name)
+    assert f"would overwrite {option} " in run("bench", "tracker", *given).refused()
+    assert (tmp_path / name).read_bytes() == b"mine"
+
+
 def test_the_given_video_is_what_is_read(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("uamp_cli.bench_tracker_command._WARM_UP", 0)
     for n in range(2):
@@ -120,7 +144,7 @@ def test_growth_is_that_of_peaks() -> None:
     assert slope(curves[:1]) is None
 
 
-@pytest.mark.parametrize("text", ["", "1,", "0", "a", "1,-2", "1.5"])
+@pytest.mark.parametrize("text", ["", "1,", "0", "a", "1,-2", "1.5", "9" * 5000])
 def test_wrong_counts(text: str) -> None:
     with pytest.raises(InputError, match="must be numbers from 1 on"):
         parse_counts(text, "--objects", least=1)

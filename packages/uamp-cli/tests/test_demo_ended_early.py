@@ -114,6 +114,20 @@ def test_full_disk(make_video: Make, checkpoint: Path, tmp_path: Path, limit: in
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.mp4", "o.mp4"]
 
 
+def test_a_reader_of_standard_output_that_goes_away_costs_no_file(
+    make_video: Make, checkpoint: Path, tmp_path: Path
+) -> None:
+    demo = ("demo", "--input", make_video(frames=1), "--checkpoint", checkpoint, "--box", "12,16,32,32")
+    command = [sys.executable, "-m", "uamp_cli", *map(str, demo), "--device", "cpu", "--csv", "-", "--json", "r.json"]
+    reader, writer = os.pipe()
+    os.close(reader)  # as `| head` does when it has read enough
+    done = subprocess.run(command, cwd=tmp_path, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert done.returncode == 1, done
+    assert "Error" not in done.stderr
+    assert json.loads((tmp_path / "r.json").read_text())["frames"] == 1
+
+
 def test_what_fails_while_tracking_ends_the_run(
     run: Run, make_video: Make, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ import pytest
 import torch
 from evaluation_trees import FRAMES, SIZE, make_davis, make_video, make_youtube
 from PIL import Image as Pictures
+from uamp_cli.models import weights_path
 from uamp_data.masks import write_mask
+from uamp_model.catalog import MODELS
 
 Run = Callable[..., Any]
 Tracked = Any
@@ -313,6 +316,8 @@ def test_wrong_options(evaluate: Run, run: Run, davis: Path, tmp_path: Path) -> 
         assert "samurai" in refused
     both = evaluate(*arguments, "--memory", "uamp", "--memory", "sam2", "--submission", "x.zip").refused()
     assert "give --memory once with --submission" in both
+    assert "leave out --memory" in evaluate(*arguments, "--ablate", "--memory", "sam2").refused()
+    assert "leave out --ablate" in evaluate(*arguments, "--ablate", "--submission", "x.zip").refused()
     assert "'nanno': choose one of nano" in evaluate(*arguments, "--model", "nanno").refused()
     assert "gone.pt" in evaluate(*arguments, "--checkpoint", "gone.pt").refused()
     assert "fp8" in evaluate(*arguments, "--precision", "fp8").refused()
@@ -361,6 +366,30 @@ def test_no_part_of_the_data_is_overwritten(evaluate: Run, run: Run, tracked: Tr
     assert mine.read_bytes() == before
     assert run(*score, "--json", davis / "scores.json").code == 0
     assert run(*score, "--json", davis / "scores.json").code == 0
+
+
+def test_no_weights_and_no_results_are_overwritten(evaluate: Run, run: Run, tracked: Tracked, results: Path) -> None:
+    weights = results.with_name("weights.json")
+    shutil.copy(weights_path(MODELS["nano"]), weights)
+    data = ("davis", "--dataset-root", tracked.root, "--output", results)
+    assert "would overwrite --checkpoint" in evaluate(*data, "--checkpoint", weights, "--json", weights).refused()
+    record, mask = results / "uamp" / "run.json", results / "uamp" / "camel" / "00001.png"
+    before = [path.read_bytes() for path in (weights, record, mask)]
+    for mine in (record, mask):
+        assert "would overwrite a part of" in evaluate(*data, "--json", mine).refused()
+    score = ("eval", "score", "--dataset-root", tracked.root, "--results", results, "--workers", 1)
+    assert "would overwrite a part of" in run(*score, "--json", record).refused()
+    assert [path.read_bytes() for path in (weights, record, mask)] == before
+
+
+def test_weights_that_are_not_here_are_fetched(
+    evaluate: Run, tracked: Tracked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = MODELS["sam2.1-hiera-tiny"]
+    monkeypatch.setitem(MODELS, spec.name, replace(spec, url=(tmp_path / "no server").as_uri()))
+    arguments = ("davis", "--dataset-root", tracked.root, "--model", spec.name)
+    assert "Could not reach" in evaluate(*arguments).refused()
+    assert "'sam3'" in evaluate(*arguments, "--memory", "sam3").refused(), "which is said before"
 
 
 def test_layers_that_no_memory_would_use(evaluate: Run, tracked: Tracked, tmp_path: Path) -> None:

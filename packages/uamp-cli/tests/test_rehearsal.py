@@ -67,7 +67,7 @@ def test_other_memories_have_nothing_to_rehearse(run: Run, make_video: Make, tra
 
 
 def test_the_page_cannot_rehearse(run: Run) -> None:
-    assert "The page cannot rehearse" in run("demo", *SMALL, "--ui", "--rehearse", 5).refused()
+    assert "The page has no --rehearse" in run("demo", *SMALL, "--ui", "--rehearse", 5).refused()
 
 
 def write_broadcast(path: Path) -> bytes:

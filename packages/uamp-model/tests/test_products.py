@@ -31,6 +31,14 @@ def test_intels_own_products_are_left_to_mkl(monkeypatch: pytest.MonkeyPatch) ->
         assert torch.get_float32_matmul_precision() == before
 
 
+def test_so_are_products_where_there_is_nothing_wider(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    products.mkl_is_wide.cache_clear()
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+    assert products.mkl_is_wide() == torch.backends.mkl.is_available()
+    products.mkl_is_wide.cache_clear()
+
+
 @pytest.mark.parametrize("shape", [(4096, 384, 1536), (64, 32, 96), (256, 128, 1824)])
 def test_products_are_full(shape: tuple[int, int, int]) -> None:
     rows, inner, columns = shape

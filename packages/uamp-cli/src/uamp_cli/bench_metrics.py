@@ -170,7 +170,7 @@ def _time_in_turns(
 ) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
     """Let each implementation go through all frames, as in real work, then the next, and all of them again.
 
-    What slows the machine down for a while so slows all of them down.
+    What slows the machine down for a while then slows all of them down.
 
     Returns:
         By implementation, and by stage of ours, the seconds for each frame: the best of all repetitions, because

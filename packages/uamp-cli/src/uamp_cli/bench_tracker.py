@@ -6,6 +6,8 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from multiprocessing import get_context
@@ -20,7 +22,7 @@ from uamp_eval.protocols import merge_logits
 from uamp_model import Prompt, VideoTracker, build_model, find_model, load_tracker
 from uamp_model.devices import Precision, choose_device, choose_dtype
 from uamp_model.download import find_checkpoint
-from uamp_model.errors import CheckpointError
+from uamp_model.errors import CheckpointError, InputError
 from uamp_model.reference_predictor import CompileMode, ReferencePredictor
 from uamp_model.stages import STAGES, StageClock, timed_stages
 
@@ -77,8 +79,8 @@ class SpeedMeasurement:
         objects: how many were tracked.
         seconds: by contender, of each timed frame.
         cpu_seconds: the same, of this process's time on all cores.
-        stages: of ours, by stage, median seconds of a frame, for reading and writing the mean; on a CPU of its
-            processor time.
+        stages: by stage of ours, seconds for a frame: the median, but the mean for reading and writing; on a CPU
+            these are of processor time.
         iou: by other contender, mean IoU of its masks and ours, over frames and objects.
         differing: by other contender, share of pixels whose masks differ.
     """
@@ -160,7 +162,7 @@ def make_reference(bench: TrackerBench, weights: dict[str, Tensor], contender: s
     """Theirs on these weights, in our precision."""
     compiled = bench.sam2_compiled if contender == COMPILED else None
     spec, place = find_model(bench.model), choose_device(bench.device)
-    dtype = choose_dtype(bench.precision, place, image_size=build_model(spec.name).image_size)
+    dtype = choose_dtype(bench.precision, place, image_size=spec.image_size)
     return ReferencePredictor(spec.name, weights, device=place, dtype=dtype, compiled=compiled)
 
 
@@ -214,9 +216,9 @@ def measure_speed(
 ) -> SpeedMeasurement:
     """Track `count` objects with all contenders, frame by frame in turns, and compare times and masks.
 
-    What slows the machine down for a while so slows all of them down. Theirs has read and resized all frames before;
-    the time that ours takes for resizing is in its times. Its stages are timed on as many frames more, since a GPU is
-    waited for after each of them.
+    In turns, because what slows the machine down for a while then slows all of them down. Theirs has read and resized
+    all frames before; ours resizes while the clock runs. The stages of ours are timed on further frames, since timing
+    them makes a GPU wait after each stage.
     """
     frames, truth = make_clip(bench, bench.steps)
     prompts = make_prompts(frames[0], truth, count)
@@ -229,8 +231,9 @@ def measure_speed(
     differing: dict[str, list[float]] = defaultdict(list)
     found: list[Ids] = []
     clock = StageClock(tracker.device)
-    with _opened(others, frames, prompts) as running:
-        running = {OURS: track(tracker, frames, prompts)} | running
+    with ExitStack() as stack:
+        running = {name: stack.enter_context(other.open(frames, prompts)) for name, other in others.items()}
+        running[OURS] = track(tracker, frames, prompts)
         for index in range(1 + bench.warm_up + bench.frames):
             masks: dict[str, Tensor] = {}
             # every second frame in the other order, so that nobody always finds the caches warm
@@ -278,22 +281,6 @@ def stage_time(device: torch.device) -> Callable[[], float]:
     return time.process_time if device.type == "cpu" else time.perf_counter
 
 
-class _opened:
-    """Several reference predictors with the same video open."""
-
-    def __init__(
-        self, others: dict[str, ReferencePredictor], frames: Sequence[Image], prompts: dict[int, Prompt]
-    ) -> None:
-        self._opened = {name: other.open(frames, prompts) for name, other in others.items()}
-
-    def __enter__(self) -> dict[str, Iterator[Found]]:
-        return {name: context.__enter__() for name, context in self._opened.items()}
-
-    def __exit__(self, *error: object) -> None:
-        for context in self._opened.values():
-            context.__exit__(None, None, None)
-
-
 def _agreement(ours: Tensor, theirs: Tensor) -> tuple[float, float]:
     """Mean IoU over objects, 1 where both masks are empty, and the share of pixels that differ."""
     both, either = (ours & theirs).flatten(1).sum(1).float(), (ours | theirs).flatten(1).sum(1).float()
@@ -324,9 +311,19 @@ def time_files(
 
 
 def measure_memory(bench: TrackerBench, contender: str, frames: int, count: int) -> MemoryCurve:
-    """Track a video of so many frames in a fresh process and note its memory after each."""
+    """Track a video of so many frames in a fresh process and note its memory after each.
+
+    Raises:
+        InputError: if that process was killed, as systems do when memory runs out.
+    """
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(_memory_curve, bench, contender, frames, count).result()
+        try:
+            return pool.submit(_memory_curve, bench, contender, frames, count).result()
+        except BrokenProcessPool as error:
+            raise InputError(
+                f"The process that tracked {frames} frames with {contender} was ended from outside, perhaps because "
+                "memory ran out: give smaller --memory-frames."
+            ) from error
 
 
 def _memory_curve(bench: TrackerBench, contender: str, length: int, count: int) -> MemoryCurve:
@@ -366,7 +363,7 @@ def resident_mib() -> float:
 
 
 def _device_mib(device: torch.device) -> list[float]:
-    """With what torch keeps at hand, such as for CUDA graphs: what others cannot have."""
+    """Memory of the GPU that is not free for others: also what torch keeps in reserve, as for CUDA graphs."""
     return [torch.cuda.memory_reserved(device) / _MIB] if device.type == "cuda" else []
 
 

@@ -61,7 +61,7 @@ def run_tracker_bench(options: TrackerOptions) -> None:
     check_ending("--plot", options.plot, (".svg",))
     if options.video is not None and not options.video.exists():
         raise InputError(f"--video {options.video} does not exist: check the path.")
-    check_outputs({"--json": options.json, "--plot": options.plot}, {"--video": options.video})
+    _check_files(options)
     height, width = parse_size(options.size)
     import torch  # takes seconds: whatever is wrong with the options is found before
     from uamp_model.devices import Precision, choose_device
@@ -96,6 +96,16 @@ def run_tracker_bench(options: TrackerOptions) -> None:
     _measure_and_print(bench, options)
 
 
+def _check_files(options: TrackerOptions) -> None:
+    from uamp_data.reader import local_files
+
+    check_outputs(
+        {"--json": options.json, "--plot": options.plot},
+        {"--checkpoint": options.checkpoint},
+        {"--video": [] if options.video is None else local_files(str(options.video))},
+    )
+
+
 def _one_of(choices: tuple[Any, ...], text: str, what: str) -> Any:
     """The choice of that name.
 
@@ -116,7 +126,7 @@ def _measure_and_print(bench: "TrackerBench", options: TrackerOptions) -> None:
     curves: list[MemoryCurve] = []
     try:
         _measure(bench, weights, measured, curves)
-    finally:  # of what is interrupted, or fails, all that was measured before is said all the same
+    finally:  # after Ctrl-C or an error, what was measured before is still reported
         if measured:
             _report(bench, options, tracker, source, measured, curves)
 
@@ -188,6 +198,6 @@ def parse_counts(text: str, option: str, *, least: int) -> tuple[int, ...]:
         InputError: if it is no such text, or a number is below `least`.
     """
     parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() and int(part) >= least for part in parts):
+    if not all(part.isdecimal() and len(part) < 9 and int(part) >= least for part in parts):
         raise InputError(f"{option} {text} must be numbers from {least} on, separated by commas, like 1,4,16.")
     return tuple(dict.fromkeys(int(part) for part in parts))

@@ -7,6 +7,7 @@ from typing import Any
 
 from uamp_cli.demo_settings import DemoSettings
 from uamp_cli.sources import Source
+from uamp_cli.terminal import STDOUT
 from uamp_cli.writers.coco import CocoFile
 from uamp_cli.writers.group import WriterGroup
 from uamp_cli.writers.pictures import CutoutFolder, MaskFolder
@@ -54,4 +55,7 @@ def open_writers(
         (settings.csv, CsvFile),
         (settings.json, lambda path: JsonReport(path, summary)),
     ]
-    return WriterGroup(partial(make, path) for path, make in kinds if path is not None)
+    wanted = [(path, make) for path, make in kinds if path is not None]
+    # Standard output comes last: if whoever reads it goes away, the files are in place already.
+    wanted.sort(key=lambda kind: kind[0] == STDOUT)
+    return WriterGroup(partial(make, path) for path, make in wanted)

@@ -80,9 +80,9 @@ def _frames_ahead(settings: DemoSettings, source: Source, plan: Plan) -> int:
     if settings.rehearse == 0:
         return 0
     if all(prompt.mask is None for prompt in plan.prompts):
-        raise InputError("--rehearse learns from a mask: give one by --mask or --prompts, or leave --rehearse away.")
+        raise InputError("--rehearse learns from a mask: give one by --mask or --prompts, or leave --rehearse out.")
     if source.is_live:
-        raise InputError("--rehearse looks ahead in the video, which a camera or a stream cannot: leave it away.")
+        raise InputError("--rehearse looks ahead in the video, which a camera or a stream cannot: leave it out.")
     from uamp_model.rehearsal import REACH
 
     return REACH
@@ -139,9 +139,9 @@ def _name_proposals(settings: DemoSettings, proposals: Proposals, followed: set[
     console = report_console(stdout_is_taken=bool(settings.printed))
     where = "" if proposals.frame == 0 else f" on frame {proposals.frame}"
     what = f"object {', '.join(map(str, sorted(followed)))} of" if settings.objects else "the most prominent of"
-    head = (
-        f"No prompt given, following {what} {len(proposals.found)} proposed objects{where}, see {settings.proposals}:"
-    )
+    count = len(proposals.found)
+    proposed = f"{count} proposed object{'s' if count > 1 else ''}{where}"
+    head = f"No prompt given, following {what} {proposed}, see {settings.proposals}:"
     console.print(head, highlight=False, markup=False, soft_wrap=True)
     for number, suggestion in enumerate(proposals.found, start=1):
         x0, y0, x1, y1 = (round(edge) for edge in suggestion.box)

@@ -139,7 +139,7 @@ def _check_prompts(settings: DemoSettings) -> None:
         option = used[0] if used else "--prompt-frame"
         raise InputError(f"{option} is about a video of yours: name it with --input.")
     if len(used) > 1 and used[-1] == "--object":
-        raise InputError(f"--object picks one of the proposed objects, and {used[0]} is given: leave one of them away.")
+        raise InputError(f"--object picks one of the proposed objects, and {used[0]} is given: leave out one of them.")
     if len(used) > 1 and used[-1] == "--select":
         raise InputError(f"--select cannot be combined with {used[0]}: give one of them.")
     if settings.max_frames is not None and settings.prompt_frame >= settings.max_frames:

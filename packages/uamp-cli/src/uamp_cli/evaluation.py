@@ -150,7 +150,7 @@ def davis(
         ),
         TrackerOptions(
             model=model,
-            memories=tuple(memory or ("uamp",)),
+            memories=_memories(memory, ablate=ablate),
             checkpoint=checkpoint,
             uamp_checkpoint=uamp_checkpoint,
             device=device,
@@ -220,7 +220,7 @@ def youtube_vos(
         ),
         TrackerOptions(
             model=model,
-            memories=tuple(memory or ("uamp",)),
+            memories=_memories(memory, ablate=ablate),
             checkpoint=checkpoint,
             uamp_checkpoint=uamp_checkpoint,
             device=device,
@@ -293,7 +293,7 @@ def folder(
         ),
         TrackerOptions(
             model=model,
-            memories=tuple(memory or ("uamp",)),
+            memories=_memories(memory, ablate=ablate),
             checkpoint=checkpoint,
             uamp_checkpoint=uamp_checkpoint,
             device=device,
@@ -354,12 +354,12 @@ def score(
     if dataset == "davis":
         from uamp_data.davis import DavisDataset
 
-        year, split = year or 2017, split or "val"
+        year, split = 2017 if year is None else year, "val" if split is None else split
         data = DavisDataset(dataset_root, year=year, split=split, resolution=resolution, sequences=_names(sequences))
     else:
         from uamp_data.youtube_vos import YoutubeVosDataset
 
-        year, split = year or 2019, split or "valid"
+        year, split = 2019 if year is None else year, "valid" if split is None else split
         videos = YoutubeVosDataset(dataset_root, year=year, split=split, sequences=_names(sequences))
         data, seen = videos, _seen(videos)
     title = f"{'DAVIS' if dataset == 'davis' else 'YouTube-VOS'} {year} {split}"
@@ -387,6 +387,13 @@ def _seen(videos: "YoutubeVosDataset") -> dict[str, bool | None]:
         for video in videos
         for number, category in video.categories.items()
     }
+
+
+def _memories(given: list[str] | None, *, ablate: bool) -> tuple[str, ...]:
+    """The settings of `--memory`."""
+    if ablate and given:
+        raise InputError("--ablate chooses the memory settings itself: leave out --memory.")
+    return tuple(given or ("uamp",))
 
 
 def _names(text: str | None) -> list[str] | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from uamp_data.masks import read_annotation, write_mask
 from uamp_eval.calibration import read_calibration
-from uamp_eval.distributed import Team, device_of_process, join_team
+from uamp_eval.distributed import Team, device_of_process, join_team, launched
 from uamp_eval.report import write_report
 from uamp_eval.results_files import Evaluation, write_json, write_per_sequence_csv, write_results_json
 from uamp_eval.results_store import ResultFolder
@@ -20,10 +20,11 @@ from uamp_eval.sequences import VideoSequence
 from uamp_eval.submission import write_submission
 from uamp_eval.tables import results_tables
 from uamp_model import InputError, VideoTracker, load_tracker
+from uamp_model.catalog import check_image_size
 from uamp_model.presets import ablation, memory_settings
 
 from uamp_cli.model_options import check_layers, check_rehearsal
-from uamp_cli.models import tell_of_compiling
+from uamp_cli.models import fetch_weights, tell_of_compiling
 from uamp_cli.outputs import check_ending, check_outputs
 from uamp_cli.progress import FrameProgress, frame_progress
 from uamp_cli.terminal import err_console, out_console
@@ -88,13 +89,15 @@ def evaluate(sequences: Sequence[VideoSequence], run: RunOptions, tracker: Track
     """
     scored = has_truth(sequences)
     _check(sequences, run, tracker, scored=scored)
+    if tracker.checkpoint is None and launched()[1] == 1:  # several processes would all fetch the same file
+        fetch_weights(tracker.model)
     output = run.output or _DEFAULT_FOLDER / run.slug
     out = out_console()
-    with join_team() as team, _goes_on(team, run, output) as console, frame_progress(console) as progress:
+    with join_team() as team, _progress_console(team, run, output) as console, frame_progress(console) as progress:
         trackers = _load(tracker)
         if tracker.compiled:
             tell_of_compiling(console)
-        team.agree(lambda: _check_files(run, output))
+        team.agree(lambda: _check_files(run, tracker, output))
         summary = run_benchmark(
             trackers,
             sequences,
@@ -130,11 +133,14 @@ def _check(sequences: Sequence[VideoSequence], run: RunOptions, tracker: Tracker
     twice = next((memory for memory in tracker.memories if tracker.memories.count(memory) > 1), None)
     if twice is not None:
         raise InputError(f"The --memory {twice} is given twice: name each setting once.")
-    if tracker.ablate and (run.submission is not None or len(tracker.memories) > 1):
-        raise InputError("--ablate chooses the memory settings itself: leave out --memory and --submission.")
+    if tracker.ablate and run.submission is not None:
+        raise InputError("A submission holds the results of one setting: leave out --ablate or --submission.")
     memories = () if tracker.ablate else tracker.memories
     check_rehearsal(tracker.rehearse, memories)
     check_layers(tracker.uamp_checkpoint, memories)
+    for memory in memories:
+        memory_settings(memory)
+    check_image_size(tracker.image_size)
     check_ending("--submission", run.submission, (".zip",))
     if run.submission is not None and len(tracker.memories) > 1:
         raise InputError("A submission holds the results of one setting: give --memory once with --submission.")
@@ -150,17 +156,23 @@ def _check(sequences: Sequence[VideoSequence], run: RunOptions, tracker: Tracker
         )
 
 
-def _check_files(run: RunOptions, output: Path) -> None:
-    """The tables and the page lie in the output folder, which is checked when the masks' folders are made."""
-    own = {"the file": output / RESULTS, "the table": output / PER_SEQUENCE, "the page": output / REPORT}
-    check_outputs({"--json": run.json, "--submission": run.submission}, own, data=run.data)
+def _check_files(run: RunOptions, tracker: TrackerOptions, output: Path) -> None:
+    """Check the files that were asked for by name; the output folder is checked when the masks' folders are made."""
+    others = {
+        "the file": output / RESULTS,
+        "the table": output / PER_SEQUENCE,
+        "the page": output / REPORT,
+        "--checkpoint": tracker.checkpoint,
+        "--uamp-checkpoint": tracker.uamp_checkpoint,
+    }
+    check_outputs({"--json": run.json, "--submission": run.submission}, others, data=(*run.data, output))
 
 
 @contextmanager
-def _goes_on(team: Team, run: RunOptions, output: Path) -> Iterator[Console]:
-    """Where to show progress; Ctrl-C ends it with a word on what remains.
+def _progress_console(team: Team, run: RunOptions, output: Path) -> Iterator[Console]:
+    """Where to show progress; after Ctrl-C it says what is kept and how to go on.
 
-    Several processes have one terminal: the share of the first, the largest, stands for all.
+    Several processes have one terminal, so only the first shows its progress: its share of the work is the largest.
     """
     console = err_console() if team.rank == 0 else Console(quiet=True)
     try:
@@ -250,7 +262,7 @@ def _versions() -> dict[str, str]:
 def _save(
     evaluations: Sequence[Evaluation], sequences: Sequence[VideoSequence], run: RunOptions, output: Path, about: str
 ) -> None:
-    """Write every form of the scores, the one that was asked for by name last."""
+    """Write every form of the scores."""
     write_results_json(output / RESULTS, evaluations)
     write_per_sequence_csv(output / PER_SEQUENCE, evaluations)
     write_report(output / REPORT, evaluations, sequences, read=read_annotation, about=about)

@@ -38,10 +38,10 @@ def draw_heat(image: Image, values: Map) -> Image:
 def draw_legend(image: Image, text: str) -> list[Box]:
     """Write what the heat means and its scale from 0 to 1 into the upper left corner, in place.
 
-    The text is left away where it does not fit, and everything on a very small picture.
+    The text is left out where it does not fit, and everything on a very small picture.
 
     Returns:
-        What labels must spare.
+        The boxes that labels must not cover.
     """
     if not has_room_for_text(image):
         return []

@@ -1,4 +1,4 @@
-"""What ends a command before its time."""
+"""Ctrl-C and the signals that end a command early."""
 
 import os
 import signal
@@ -10,17 +10,17 @@ from types import FrameType
 
 _ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 _TIDYING = 20.0
-"""Seconds after a Ctrl-C in which a further one changes nothing: longer than a stream that does not answer is heard."""
+"""Seconds after a Ctrl-C in which a further one is ignored: longer than a stream that does not answer is waited for."""
 _PATIENCE = b"Finishing what was begun, which takes 15 seconds at most.\n"
 
 
 @contextmanager
 def kill_is_ctrl_c() -> Iterator[None]:
-    """Let what ends a program do in the block what Ctrl-C does, and Ctrl-C itself only once.
+    """Within the block, let SIGTERM and SIGHUP do what Ctrl-C does, and let a second Ctrl-C do nothing.
 
-    SIGTERM comes from `kill`, containers and batch systems, SIGHUP from a terminal that is closed. Whoever handles or
-    ignores one of them otherwise, as `nohup` does, goes on doing so. A second Ctrl-C, which would break off what
-    tidies up after the first, is answered by a request for patience.
+    SIGTERM comes from `kill`, containers and batch systems, SIGHUP from a terminal that is closed. One that is handled
+    or ignored already, as under `nohup`, stays so. A second Ctrl-C, which would break off the tidying up after the
+    first, is answered by a request for patience.
     """
     ours = [number for number in _ENDING if signal.getsignal(number) is signal.SIG_DFL]
     if threading.current_thread() is not threading.main_thread():

@@ -172,10 +172,10 @@ def _limit_help_width() -> None:
 
 
 def _print_anything() -> None:
-    """Let what a terminal's or pipe's encoding has no letters for be printed as `?`, not end the command."""
+    """Print letters that the encoding of a terminal or pipe lacks as `?` instead of ending with an error."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # in UTF-8, which has all letters, "surrogateescape" prints names that are in another encoding as they are
+            # UTF-8 has all letters, and "surrogateescape" prints names of another encoding unchanged: leave that
             is_utf8 = codecs.lookup(stream.encoding).name == "utf-8"
             ends = stream.errors == "strict" or (stream.errors == "surrogateescape" and not is_utf8)
             stream.reconfigure(errors="replace" if ends else stream.errors)
@@ -191,11 +191,11 @@ def _take_flags(arguments: list[str]) -> tuple[list[str], set[str]]:
 
 
 def _with_home(argument: str) -> str:
-    """Paths begin at `~` also where no shell makes them so, as in `--input=~/cat.mp4`."""
+    """Put the home folder in the place of `~` where the shell did not, as in `--input=~/cat.mp4`."""
     option, equals, path = argument.partition("=") if argument.startswith("--") else ("", "", argument)
     if path != "~" and not path.startswith("~/"):
         return argument
-    return option + equals + os.path.expanduser(path)  # noqa: PTH111 - as it is where nobody has a home
+    return option + equals + os.path.expanduser(path)  # noqa: PTH111 - leaves `~` where there is no home
 
 
 def _guarded(run: Callable[[], object], arguments: Sequence[str], flags: set[str]) -> int:
@@ -225,7 +225,7 @@ def _guarded(run: Callable[[], object], arguments: Sequence[str], flags: set[str
 
 
 def _about_temporary_files() -> str:
-    """What to say if it may be them that fill a disk."""
+    """A hint where the full disk is that of the temporary files."""
     folder = tempfile.gettempdir()
     full = shutil.disk_usage(folder).free < _LITTLE
     return f" Temporary files are in {folder}, which is full; TMPDIR names another folder." if full else ""
@@ -287,7 +287,7 @@ def _usage_sentence(error: Exception, arguments: Sequence[str]) -> str:
 
 
 def _command_of(arguments: Sequence[str]) -> str:
-    """The command that arguments begin with; an option without its value does not tell whose it is."""
+    """The command that the arguments begin with, for errors that do not know theirs: an option without its value."""
     path, command = "uamp", None
     for word in arguments:
         inner: Any = _COMMANDS if command is None else getattr(command, "commands", {})

@@ -71,10 +71,10 @@ def check_layers(layers: Path | None, memories: Collection[str]) -> None:
     if not layers.exists():
         raise InputError(f"There is no file {layers} for --uamp-checkpoint: check the path.")
     if memories and set(memories) <= {"sam2", "samurai"}:
-        raise InputError("--uamp-checkpoint is a part of memory uamp: leave it away with other memories.")
+        raise InputError("--uamp-checkpoint is a part of memory uamp: leave it out with other memories.")
 
 
 def check_rehearsal(steps: int, memories: Collection[str]) -> None:
     """Raise InputError if none of the memory settings has anything to rehearse with."""
     if steps and set(memories) <= {"sam2", "samurai"}:
-        raise InputError("--rehearse is a part of memory uamp: leave it away with other memories and --ablate.")
+        raise InputError("--rehearse is a part of memory uamp: leave it out with other memories and --ablate.")

@@ -1,4 +1,4 @@
-"""How fast a model is on this machine, measured on a few frames; no weights are needed, as speed does not ask them."""
+"""How fast a model is on this machine, measured on a few frames with random weights, which do not change the speed."""
 
 import time
 from dataclasses import dataclass
@@ -8,12 +8,12 @@ import numpy as np
 _HEIGHT, _WIDTH = 480, 854
 _MOST_FRAMES, _MOST_SECONDS = 8, 6.0
 _WARM_UP_ON_GPU = 20
-"""Until memory is full, and what comes again has become CUDA graphs."""
+"""Frames until memory is full and CUDA graphs of what is computed again and again are recorded."""
 
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """One object; memory is full on a GPU, not yet on a CPU, where a frame can take long.
+    """How fast one object is tracked: with full memory on a GPU, not yet full on a CPU, where a frame can take long.
 
     Attributes:
         frames_per_second: tracking alone, without reading and writing video.

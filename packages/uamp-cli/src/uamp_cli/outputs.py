@@ -16,6 +16,8 @@ FOLDER_OPTIONS = ("--save-masks", "--save-cutout")
 """They write 00000.png and so on into a folder."""
 _NUMBERED = re.compile(r"\d{5,}")
 _DATA_KINDS = (".jpg", ".jpeg", ".png", ".txt")
+_DATA_NAMES = ("meta.json", "run.json")
+"""YouTube-VOS's index, and what `uamp eval` knows its own results by."""
 
 
 def check_outputs(
@@ -31,7 +33,7 @@ def check_outputs(
         outputs: option → path; those of `FOLDER_OPTIONS` name a folder.
         inputs: option → path of what is read.
         files: option → what else is read because of it, such as the pictures of a folder.
-        data: folders of data sets.
+        data: folders of data sets and of results.
 
     Raises:
         InputError: if a path cannot be used.
@@ -62,9 +64,9 @@ def check_outputs(
 
 
 def check_ending(option: str, path: Path | None, endings: Sequence[str]) -> None:
-    """Raise InputError if a file that is asked for is called what it will not be."""
+    """Raise InputError if the file's name does not end as its format does."""
     if path is not None and path.suffix.lower() not in endings:
-        raise InputError(f"{option} {path} must end in {' or '.join(endings)}: that is how it is written.")
+        raise InputError(f"{option} {path} must end in {' or '.join(endings)}: choose such a name.")
 
 
 def _check_pictures(taken: Mapping[Path, str]) -> None:
@@ -79,7 +81,7 @@ def _check_pictures(taken: Mapping[Path, str]) -> None:
 
 def _is_part(path: Path, folder: Path) -> bool:
     """Whether a file is one of those that a data set consists of; others may lie in its folder, too."""
-    kind = path.suffix.lower() in _DATA_KINDS or path.name == "meta.json"
+    kind = path.suffix.lower() in _DATA_KINDS or path.name in _DATA_NAMES
     return kind and path.is_relative_to(folder.resolve()) and path.is_file()
 
 
@@ -97,8 +99,8 @@ def _resolved(path: Path, option: str) -> Path:
 def _check_file(path: Path, option: str) -> None:
     """Raise InputError if a folder or something special is there, or it is where the command prints to.
 
-    Neither a device nor a pipe survives that a file takes its place, nor does the file that a shell sends the output
-    to. What cannot be asked is left to `_check_folder`.
+    A file that took the place of a device, of a pipe or of the file that a shell sends the output to would destroy it.
+    Where nothing can be found out, `_check_folder` decides.
     """
     with suppress(OSError):
         there = path.stat()
@@ -130,7 +132,7 @@ def _check_names(folder: Path, option: str) -> None:
 
 
 def _check_folder(folder: Path, option: str) -> None:
-    """Try to write in a folder, as permissions alone do not tell; if it has to be made for that, it goes again."""
+    """Try to write in a folder, as permissions alone do not tell; one that is made for that is removed again."""
     try:
         with no_empty_folders(folder):
             folder.mkdir(parents=True, exist_ok=True)
@@ -147,7 +149,7 @@ def _check_folder(folder: Path, option: str) -> None:
 
 @contextmanager
 def no_empty_folders(folder: Path) -> Iterator[None]:
-    """Take a folder that is made meanwhile away again, and those above it, if nothing came into it."""
+    """At the end, remove the folder and those above it if they were made in the block and are empty."""
     new = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         yield

@@ -65,7 +65,7 @@ def object_box(mask: npt.NDArray[np.bool_]) -> Box | None:
 def largest_part(mask: npt.NDArray[np.bool_]) -> Box | None:
     """The box of the largest connected part of an H×W mask, None if it is empty: stray specks bear no label."""
     box = object_box(mask)
-    if box is None:  # of which OpenCV must not be asked
+    if box is None:  # OpenCV fails on a picture without pixels
         return None
     left, top, right, bottom = box
     inside = np.ascontiguousarray(mask[top:bottom, left:right]).view(np.uint8)
@@ -126,7 +126,7 @@ def draw_labels(
 
 
 def draw_caption(image: Image, text: str) -> list[Box]:
-    """Write a caption into the upper left corner, in place, if the picture has room; returns what labels must spare."""
+    """Write a caption into the upper left corner, in place, if there is room; returns what labels must not cover."""
     if not has_room_for_text(image):
         return []
     style = Style.of(image)

@@ -1,4 +1,4 @@
-"""Consoles that names do not steer, and remarks that end no work."""
+"""A console that names of files cannot steer, and a standard error that cannot end the work."""
 
 import sys
 from contextlib import suppress
@@ -41,5 +41,5 @@ class _Remarks:
 
 
 def _standard_error() -> Any:
-    """The one at present, and not what a bar puts in its place, which would print on the bar's console."""
+    """The present one; not the proxy that a progress bar puts in its place, which would print on the bar's console."""
     return getattr(sys.stderr, "rich_proxied_file", sys.stderr)

@@ -37,7 +37,7 @@ def check_window() -> None:
         InputError: if there is no display or OpenCV came without windows.
     """
     if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-        raise InputError("--select needs a display and there is none: point with --box or --point, or leave it away.")
+        raise InputError("--select needs a display and there is none: point with --box or --point, or leave it out.")
     if re.search(r"^\s*GUI:\s*NONE", cv2.getBuildInformation(), re.MULTILINE):
         raise InputError(
             "--select needs windows, which the installed OpenCV lacks: replace opencv-python-headless by "

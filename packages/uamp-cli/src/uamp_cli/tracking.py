@@ -260,12 +260,6 @@ def _with_features(
         yield from zip(frames, tracker.encode_together(images), strict=False)
 
 
-def to_tracked(frame: "Frame", result: "FrameResult", *, with_map: bool = False) -> TrackedFrame:
-    """A frame and the tracker's result for it as the writers take them; `with_map` adds the uncertainty map."""
-    found = _Found.of(result)
-    return _merge(frame, [found.with_map() if with_map else found])
-
-
 def _all_frames(spool: FrameSpool, rest: Iterable["Frame"]) -> Iterator["Frame"]:
     for index in range(len(spool)):
         yield spool[index]

@@ -3,8 +3,10 @@
 import json
 import zipfile
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -574,4 +576,70 @@ def test_files_made_before_tracking_again_say_so(opened: PageState, trackers: Tr
     actions.drag(opened, (20, 10), (60, 50))
     actions.start_export(opened, trackers, [Export.CSV])
     finish(opened)
-    assert "From frame 5 on they show what was tracked before your last change." in opened.message
+    assert "Frames 5 to 7: tracked before your last change." in opened.message
+
+
+def test_frames_before_a_mark_that_was_changed_are_those_before_the_change(
+    opened: PageState, trackers: Trackers
+) -> None:
+    actions.go_to(opened, 4)
+    actions.drag(opened, (10, 10), (60, 50))
+    track(opened, trackers)
+    assert "before your last change" not in _caption_on(opened, trackers, 2)
+    actions.go_to(opened, 4)
+    actions.drag(opened, (50, 30), (90, 60))
+    for frame in (2, 4, 6):
+        assert "before your last change" in _caption_on(opened, trackers, frame)
+    actions.start_export(opened, trackers, [Export.CSV])
+    finish(opened)
+    assert "Frames 0 to 7: tracked before your last change." in opened.message
+    track_until(opened, trackers, 2, backwards=True)
+    for frame in range(8):
+        assert ("before your last change" in _caption_on(opened, trackers, frame)) is (frame < 4)
+    track(opened, trackers)
+    assert all("before your last change" not in _caption_on(opened, trackers, frame) for frame in range(8))
+
+
+def test_files_of_what_was_tracked_before_are_not_offered_any_more(opened: PageState, trackers: Trackers) -> None:
+    actions.click(opened, 24.5, 20.5)
+    track(opened, trackers)
+    actions.start_export(opened, trackers, [Export.CSV])
+    finish(opened)
+    assert opened.files
+    actions.go_to(opened, 5)
+    actions.drag(opened, (20, 10), (60, 50))
+    track(opened, trackers)
+    assert not opened.files
+
+
+def test_what_was_proposed_is_not_proposed_again(state: PageState) -> None:
+    bundled = Trackers("cpu")
+    actions.start_generated(state)
+    finish(state)
+    actions.propose(state, bundled)
+    proposed = list(state.object_ids)
+    view(state, bundled)
+    with pytest.raises(InputError, match="your objects already"):
+        actions.propose(state, bundled)
+    assert state.object_ids == proposed
+    for _ in proposed:
+        actions.remove_object(state)
+    actions.propose(state, bundled)
+    assert state.object_ids == proposed
+
+
+def test_frames_that_are_damaged_are_told_of(state: PageState, trackers: Trackers, make_video: MakeVideo) -> None:
+    path = make_video("damaged.mp4", frames=12)
+    with av.open(str(path)) as container:
+        packet = next(islice(container.demux(container.streams.video[0]), 5, None))
+    assert packet.pos is not None
+    with path.open("r+b") as file:
+        file.seek(packet.pos + 4)
+        file.write(bytes(4))  # which only decoding shows
+    actions.open_upload(state, path)
+    actions.click(state, 24.5, 20.5)
+    track(state, trackers)
+    assert state.clip is not None
+    lost = 12 - state.clip.frame_count
+    assert lost > 0
+    assert state.message == f"Done. Left out, since damaged: {lost} of 12 frames."

@@ -22,15 +22,22 @@ def test_a_box_without_area_is_refused_and_its_first_corner_stays() -> None:
 
 
 def test_undo_goes_back_step_by_step() -> None:
-    marks = Marks(box=(0, 0, 9, 9))
+    marks = Marks()
     marks.add_point(1, 2, 1)
+    marks.set_box((0, 0), (9, 9))
     marks.add_point(3, 4, 0)
+    marks.set_box((0, 0), (5, 5))
     marks.add_corner(5, 5)
     marks.undo()
     assert marks.corner is None
+    assert marks.box == (0, 0, 5, 5)
+    marks.undo()
+    assert marks.box == (0, 0, 9, 9)
     assert len(marks.points) == 2
     marks.undo()
-    assert marks.points == [(1, 2, 1)]
+    assert (marks.box, marks.points) == ((0, 0, 9, 9), [(1, 2, 1)])
+    marks.undo()
+    assert (marks.box, marks.points) == (None, [(1, 2, 1)])
     marks.undo()
     marks.undo()
     assert marks.is_empty

@@ -7,7 +7,7 @@ import zipfile
 from functools import partial
 from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import av
 import cv2
@@ -173,6 +173,11 @@ def test_on_a_phone_the_picture_comes_after_the_video_and_before_the_controls(vi
     tops = [box["y"] for box in boxes if box is not None]
     assert len(tops) == 5
     assert tops == sorted(tops)
+    # what the page says stays in sight where the controls are
+    visit.find("write").scroll_into_view_if_needed()
+    note = visit.find("note").bounding_box()
+    assert note is not None
+    assert 0 <= note["y"] < 400
 
 
 def test_names_of_files_and_models_are_shown_whole(
@@ -196,6 +201,41 @@ def test_names_of_files_and_models_are_shown_whole(
     names = visit.find("files").locator(".filename, .stem").all()
     assert len(names) == 4
     assert all(name.evaluate(IS_WHOLE) for name in names)
+
+
+def test_files_are_offered_for_as_long_as_the_tab_is_there(
+    browser: "Browser", clip: GeneratedClip, small_video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gradio.route_utils import delete_files_created_by_app
+    from uamp_cli.page import layout
+    from uamp_cli.page.server import page_at
+    from uamp_cli.page.settings import PageSettings
+
+    pages: list[Any] = []
+    build = layout.build_page
+
+    def build_and_keep(*args: Any) -> Any:
+        pages.append(build(*args))
+        return pages[0]
+
+    monkeypatch.setattr(layout, "build_page", build_and_keep)
+    with page_at(PageSettings(input=str(small_video), device="cpu", port=0)) as address:
+        visit = Visit(browser, address)
+        try:
+            visit.says("Click on it")
+            visit.drag(*corners(small_truth(clip, 0, 2)), SMALL)
+            visit.says("Press Track")
+            visit.press("track")
+            visit.says("Done")
+            visit.download("masks", tmp_path)
+            delete_files_created_by_app(pages[0], 0)  # as Gradio does with what is an hour old
+            visit.press("on")
+            visit.find("caption").filter(has_text="frame 1 of 4").wait_for()
+            with visit.page.expect_download() as download:
+                visit.find("files").get_by_role("link").first.click()
+            assert download.value.path().stat().st_size > 0
+        finally:
+            visit.close()
 
 
 def test_a_4k_video_is_shown_small_and_tracked_at_its_own_size(

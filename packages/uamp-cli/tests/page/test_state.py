@@ -40,6 +40,17 @@ def test_what_is_done_before_the_tab_has_its_name_is_not_lost(tmp_path: Path) ->
     tabs.close()
 
 
+def test_a_click_before_a_reload_has_its_name_again_leaves_nothing(tmp_path: Path) -> None:
+    tabs = Tabs(tmp_path, "nano", "uamp")
+    known = tabs.of("one", visit="a")
+    tabs.leave("a", grace=120)
+    tabs.of("", visit="b")
+    assert tabs.of("one", visit="b") is known
+    assert len(tabs) == 1
+    assert list(tmp_path.iterdir()) == [known.folder]
+    tabs.close()
+
+
 def test_there_is_an_end_to_how_many_tabs_are_kept(tmp_path: Path) -> None:
     tabs = Tabs(tmp_path, "nano", "uamp")
     for number in range(MOST_TABS + 3):

@@ -36,8 +36,10 @@ Part = Any
 Read = tuple[Tensor, Tensor, Tensor | None]
 """Keys N×L×C, values N×L×E and what is added to the scores, N×L."""
 
+_ROWS, _COLUMNS = 512, 512
+"""Queries and tokens whose scores a CPU core computes and uses up before the next: what fits its own cache."""
 _SCORES = 2**21
-"""Scores in one block: what a CPU core keeps at hand between product, softmax and product."""
+"""Scores in one block of whole rows, in bfloat16: its averages would be rounded after each block of tokens."""
 _BLOCK_ROWS, _BLOCKS, _MOST_PIECES = 64, 256, 8
 """Queries in one of cuDNN's blocks, twice the blocks that a large GPU works on at once, and pieces of tokens."""
 
@@ -306,7 +308,9 @@ class _Scratch:
             return _average_by_kernel(q, k, values, bias)
         n = len(k)
         queries, length = q.shape[1], k.shape[1]
-        rows = -(-queries // max(1, round(queries / max(FEWEST_ROWS, _SCORES // length))))  # in blocks of one size
+        whole = q.dtype == torch.bfloat16
+        most, columns = (max(FEWEST_ROWS, _SCORES // length), None) if whole else (_ROWS, _COLUMNS)
+        rows = -(-queries // max(1, round(queries / most)))  # in blocks of one size
         out = values.new_empty(n, queries, values.shape[-1])
         q = q * (q.shape[-1] ** -0.5 * softmax.SCALE)
         bias = None if bias is None else (bias * softmax.SCALE).to(q.dtype)
@@ -316,15 +320,16 @@ class _Scratch:
             for first in range(0, queries, rows):
                 block = slice(first, first + rows)
                 scores = partial(self._score, asked[block], keys, added)
-                boldly = softmax.average_by(scores, values[i], out[i, block], boldly=boldly)
+                boldly = softmax.average_by(scores, values[i], out[i, block], columns=columns, boldly=boldly)
         return out
 
-    def _score(self, asked: Tensor, keys: Tensor, bias: Tensor | None) -> Tensor:
-        """Scores of queries Q×C and keys C×L, Q×L."""
+    def _score(self, asked: Tensor, keys: Tensor, bias: Tensor | None, columns: slice) -> Tensor:
+        """Scores of queries Q×C and some of the keys C×L."""
+        keys = keys[:, columns]
         scores = self._block(len(asked), keys.shape[1], asked.dtype)
         if bias is None:
             return torch.mm(asked, keys, out=scores)
-        return torch.addmm(bias, asked, keys, out=scores)
+        return torch.addmm(bias[columns], asked, keys, out=scores)
 
     def _block(self, rows: int, length: int, dtype: torch.dtype) -> Tensor:
         if self._scores is None or self._scores.numel() < rows * length or self._scores.dtype != dtype:

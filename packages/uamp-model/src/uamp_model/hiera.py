@@ -180,7 +180,7 @@ def _average_heads(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     else:
         seen = torch.empty_like(q)
         q, k = q * (q.shape[-1] ** -0.5 * softmax.SCALE), k.transpose(1, 2)
-        softmax.average_by(lambda: torch.bmm(q, k), v, seen)
+        softmax.average_by(lambda columns: torch.bmm(q, k[..., columns]), v, seen)
     return seen.view(heads, count, queries, -1).permute(1, 2, 0, 3)
 
 

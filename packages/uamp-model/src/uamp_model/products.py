@@ -3,8 +3,9 @@
 On a CPU, torch multiplies fp32 matrices by MKL, which on other makes than Intel's stays with 256-bit instructions.
 Asked for "medium" precision it hands them to oneDNN, which takes 512-bit ones. oneDNN may then round to bfloat16, and
 does so where the CPU has matrix units for it; elsewhere it computes in full fp32 all the same, about 2.5 times as fast
-on a Zen 5. Which of the two it does here is tried once, with a product. On Intel's CPUs MKL takes 512-bit instructions
-by itself and is the faster of the two where matrices are small, so that nothing is changed there.
+on a Zen 5. Which of the two it does here is tried once, with a product. Nothing is changed where oneDNN's instructions
+are no wider than MKL's: on Intel's CPUs, where MKL takes 512-bit ones by itself, and on CPUs that have none, such as a
+Zen 3. MKL is the faster of the two there where matrices are small.
 """
 
 import platform
@@ -99,10 +100,15 @@ def onednn_is_better() -> bool:
 
 @cache
 def mkl_is_wide() -> bool:
-    """Whether torch has MKL on a CPU of its own maker, the only ones on which it takes 512-bit instructions."""
+    """Whether torch has MKL and its products take the CPU's widest instructions.
+
+    It takes 512-bit ones on CPUs of its own maker alone.
+    """
+    if not torch.backends.mkl.is_available():
+        return False
     cpuinfo = Path("/proc/cpuinfo")
     maker = cpuinfo.read_text() if cpuinfo.exists() else platform.processor()
-    return torch.backends.mkl.is_available() and "GenuineIntel" in maker
+    return "GenuineIntel" in maker or torch.backends.cpu.get_cpu_capability() != "AVX512"
 
 
 def _onednn_is_full() -> bool:

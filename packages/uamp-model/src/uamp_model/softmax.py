@@ -19,30 +19,54 @@ _LEAST, _MOST = 2.0**-80, 2.0**112
 """Sums between them are sound: bfloat16 and float32 hold 2**-126 to 2**127, and averages are yet to be divided."""
 
 
-def average_by(scores_again: Callable[[], Tensor], values: Tensor, out: Tensor, *, boldly: bool = True) -> bool:
+def average_by(
+    scores_of: Callable[[slice], Tensor],
+    values: Tensor,
+    out: Tensor,
+    *,
+    columns: int | None = None,
+    boldly: bool = True,
+) -> bool:
     """Write the averages of values (B×)L×E by softmax over the last axis of scores (B×)Q×L to `out`, (B×)Q×E.
 
     Args:
-        scores_again: computes the scores, multiplied by `SCALE`. They are overwritten here, so that it is called once
-            more where softmax is needed after all.
+        scores_of: computes some columns of the scores, multiplied by `SCALE`. They are overwritten here, and computed
+            once more where softmax is needed after all.
         values: what is averaged.
         out: where to.
+        columns: how many are used up before the next are computed, so that they stay in a core's cache; all at once
+            if None. `out` is rounded after each time.
         boldly: whether to try without softmax first.
 
     Returns:
         Whether that succeeded, and so whether it is worth trying with scores of the same kind.
     """
-    product = torch.bmm if values.dim() == 3 else torch.mm
-    if boldly:
-        weights = scores_again()
-        torch.exp2(weights, out=weights)
-        sums = weights.sum(-1, keepdim=True)
-        least, most = torch.aminmax(sums)
-        if least > _LEAST and most < _MOST:  # NaN is neither
-            product(weights, values, out=out)
-            out.div_(sums)
-            return True
-    weights = scores_again().div_(SCALE)
+    if boldly and _average_boldly(scores_of, values, out, columns or values.shape[-2]):
+        return True
+    weights = scores_of(slice(None)).div_(SCALE)
     torch.softmax(weights, -1, out=weights)
-    product(weights, values, out=out)
+    _multiply(weights, values, out, add=False)
     return False
+
+
+def _average_boldly(scores_of: Callable[[slice], Tensor], values: Tensor, out: Tensor, columns: int) -> bool:
+    sums = values.new_zeros(())
+    for first in range(0, values.shape[-2], columns):
+        piece = slice(first, first + columns)
+        weights = scores_of(piece)
+        torch.exp2(weights, out=weights)
+        sums = sums + weights.sum(-1, keepdim=True)
+        _multiply(weights, values[..., piece, :], out, add=first > 0)
+    least, most = torch.aminmax(sums)
+    if not (least > _LEAST and most < _MOST):  # NaN is neither
+        return False
+    out.div_(sums)
+    return True
+
+
+def _multiply(a: Tensor, b: Tensor, out: Tensor, *, add: bool) -> None:
+    """Write the product of matrices, or batches of them, to `out`, or add it to what is there."""
+    if add:
+        (torch.baddbmm if a.dim() == 3 else torch.addmm)(out, a, b, out=out)
+    else:
+        (torch.bmm if a.dim() == 3 else torch.mm)(a, b, out=out)

@@ -17,8 +17,11 @@ from uamp_cli.page.marks import Drawing, Marks, next_object, pack_mask
 from uamp_cli.page.results import Found
 from uamp_cli.page.state import WELCOME, PageState, Tool
 from uamp_cli.page.tracking import Trackers
+from uamp_cli.page.view import found_on
 
 MOST_OBJECTS_PROPOSED = 3
+SAME_OBJECT = 0.5
+"""Share of a proposal from which on it is an object that is there already, or several."""
 POINT = "Point at an object to follow it."
 
 
@@ -190,15 +193,19 @@ def propose(state: PageState, trackers: Trackers) -> None:
     """
     clip = _clip(state)
     _refuse_while_busy(state)
-    tracker = trackers.get(state.model, state.memory)
-    suggestions = tracker.suggest_prompts(clip.frame(state.frame).image, max_objects=MOST_OBJECTS_PROPOSED)
+    tracker, frame = trackers.get(state.model, state.memory), clip.frame(state.frame)
+    suggestions = tracker.suggest_prompts(frame.image, max_objects=MOST_OBJECTS_PROPOSED)
     if not suggestions:
         raise InputError("Nothing stands out on this frame: click on the object yourself.")
-    for suggestion in suggestions:
+    known = found_on(state, trackers, frame)
+    new = [one for one in suggestions if known is None or (known.ids[one.mask] > 0).mean() < SAME_OBJECT]
+    if not new:
+        raise InputError("What stands out on this frame are your objects already: click on another one yourself.")
+    for suggestion in new:
         add_object(state)
-        marks = state.drawing.of(state.frame, state.object_id)
         x0, y0, x1, y1 = suggestion.box
-        marks.box = (max(x0, 0), max(y0, 0), min(x1, clip.width), min(y1, clip.height))
+        corners = (max(x0, 0), max(y0, 0)), (min(x1, clip.width), min(y1, clip.height))
+        state.drawing.of(state.frame, state.object_id).set_box(*corners)
     state.track.touch(state.frame)
     state.say("Remove what you do not want to follow, or press Track.")
 
@@ -227,6 +234,7 @@ def start_tracking(state: PageState, trackers: Trackers) -> None:
     if not state.drawing.frames():
         raise InputError("There is nothing to track yet: click on an object first.")
     model, memory, track, drawing = state.model, state.memory, state.track, state.drawing
+    state.files = []  # they hold what was tracked before
 
     def work(job: Job) -> None:
         track.run(job, trackers.get(model, memory), clip, drawing)
@@ -253,14 +261,13 @@ def start_export(state: PageState, trackers: Trackers, exports: Sequence[Export]
     results = state.track.results
     about = About(clip, state.model, state.memory, str(trackers.get(state.model, state.memory).device))
 
-    stale = state.track.valid_to if any(index >= state.track.valid_to for index in results.frames()) else None
+    stale = [index for index in results.frames() if not state.track.is_current(index, state.drawing)]
 
     def work(job: Job) -> None:
         state.files = write_exports(job, results, exports, folder, about)
-        if stale is not None:
-            job.note = (
-                f"From frame {stale} on they show what was tracked before your last change. {job.note or ''}".strip()
-            )
+        if stale:
+            where = f"Frames {stale[0]} to {stale[-1]}" if len(stale) > 1 else f"Frame {stale[0]}"
+            job.note = f"{where}: tracked before your last change. {job.note}".strip()
 
     _start(state, Job("Writing files", clip.frame_count), work)
 

@@ -2,7 +2,7 @@
 
 import html
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from uamp_cli.page.jobs import sentence
 from uamp_cli.page.own_address import guarded
 from uamp_cli.page.state import WELCOME, PageState, Tabs, Tool
 from uamp_cli.page.tracking import Trackers
-from uamp_cli.page.view import View, object_labels, shown_scale, view
+from uamp_cli.page.view import object_labels, shown_scale, view
 
 REFRESH = 0.7
 """Seconds between looks at work that goes on."""
@@ -32,12 +32,18 @@ TAB_NAME = """() => {
 }"""
 
 CSS = """
-.gradio-container { max-width: 1760px !important; }
+.gradio-container { max-width: 1760px !important; overflow: clip !important; }
 #uamp-head h1 { font-size: 1.3rem; margin: 0; }
 #uamp-head p { margin: 0; opacity: .75; }
 #uamp-picture img { cursor: crosshair; user-select: none; }
 #uamp-picture img, #uamp-doubt img { max-height: 65vh; object-fit: scale-down; }
+#uamp-note { position: sticky; top: 0; z-index: 100; overflow: visible; background: var(--body-background-fill); }
+#uamp-note .wrap { display: none; }
+#uamp-note .pending { opacity: 1; }
+#uamp-note .pending .uamp-note::after { content: "Working …"; display: block; animation: uamp-late 1s step-end; }
+@keyframes uamp-late { from { visibility: hidden; } }
 #uamp-files .filename { display: block; overflow-wrap: anywhere; }
+#uamp-files td:has(> button) { display: none; }
 #uamp-files .stem { white-space: normal; }
 #uamp-files .ext { margin-left: -.25em; }
 @media (max-width: 880px) {
@@ -125,7 +131,7 @@ def build_page(tabs: Tabs, trackers: Trackers, start_with: Callable[[PageState],
     """
     page = gr.Blocks(title="UAMP", analytics_enabled=False, fill_width=True, delete_cache=(300, 3600))
     with page:
-        parts = _place(tabs)
+        parts = _place(tabs, trackers)
         _wire(page, parts, tabs, trackers, start_with)
     return page
 
@@ -156,7 +162,7 @@ def launch_page(page: gr.Blocks, host: str, port: int) -> None:
     )
 
 
-def _place(tabs: Tabs) -> _Parts:
+def _place(tabs: Tabs, trackers: Trackers) -> _Parts:
     """Put everything in its place."""
     tab = gr.Textbox(visible="hidden", elem_id="uamp-tab")
     drag = gr.Textbox(visible="hidden", elem_id="uamp-drag")
@@ -178,7 +184,9 @@ def _place(tabs: Tabs) -> _Parts:
             with gr.Row():
                 undo = gr.Button("Undo click", size="sm", min_width=60, elem_id="uamp-undo")
                 clear = gr.Button("Clear this frame", size="sm", min_width=60, elem_id="uamp-clear")
-            model = gr.Dropdown(_model_choices(), value=tabs.model, label="Model", elem_id="uamp-model")
+            model = gr.Dropdown(
+                _model_choices(trackers.checkpoints), value=tabs.model, label="Model", elem_id="uamp-model"
+            )
             memory = gr.Radio(list(MEMORY_SETTINGS), value=tabs.memory, label="Memory", elem_id="uamp-memory")
             with gr.Row():
                 track = gr.Button("Track", variant="primary", min_width=60, elem_id="uamp-track")
@@ -251,12 +259,12 @@ def _picture(what: str, elem_id: str) -> gr.Image:
     )
 
 
-def _model_choices() -> list[tuple[str, str]]:
-    """Every model; those whose weights are not here say how much there is to download."""
+def _model_choices(checkpoints: Container[str]) -> list[tuple[str, str]]:
+    """Every model; those whose weights are neither here nor in `checkpoints` say how much there is to download."""
     choices = []
     for spec in MODELS.values():
-        missing = not weights_path(spec).is_file() and spec.size_bytes is not None
-        size = f" ({(spec.size_bytes or 0) / 1e6:.0f} MB)" if missing else ""
+        is_here = spec.name in checkpoints or weights_path(spec).is_file()
+        size = "" if is_here or spec.size_bytes is None else f" ({spec.size_bytes / 1e6:.0f} MB)"
         choices.append((spec.name + size, spec.name))
     return choices
 
@@ -285,7 +293,8 @@ class _Wires:
             handle,
             [self._parts.tab, *inputs],
             self._parts.shown(),
-            show_progress="hidden",
+            show_progress="minimal",
+            show_progress_on=self._parts.note,
             concurrency_limit=None,
             trigger_mode="always_last" if latest_only else "multiple",
             preprocess=not unchecked,
@@ -305,7 +314,8 @@ class _Wires:
             handle,
             [self._parts.tab, self._parts.tools],
             self._parts.shown(),
-            show_progress="hidden",
+            show_progress="minimal",
+            show_progress_on=self._parts.note,
             concurrency_limit=None,
             trigger_mode="multiple",
             api_visibility="private",
@@ -380,31 +390,27 @@ class _Wires:
     def _updates(self, state: PageState, *, with_choices: bool = True) -> list[Any]:
         shown = view(state, self._trackers)
         busy, has_clip = shown.progress is not None, state.clip is not None
-        labels = list(object_labels(state))
-        chosen = {
-            "frame": state.frame,
-            "object": state.object_id,
-            "tool": state.tool.value,
-            "model": state.model,
-            "memory": state.memory,
-        }
-        value: dict[str, dict[str, Any]] = {
-            name: {"value": choice} if with_choices else {} for name, choice in chosen.items()
-        }
+        # files are offered for as long as the tab is there, not only for as long as Gradio keeps pictures
+        files = [str(path) for path in state.files]
+        self._parts.files.keep_in_cache.update(files)
+
+        def chosen(value: object) -> dict[str, Any]:
+            return {"value": value} if with_choices else {}
+
         return [
             shown.picture,
             shown.doubt,
             f'<div class="uamp-caption">{html.escape(shown.caption)}</div>',
-            gr.update(**value["frame"], maximum=_last_frame(state), interactive=has_clip and not busy),
-            _note(shown.message, shown),
-            gr.update(**value["object"], choices=labels),
-            gr.update(**value["tool"]),
-            gr.update(**value["model"], interactive=not busy),
-            gr.update(**value["memory"], interactive=not busy),
+            gr.update(**chosen(state.frame), maximum=_last_frame(state), interactive=has_clip and not busy),
+            _note(shown.message, is_error=shown.is_error, work=shown.work, progress=shown.progress),
+            gr.update(**chosen(state.object_id), choices=list(object_labels(state))),
+            gr.update(**chosen(state.tool.value)),
+            gr.update(**chosen(state.model), interactive=not busy),
+            gr.update(**chosen(state.memory), interactive=not busy),
             gr.update(interactive=has_clip and not busy),
             gr.update(interactive=busy),
             gr.update(interactive=has_clip and not busy),
-            gr.update(value=[str(path) for path in state.files] or None, visible=bool(state.files)),
+            gr.update(value=files or None, visible=bool(files)),
         ]
 
 
@@ -488,12 +494,12 @@ def _last_frame(state: PageState) -> int:
     return 1 if state.clip is None else max(state.clip.frame_count - 1, 1)
 
 
-def _note(message: str, shown: View | None = None) -> str:
-    """The sentence of the page, or how far its work is."""
-    if shown is not None and shown.progress is not None:
+def _note(message: str, *, is_error: bool = False, work: str = "", progress: float | None = None) -> str:
+    """The sentence of the page, or how far its work is; what is wrong is said meanwhile too."""
+    if progress is not None:
         # without a value it moves to and fro
-        value = f' value="{shown.progress:.4f}"' if shown.progress > 0 else ""
-        return f'<div class="uamp-note">{html.escape(shown.work)}<br><progress max="1"{value}></progress></div>'
-    kind = "uamp-note error" if shown is not None and shown.is_error else "uamp-note"
-    role = "alert" if shown is not None and shown.is_error else "status"
+        value = f' value="{progress:.4f}"' if progress > 0 else ""
+        bar = f'{html.escape(work)}<br><progress max="1"{value}></progress>'
+        return f'<div class="uamp-note">{bar}{html.escape(message) if is_error else ""}</div>'
+    kind, role = ("uamp-note error", "alert") if is_error else ("uamp-note", "status")
     return f'<div class="{kind}" role="{role}">{html.escape(message)}</div>'

@@ -1,7 +1,6 @@
 """What the user pointed at: clicks and boxes, by frame and object."""
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -9,9 +8,6 @@ import numpy.typing as npt
 from uamp_model.errors import InputError
 
 from uamp_cli.prompts import MAX_OBJECT_ID, Box, ObjectPrompt, Point
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 Mask = npt.NDArray[np.bool_]
 SMALLEST_BOX = 2.0
@@ -34,6 +30,7 @@ class Marks:
     box: Box | None = None
     corner: tuple[float, float] | None = None
     tracked: bytes | None = None
+    _before: list[tuple[list[Point], Box | None]] = field(default_factory=list, repr=False)
 
     @property
     def is_empty(self) -> bool:
@@ -47,8 +44,7 @@ class Marks:
 
     def add_point(self, x: float, y: float, label: int) -> None:
         """One click more."""
-        self.points.append((x, y, label))
-        self.corner = None
+        self._change([*self.points, (x, y, label)], self.box)
 
     def add_corner(self, x: float, y: float) -> None:
         """The first or the second corner of a box.
@@ -71,17 +67,14 @@ class Marks:
         top, bottom = sorted((one[1], other[1]))
         if min(right - left, bottom - top) < SMALLEST_BOX:
             raise InputError("The box has no area: draw it from one corner of the object to the opposite corner.")
-        self.corner = None
-        self.box = (left, top, right, bottom)
+        self._change(self.points, (left, top, right, bottom))
 
     def undo(self) -> None:
-        """Take the last click back; the box goes last."""
+        """Take the last click or box back; a box that it replaced is there again."""
         if self.corner is not None:
             self.corner = None
-        elif self.points:
-            self.points.pop()
-        else:
-            self.box = None
+        elif self._before:
+            self.points, self.box = self._before.pop()
 
     def prompt(self, object_id: int, frame: int) -> ObjectPrompt:
         """The same as the tracker takes it, without the tracked mask.
@@ -93,6 +86,10 @@ class Marks:
             raise InputError(f"Object {object_id} has only clicks beside it on frame {frame}: click on it as well.")
         return ObjectPrompt(object_id, frame, self.box, tuple(self.points), name=f"object {object_id}")
 
+    def _change(self, points: list[Point], box: Box | None) -> None:
+        self._before.append((self.points, self.box))
+        self.points, self.box, self.corner = points, box, None
+
 
 @dataclass(slots=True)
 class Drawing:
@@ -103,12 +100,6 @@ class Drawing:
     def at(self, frame: int) -> dict[int, Marks]:
         """The objects with marks that say something on a frame."""
         return {i: marks for i, marks in sorted(self.by_frame.get(frame, {}).items()) if not marks.is_empty}
-
-    def waiting(self, frame: int) -> "Iterator[tuple[int, tuple[float, float]]]":
-        """Objects whose box has one corner."""
-        for object_id, marks in self.by_frame.get(frame, {}).items():
-            if marks.corner is not None:
-                yield object_id, marks.corner
 
     def of(self, frame: int, object_id: int) -> Marks:
         """The marks of one object on one frame, empty ones if there were none."""

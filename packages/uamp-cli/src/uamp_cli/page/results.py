@@ -1,6 +1,5 @@
 """What tracking has found, frame by frame, on disk: memory does not grow with the video."""
 
-import shutil
 import tempfile
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -84,11 +83,6 @@ class Results:
         for path in self._folder.glob("*.png"):
             path.unlink(missing_ok=True)
         self._objects.clear()
-
-    def close(self) -> None:
-        """Remove the folder."""
-        self._objects.clear()
-        shutil.rmtree(self._folder, ignore_errors=True)
 
 
 def _write(path: Path, values: Ids) -> None:

@@ -61,13 +61,13 @@ def page_settings(demo: DemoSettings, *, port: int | None, opens_browser: bool) 
         "--json": demo.json,
         **demo.outputs,
         "--output": demo.output if demo.output != default_output(demo.input) else None,
-        "--max-frames": demo.max_frames,
     }
     for option, value in elsewhere.items():
         if value:
             raise InputError(f"{option} cannot be combined with --ui: that is chosen on the page.")
-    if demo.rehearse:
-        raise InputError("The page cannot rehearse: leave away one of --rehearse and --ui.")
+    for option, value in {"--max-frames": demo.max_frames, "--rehearse": demo.rehearse}.items():
+        if value:
+            raise InputError(f"The page has no {option}: leave out one of {option} and --ui.")
     spec = find_model(demo.model)
     memory_settings(demo.memory)
     return PageSettings(

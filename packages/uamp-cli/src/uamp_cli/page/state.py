@@ -47,13 +47,13 @@ class PageState:
         object_id: the one that clicks are about.
         tool: what a click means.
         drawing: what was pointed at.
-        eye: for masks at once.
-        job: the work in the background, or the last there was.
+        eye: shows masks where people click, before anything is tracked.
+        job: the work in the background; stays when it is over, until the next.
         job_started: when it began, on the monotonic clock.
         message: the sentence the page shows.
         is_error: whether it says that something went wrong.
         files: what can be downloaded.
-        seen: what the marks of a frame say, by a key that changes with whatever it depends on.
+        seen: the masks that the marks of the frame that is looked at give, with a key of all that they depend on.
         touched: when something was last asked for, on the monotonic clock.
     """
 
@@ -128,17 +128,16 @@ class Tabs:
             visit: the tab's connection, see `leave`. What was done over it before the name was known is the tab's.
         """
         with self._lock:
-            if not tab:
-                tab = self._visits.get(visit or "", visit or "")
-            elif visit in self._states and tab not in self._states:
-                self._states[tab] = self._states.pop(visit)
+            early = self._states.pop(visit, None) if tab and visit else None
+            tab = tab or self._visits.get(visit or "", visit or "")
             if visit is not None:
                 self._visits[visit] = tab
-            state = self._states.get(tab)
-            if state is None:
-                state = self._states[tab] = new_state(self.folder, self.model, self.memory)
+            state = self._states.get(tab) or early or new_state(self.folder, self.model, self.memory)
+            self._states[tab] = state
             state.touched = time.monotonic()
             extra = self._quietest(len(self._states) - MOST_TABS, keep=tab)
+            if early is not None and early is not state:  # a reload whose first click came before the tab's name
+                extra.append(early)
         for old in extra:
             old.close()
         return state

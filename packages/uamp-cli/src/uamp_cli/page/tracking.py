@@ -185,8 +185,8 @@ class Track:
     Attributes:
         results: what was found.
         valid_to: from the first mark up to before this frame, the results are those of the marks as they are.
-        backward: the first marks of all objects that the frames before them were last tracked from, () if they are not
-            tracked to the end.
+        backward: the first marks that all frames before them were last tracked backwards from, as `first_marks` gives
+            them; () if that pass is to be made again.
         snapshots: by frame, the session as it was before it.
         stride: frames between snapshots.
     """
@@ -207,9 +207,12 @@ class Track:
         self.valid_to, self.backward, self.snapshots, self.stride = 0, (), {}, 4
         self.results.clear()
 
-    def is_current(self, index: int) -> bool:
+    def is_current(self, index: int, drawing: Drawing) -> bool:
         """Whether a frame's result is that of the marks as they are."""
-        return index < self.valid_to and index in self.results
+        if index not in self.results or not (first := drawing.first_frames().values()):
+            return False
+        is_ahead = index < min(first) or index < self.valid_to
+        return is_ahead and (index >= max(first) or self.backward == first_marks(drawing))
 
     def begin(self, drawing: Drawing) -> int:
         """The frame that tracking goes on from."""
@@ -226,7 +229,7 @@ class Track:
         if not first:
             raise InputError("There is nothing to track yet: click on an object first.")
         begin, reach = self.begin(drawing), max(first.values())
-        source = tuple((object_id, frame, repr(drawing.at(frame)[object_id])) for object_id, frame in first.items())
+        source = first_marks(drawing)
         if begin < reach or source != self.backward:
             # both passes write over what was tracked backwards, and either may be cancelled halfway
             self.backward = ()
@@ -237,16 +240,13 @@ class Track:
             self.backward = source
 
     def _forwards(self, job: Job, tracker: "VideoTracker", clip: Clip, drawing: Drawing, begin: int) -> None:
-        first = min(drawing.first_frames().values())
-        earlier = [index for index in self.snapshots if first <= index <= begin]
-        at = max(earlier, default=first)
-        session = (
-            copy_session(self.snapshots[at])
-            if earlier
-            else tracker.start(first_frame=first, num_frames=clip.frame_count)
-        )
-        job.begin("Tracking" if at == begin else "Going back to where it holds, then tracking", clip.frame_count - at)
-        index = at
+        first, count = min(drawing.first_frames().values()), clip.frame_count
+        at = max((index for index in self.snapshots if first <= index <= begin), default=None)
+        if at is None:
+            at, session = first, tracker.start(first_frame=first, num_frames=count)
+        else:
+            session = copy_session(self.snapshots[at])
+        job.begin("Tracking", count - at)
         for frame in job.watched(clip.frames(at)):
             index = frame.index
             if index % self.stride == 0 and index not in self.snapshots:
@@ -257,8 +257,8 @@ class Track:
                 self.results.put(index, scored(find(result), scores))
                 self.valid_to = index + 1
             job.advance(index)
-        if index + 1 < clip.frame_count:
-            job.note = f"The video ends after frame {index}: the rest of the file is damaged."
+        if clip.frame_count < count:  # only reading shows every damaged place
+            job.note = f"Done. Left out, since damaged: {count - clip.frame_count} of {count} frames."
 
     def _remember(self, index: int, session: "TrackingSession") -> None:
         self.snapshots[index] = copy_session(session)
@@ -284,6 +284,11 @@ class Track:
                 renewed = [i for i in above.objects if first.get(i, at + 1) > at] if above is not None else []
                 self.results.put(at, under(above, found, renewed))
             job.advance(at)
+
+
+def first_marks(drawing: Drawing) -> tuple[object, ...]:
+    """What the frames before objects' first marks are tracked backwards from; equal if it is the same."""
+    return tuple((i, frame, repr(drawing.at(frame)[i])) for i, frame in drawing.first_frames().items())
 
 
 def prompts_on(

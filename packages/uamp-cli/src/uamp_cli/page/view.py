@@ -56,7 +56,7 @@ def view(state: PageState, trackers: Trackers) -> View:
         try:
             frame = state.clip.frame(index)
             seconds = frame.time
-            found = _found(state, trackers, frame, looks=job is None)
+            found = found_on(state, trackers, frame, looks=job is None)
             picture, doubt = _draw(state, frame, found)
         except Exception as error:
             state.say(sentence(error), is_error=True)
@@ -76,11 +76,11 @@ def shown_scale(width: int, height: int) -> float:
     return min(LONGEST_SIDE / max(width, height), 1.0)
 
 
-def _found(state: PageState, trackers: Trackers, frame: "Frame", *, looks: bool) -> Found | None:
-    """What is known about a frame: the tracked result, or what the marks say if they came later."""
+def found_on(state: PageState, trackers: Trackers, frame: "Frame", *, looks: bool = True) -> Found | None:
+    """What is known about a frame: the tracked result, or with `looks` what the marks say if they came later."""
     marks = state.drawing.at(frame.index)
     tracked = state.track.results.get(frame.index)
-    if not looks or not marks or state.track.is_current(frame.index):
+    if not looks or not marks or state.track.is_current(frame.index, state.drawing):
         return tracked
     key = (frame.index, repr(marks), state.model, state.memory, state.track.valid_to)
     if state.seen is None or state.seen[0] != key:
@@ -139,10 +139,8 @@ def _caption(state: PageState, index: int, seconds: float | None) -> str:
     parts = [f"frame {index} of {state.clip.frame_count - 1}"]
     if seconds is not None:
         parts.append(f"{seconds:.2f} s")
-    if index in state.track.results and not state.is_busy and not state.track.is_current(index):
-        before_first = index < min(state.drawing.first_frames().values(), default=0)
-        if not (before_first and state.track.backward):
-            parts.append("tracked before your last change")
+    if index in state.track.results and not state.is_busy and not state.track.is_current(index, state.drawing):
+        parts.append("tracked before your last change")
     return " · ".join(parts)
 
 
