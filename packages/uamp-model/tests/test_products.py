@@ -14,7 +14,7 @@ from uamp_model.products import fast_products
 CPU = torch.device("cpu")
 
 
-@pytest.fixture(params=["here", "as on another maker's CPU"], autouse=True)
+@pytest.fixture(params=["here", "as on another maker's CPU"])
 def maker(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Where MKL is as wide as oneDNN nothing is set: see that what is done elsewhere holds there too."""
     if request.param != "here":
@@ -24,6 +24,10 @@ def maker(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
     products.onednn_is_better.cache_clear()
 
 
+on_both = pytest.mark.usefixtures("maker")
+
+
+@on_both
 def test_intels_own_products_are_left_to_mkl(monkeypatch: pytest.MonkeyPatch) -> None:
     before = torch.get_float32_matmul_precision()
     monkeypatch.setattr(products, "mkl_is_wide", lambda: True)
@@ -32,13 +36,13 @@ def test_intels_own_products_are_left_to_mkl(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_so_are_products_where_there_is_nothing_wider(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.undo()
     products.mkl_is_wide.cache_clear()
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
     assert products.mkl_is_wide() == torch.backends.mkl.is_available()
     products.mkl_is_wide.cache_clear()
 
 
+@on_both
 @pytest.mark.parametrize("shape", [(4096, 384, 1536), (64, 32, 96), (256, 128, 1824)])
 def test_products_are_full(shape: tuple[int, int, int]) -> None:
     rows, inner, columns = shape
@@ -49,6 +53,7 @@ def test_products_are_full(shape: tuple[int, int, int]) -> None:
     assert (found - a.double() @ b.double()).abs().max() < 1e-3  # bfloat16 would be off by 0.1 and more
 
 
+@on_both
 def test_what_is_better_here_does_not_depend_on_the_precision_of_who_asks_first() -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
         within = products.onednn_is_better()
@@ -56,6 +61,7 @@ def test_what_is_better_here_does_not_depend_on_the_precision_of_who_asks_first(
     assert within == products.onednn_is_better()
 
 
+@on_both
 def test_the_setting_is_put_back() -> None:
     before = torch.get_float32_matmul_precision()
     with pytest.raises(RuntimeError), fast_products(CPU), fast_products(CPU):
@@ -94,6 +100,7 @@ assert torch.backends.mkldnn.matmul.fp32_precision == "ieee", "it follows the ge
     assert ran.returncode == 0, ran.stderr
 
 
+@on_both
 def test_threads_that_overlap_put_it_back_together() -> None:
     before = torch.get_float32_matmul_precision()
     entered, leave = threading.Event(), threading.Event()
@@ -112,6 +119,7 @@ def test_threads_that_overlap_put_it_back_together() -> None:
     assert torch.get_float32_matmul_precision() == before
 
 
+@on_both
 def test_plain_computing_leaves_products_alone() -> None:
     before = torch.get_float32_matmul_precision()
     with inference(CPU, torch.float32, plainly=True):
