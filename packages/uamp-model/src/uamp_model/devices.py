@@ -92,6 +92,11 @@ def lowered(x: Tensor) -> Tensor:
     return x.to(torch.get_autocast_dtype(kind))
 
 
+def exact_device(device: torch.device) -> torch.device:
+    """Where float64 is computed of what lies on a device: there, or on the CPU if it has no float64, as MPS."""
+    return torch.device("cpu") if device.type == "mps" else device
+
+
 def to_device(numbers: Sequence[object], device: torch.device) -> Tensor:
     """Numbers, or lists of them, as a tensor there; the copy to a GPU is not waited for, as torch's own would be."""
     made = torch.tensor(numbers)

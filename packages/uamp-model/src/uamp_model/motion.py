@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from uamp_model.devices import exact_device
+
 POSITION_NOISE = 1 / 20
 """Standard deviation of centre and height, as a share of the height (DeepSORT)."""
 VELOCITY_NOISE = 1 / 160
@@ -94,9 +96,9 @@ def update_motion(state: MotionState, boxes: Tensor) -> MotionState:
 
 
 def mask_boxes(masks: Tensor) -> tuple[Tensor, Tensor]:
-    """`mask_corners` as the float64 that the filter computes in."""
+    """`mask_corners` as the float64 that the filter computes in, and where that is computed; see `exact_device`."""
     corners, found = mask_corners(masks)
-    return corners.double(), found
+    return corners.to(exact_device(masks.device)).double(), found
 
 
 def mask_corners(masks: Tensor) -> tuple[Tensor, Tensor]:

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from uamp_model.devices import to_device
+from uamp_model.devices import exact_device, to_device
 from uamp_model.motion import (
     MotionState,
     box_iou,
@@ -46,7 +46,7 @@ class ObjectMotion:
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """Where N objects should be on this frame.
+    """Where N objects should be on this frame, kept where float64 is computed; see `exact_device`.
 
     Attributes:
         filters: predicted filters of those objects that have one.
@@ -61,16 +61,17 @@ class Expectation:
     weight: Tensor
 
     def agreement(self, masks: Tensor) -> Tensor:
-        """N×K IoU of the boxes around masks N×K×H×W with the expected ones; 1 for objects without a filter."""
+        """N×K float32 IoU of the boxes around masks N×K×H×W with the expected ones; 1 for objects without a filter."""
         found, _ = mask_boxes(masks)
         iou = box_iou(found, self.corners.unsqueeze(1))
         known = torch.zeros(len(iou), 1, dtype=torch.bool, device=iou.device)
         known[list(self.rows)] = True
-        return torch.where(known, iou, torch.ones_like(iou))
+        return torch.where(known, iou, torch.ones_like(iou)).float().to(masks.device)
 
 
 def expect(motions: Sequence[ObjectMotion], settings: MemorySettings, device: torch.device) -> Expectation:
-    """Let a frame pass for the filters of N objects."""
+    """Let a frame pass for the filters of N objects that are tracked on a device."""
+    device = exact_device(device)
     rows = tuple(row for row, motion in enumerate(motions) if motion.filter is not None)
     corners = torch.zeros(len(motions), 4, dtype=torch.float64, device=device)
     weight = torch.zeros(len(motions), device=device)
@@ -112,7 +113,7 @@ def choose_hypothesis(decoded: Decoded, rows: slice, *, expectation: Expectation
     if expectation is None or expectation.filters is None:
         return decoded.ious.argmax(dim=1)
     agreement = expectation_rows(expectation, rows).agreement(decoded.hypotheses > 0).to(decoded.ious.dtype)
-    weight = expectation.weight[rows].unsqueeze(1).to(decoded.ious.dtype)
+    weight = expectation.weight[rows].unsqueeze(1).to(decoded.ious)
     return ((1 - weight) * decoded.ious + weight * agreement).argmax(dim=1)
 
 
