@@ -14,47 +14,25 @@ from torch import Tensor
 
 from uamp_model.budget import Share
 from uamp_model.core import Doubt, FrameOutput, PromptBatch, read_in_part, readable_share, track_frame, write_memory
-from uamp_model.devices import check_default_dtype, inference, to_device
+from uamp_model.devices import check_default_dtype, inference
 from uamp_model.errors import InputError
 from uamp_model.focus import UNSEEN, Focus, Window, extent, is_clicks
 from uamp_model.layers import Past
 from uamp_model.memory import MemoryBank, MemoryEntry, Retention, Selection, gather, select_best, select_recent
-from uamp_model.outlines import follow_edges
-from uamp_model.preprocess import check_frame, prepare_mask, prepare_points
+from uamp_model.preprocess import check_frame
+from uamp_model.prompt_batches import batch_prompts
 from uamp_model.propagation import Expectation, ObjectMotion, choose_hypothesis, expect, learn_motion, memory_quality
+from uamp_model.results import Seen, empty_result, make_result
 from uamp_model.sam2 import ImageFeatures, MemoryTokens
 from uamp_model.stages import RESULT, stage
 from uamp_model.types import FrameResult, Prompt
-from uamp_model.uncertainty import mean_over_object, prior_uncertainty, upsample
+from uamp_model.uncertainty import mean_over_object
 
 if TYPE_CHECKING:
     from uamp_model.tracker import VideoTracker
 
 Frame = npt.NDArray[np.uint8]
 Key = TypeVar("Key", bound=Hashable)
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """An object on the last frame.
-
-    Attributes:
-        logits: 1×1×4h×4w mask logits on what was looked at of the frame, as are the following maps.
-        agreed: 1×1×4h×4w logits, what the hypotheses said together.
-        correction: 1×1×4h×4w, what the learned head added to the uncertainty there; None without one.
-        uncertainty: 1×1×4h×4w in [0, 1], kept only for learned layers.
-        presence: logit that it is in view, a scalar tensor.
-        score: a scalar tensor in [0, 1].
-        given: whether its mask was given by a prompt, and so is beyond doubt.
-    """
-
-    logits: Tensor
-    agreed: Tensor
-    correction: Tensor | None
-    uncertainty: Tensor | None
-    presence: Tensor
-    score: Tensor
-    given: bool
 
 
 @dataclass(slots=True)
@@ -283,28 +261,7 @@ class TrackingSession:
         return inference(self.tracker.device, self.tracker.dtype, plainly=self.tracker.exact)
 
     def _prepare(self, prompts: Mapping[int, Prompt], window: Window) -> list[tuple[list[int], PromptBatch]]:
-        """Check prompts on what is seen of a frame, and batch those of one kind and number of points."""
-        (height, width), size, device = window.size, self.tracker.image_size, self.tracker.device
-        masks: list[tuple[int, Tensor]] = []
-        points: dict[int, list[tuple[int, tuple[Tensor, Tensor]]]] = defaultdict(list)
-        if not isinstance(prompts, Mapping):
-            raise InputError(f"Prompts must be a mapping like {{1: Prompt.box(...)}}, not {type(prompts).__name__}.")
-        for object_id, given in prompts.items():
-            if not isinstance(given, Prompt):
-                raise InputError(f"Object {object_id} needs a prompt such as Prompt.box, not {type(given).__name__}.")
-            prompt = window.prompt(given)
-            if prompt.region is not None:
-                masks.append((object_id, prepare_mask(prompt.region, height, width, size)))
-            else:
-                points[len(prompt.labels)].append((object_id, prepare_points(prompt, height, width, size)))
-        batches = []
-        if masks:
-            batches.append(([i for i, _ in masks], PromptBatch(masks=torch.cat([m for _, m in masks]).to(device))))
-        for group in points.values():
-            xy = torch.cat([p for _, (p, _) in group]).to(device)
-            labels = torch.cat([label for _, (_, label) in group]).to(device)
-            batches.append(([i for i, _ in group], PromptBatch(points=xy, labels=labels)))
-        return batches
+        return batch_prompts(prompts, window, self.tracker.image_size, self.tracker.device)
 
     @contextmanager
     def _enrolled(self, prompts: Mapping[int, Prompt]) -> Iterator[None]:
@@ -491,62 +448,12 @@ class TrackingSession:
 
     @stage(RESULT)
     def _result(self, index: int) -> FrameResult:
-        height, width = self.size
-        known, device = self._seen(self.objects), self.tracker.device
-        if not known:
-            empty = torch.zeros(0, height, width, device=device)
-            return FrameResult(index, (), empty > 0, empty, empty.clone(), torch.zeros(0, device=device))
-        window = self.focus.window or Window.whole(self.size)
-        large = upsample(torch.cat([seen.logits for seen in known]), window.size)[:, 0]
-        if self.picture is not None and self.tracker.settings.outline > 0:
-            found = [row for row, seen in enumerate(known) if not seen.given]
-            large[found] = follow_edges(large[found], window.cut(self.picture), self.tracker.settings.outline)
-        full = window.place(large, UNSEEN)
-        doubt = _Doubts(
-            torch.cat([seen.agreed for seen in known]),
-            torch.stack([seen.presence for seen in known]).float(),
-            tuple(seen.correction for seen in known),
-            to_device([seen.given for seen in known], device),
-            window,
+        if not self.objects:
+            return empty_result(index, self.size, self.tracker.device)
+        window, outline = self.focus.window or Window.whole(self.size), self.tracker.settings.outline
+        return make_result(
+            self._seen(self.objects), list(self.objects), index, window, picture=self.picture, outline=outline
         )
-        return FrameResult(
-            frame_index=index,
-            object_ids=tuple(self.objects),
-            masks=full > 0,
-            logits=full,
-            uncertainty=partial(doubt.at, full),
-            scores=torch.stack([seen.score for seen in known]).float(),
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class _Doubts:
-    """What the uncertainty of N objects at the video's size is made of, once somebody asks for it.
-
-    Attributes:
-        agreed: N×1×4h×4w.
-        presence: N.
-        corrections: N of 1×1×4h×4w or None.
-        given: N booleans.
-        window: what of the frame was seen; there is no doubt outside.
-    """
-
-    agreed: Tensor
-    presence: Tensor
-    corrections: tuple[Tensor | None, ...]
-    given: Tensor
-    window: Window
-
-    @torch.inference_mode()
-    def at(self, logits: Tensor) -> Tensor:
-        """N×H×W in [0, 1] beside logits N×H×W."""
-        logits = self.window.cut_maps(logits)
-        size = (logits.shape[-2], logits.shape[-1])
-        uncertainty = prior_uncertainty(logits, upsample(self.agreed, size)[:, 0], self.presence[:, None, None])
-        for row, correction in enumerate(self.corrections):
-            if correction is not None:
-                uncertainty[row] = (uncertainty[row] + upsample(correction, size)[0, 0]).clamp(0, 1)
-        return self.window.place(uncertainty * ~self.given[:, None, None], 0.0)
 
 
 def _check_features(features: ImageFeatures, tracker: "VideoTracker") -> None:
