@@ -3,6 +3,8 @@
 import json
 from collections.abc import Callable
 from fractions import Fraction
+from functools import partial
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import av
 import numpy as np
 import pytest
 from agreement import assert_agreement
+from loopback import serving
 from sound import write_video_with_sound
 from uamp_data.masks import read_mask, write_mask
 from uamp_data.reader import open_video
@@ -131,6 +134,34 @@ def test_a_mask_too_small_to_be_seen_is_told_of(demo: Run, make_video: Make, tmp
     assert outcome.code == 0, outcome
     assert json.loads((tmp_path / "j.json").read_text())["per_frame"][0]["objects"]["1"]["area"] == 0
     assert "sees nothing of object 1: try a larger --image-size" in outcome.out
+
+
+def test_an_object_that_another_covers_is_told_of(demo: Run, make_video: Make, tmp_path: Path) -> None:
+    for number, edge in ((1, 10), (2, 16)):
+        ids = np.zeros((64, 96), np.uint8)
+        ids[edge:-edge, edge:-edge] = 1
+        write_mask(tmp_path / f"{number}.png", ids)
+    (tmp_path / "both.json").write_text('{"objects": {"1": {"mask": "1.png"}, "2": {"mask": "2.png"}}}')
+    outcome = demo("--input", make_video(frames=2), "--prompts", "both.json", "--json", "j.json")
+    assert outcome.code == 0, outcome
+    assert json.loads((tmp_path / "j.json").read_text())["per_frame"][0]["objects"]["2"]["area"] == 0
+    assert "other masks cover that of object 2" in outcome.out
+    assert "--image-size" not in outcome.out
+
+
+class _QuietFiles(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_sound_of_an_address_is_said_to_be_left_out(demo: Run, tmp_path: Path) -> None:
+    write_video_with_sound(tmp_path / "in.mp4", seconds=1)
+    with serving(partial(_QuietFiles, directory=str(tmp_path))) as address:
+        outcome = demo("--input", f"{address}/in.mp4", "--box", "12,16,32,32", "--max-frames", 2)
+    assert outcome.code == 0, outcome
+    assert "sound of the stream is left out" in outcome.out
+    with av.open(str(tmp_path / "in_uamp.mp4")) as written:
+        assert not written.streams.audio
 
 
 def test_quiet_prints_nothing(demo: Run, make_video: Make, tmp_path: Path) -> None:

@@ -53,6 +53,9 @@ def test_unknown_option_names_the_nearest(run: Run) -> None:
 
 
 def test_unknown_command_names_the_nearest(run: Run) -> None:
+    assert run("demo", "cat.mp4").refused() == "Error: There is no option before cat.mp4; did you mean --input cat.mp4?"
+    assert "unexpected extra" in run("demo", "--input", "cat.mp4", "dog.mp4").refused()
+    assert "unexpected extra" in run("demo", "cat.mp4", "dog.mp4").refused()
     assert run("demmo").refused() == "Error: There is no command 'demmo'; did you mean 'demo'?"
     assert "see `uamp --help`" in run("xyzzy").refused()
     assert run("models", "lst").refused().endswith("did you mean 'list'?")
@@ -64,7 +67,7 @@ def test_unknown_command_names_the_nearest(run: Run) -> None:
         ["demo", "--input"],
         ["demo", "--max-frames", "0"],
         ["demo", "--max-frames", "many"],
-        ["demo", "stray"],
+        ["demo", "stray", "more"],
         ["models", "info"],
         ["train"],
     ],

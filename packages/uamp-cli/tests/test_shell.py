@@ -46,6 +46,12 @@ def test_demo_help_is_in_groups(run: Run) -> None:
     assert "uamp-cli[ui]" in out
 
 
+def test_bench_tracker_help_names_its_options_whole_at_80_columns() -> None:
+    out = _run("bench", "tracker", "--help", COLUMNS="80").stdout
+    for words in ("--no-sam2-compiled ", "--sam2-compile-mode ", "auto|cpu|cuda|mps ", "max-autotune"):
+        assert words in out
+
+
 def _run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     plain = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "FORCE_COLOR", "TERMINAL_WIDTH")}
     command = [sys.executable, "-m", "uamp_cli", *arguments]

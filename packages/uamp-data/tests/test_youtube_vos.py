@@ -111,6 +111,7 @@ def test_frames_and_masks_must_match_what_is_listed(root: Path) -> None:
         ('{"videos": {"video": {"objects": {"dog": {"frames": ["00000"]}}}}}', "1 to 254"),
         ('{"videos": {"video": {"objects": {"255": {"frames": ["00000"]}}}}}', "1 to 254"),
         ('{"videos": {"video": {"objects": {"%s": {"frames": ["00000"]}}}}}' % ("9" * 5000), "1 to 254"),
+        ('{"videos": {"video": {"objects": {"1": {"frames": ["0"]}, "01": {"frames": ["5"]}}}}}', "second as '01'"),
         ('{"videos": {"video": {"objects": {"1": {"frames": ["%s"]}}}}}' % ("9" * 5000), 'no "frames"'),
         ('{"videos": {"gone": {"objects": {"1": {"frames": ["00000"]}}}}}', "gone does not exist"),
     ],

@@ -4,6 +4,7 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +94,20 @@ def test_youtube_vos_counts_each_object_after_it_is_given_and_no_void(tmp_path: 
     actual = score_results([video], tmp_path, read=read_mask, rule=ScoringRule.YOUTUBE_VOS)
     frames = {1: range(2, 11, 2), 2: range(6, 11, 2)}  # object 3 comes in the last frame
     assert_same(actual, by_reference("late", prediction, truth, frames, void=True), tolerance=1e-12)
+
+
+def test_youtube_vos_counts_no_frame_that_results_need_not_hold(tmp_path: Path) -> None:
+    class MoreMasks(LabelVideo):
+        @property
+        def listed(self) -> Sequence[int]:
+            return [0, 2, 5]
+
+    video = MoreMasks("more", random_labels(1, 7, SIZE, 1))
+    write_results(tmp_path, "more", video.truth)
+    for frame in (1, 3, 4, 6):
+        (tmp_path / "more" / f"{frame:05d}.png").unlink()
+    (result,) = score_sequence(video, tmp_path, read=read_mask, rule=ScoringRule.YOUTUBE_VOS)
+    assert result.frames == ("00002", "00005")
 
 
 def test_sparse_annotations_lose_their_first_and_last(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Measure speed on this machine.")
 
 _MOST_OBJECTS = 254
+_WORK, _MODEL, _THEIRS, _RESULTS = "What is measured", "Model", "The sam2 package's predictor", "Results"
 
 
 @app.callback()
@@ -78,7 +79,16 @@ def metrics(
 
 @app.command()
 def tracker(
-    model: Annotated[str, typer.Option("--model", "--sam2-model-type", help="A model of `uamp models list`.")] = "nano",
+    model: Annotated[
+        str,
+        typer.Option(
+            "--model",
+            "--sam2-model-type",
+            metavar="NAME",
+            help="A model of `uamp models list`.",
+            rich_help_panel=_MODEL,
+        ),
+    ] = "nano",
     checkpoint: Annotated[
         Path | None,
         typer.Option(
@@ -86,47 +96,77 @@ def tracker(
             "--sam2-checkpoint",
             metavar="PT",
             help="Weights of the model; without it those that are at hand, else random ones.",
+            rich_help_panel=_MODEL,
         ),
     ] = None,
-    objects: Annotated[str, typer.Option(metavar="N,N...", help="Numbers of objects to compare.")] = "1,4,16",
-    frames: Annotated[int, typer.Option(min=1, metavar="N", help="Frames to time for each number of objects.")] = 20,
+    objects: Annotated[
+        str, typer.Option(metavar="N,N...", help="Numbers of objects to compare.", rich_help_panel=_WORK)
+    ] = "1,4,16",
+    frames: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Frames to time for each number of objects.", rich_help_panel=_WORK)
+    ] = 20,
     memory_frames: Annotated[
         str,
         typer.Option(
             metavar="N,N...",
             help="Lengths of videos whose memory is measured, each in a process of its own; 0 for none. "
             "The sam2 package's predictor holds all frames: 1600 at 1024×1024 take 20 GB.",
+            rich_help_panel=_WORK,
         ),
     ] = "40,80",
-    precision: Annotated[str, typer.Option(metavar="auto|fp32|bf16", help="What to compute in.")] = "auto",
-    device: Annotated[str, typer.Option(metavar="auto|cpu|cuda|mps", help="Where to compute.")] = "auto",
+    precision: Annotated[
+        str, typer.Option(metavar="auto|fp32|bf16", help="What to compute in.", rich_help_panel=_MODEL)
+    ] = "auto",
+    device: Annotated[
+        str, typer.Option(metavar="auto|cpu|cuda|mps", help="Where to compute.", rich_help_panel=_MODEL)
+    ] = "auto",
     memory_budget: Annotated[
-        float, typer.Option(min=0.2, max=1.0, metavar="SHARE", help="Share of the memory that ours reads.")
+        float,
+        typer.Option(
+            min=0.2, max=1.0, metavar="SHARE", help="Share of the memory that ours reads.", rich_help_panel=_MODEL
+        ),
     ] = 1.0,
-    compiled: Annotated[bool, typer.Option("--compile", help="Compile ours for this machine first.")] = False,
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="Compile ours for this machine first.", rich_help_panel=_MODEL)
+    ] = False,
     sam2_compiled: Annotated[
         bool,
         typer.Option(
             "--sam2-compiled/--no-sam2-compiled",
             help="On CUDA, measure the package's compiled predictor too, which takes minutes to compile.",
+            rich_help_panel=_THEIRS,
         ),
     ] = True,
     sam2_compile_mode: Annotated[
         str,
         typer.Option(
-            metavar="max-autotune|reduce-overhead|default",
-            help="How that is compiled; the first is what the package asks for.",
+            metavar="MODE",
+            help="How that is compiled: max-autotune as the package asks for, reduce-overhead or default.",
+            rich_help_panel=_THEIRS,
         ),
     ] = "max-autotune",
-    threads: Annotated[int | None, typer.Option(min=1, metavar="N", help="CPU threads; by default torch's.")] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="CPU threads; by default torch's.", rich_help_panel=_MODEL)
+    ] = None,
     video: Annotated[
         Path | None,
-        typer.Option("--video", "--input", metavar="FILE|DIR", help="Frames to track; without it a clip is generated."),
+        typer.Option(
+            "--video",
+            "--input",
+            metavar="FILE|DIR",
+            help="Frames to track; without it a clip is generated.",
+            rich_help_panel=_WORK,
+        ),
     ] = None,
-    size: Annotated[str, typer.Option(metavar="WxH", help="Size of the generated clip.")] = "854x480",
-    json: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the numbers here too.")] = None,
+    size: Annotated[
+        str, typer.Option(metavar="WxH", help="Size of the generated clip.", rich_help_panel=_WORK)
+    ] = "854x480",
+    json: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the numbers here too.", rich_help_panel=_RESULTS)
+    ] = None,
     plot: Annotated[
-        Path | None, typer.Option(metavar="FILE.svg", help="Draw frames per second and memory here.")
+        Path | None,
+        typer.Option(metavar="FILE.svg", help="Draw frames per second and memory here.", rich_help_panel=_RESULTS),
     ] = None,
 ) -> None:
     """Time the tracker beside the sam2 package's own video predictor, on the same weights, frames and prompts.

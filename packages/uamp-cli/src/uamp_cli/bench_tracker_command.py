@@ -88,7 +88,7 @@ def run_tracker_bench(options: TrackerOptions) -> None:
         device=options.device,
         memory_budget=options.memory_budget,
         compiled=options.compiled,
-        sam2_compiled=mode if options.sam2_compiled else None,
+        sam2_compiled=mode if options.sam2_compiled and device.type == "cuda" else None,
         video=options.video,
         size=(height, width),
         threads=options.threads,

@@ -163,6 +163,7 @@ class _Run:
     predicted: list[Ids] = field(default_factory=list)
     writer_notes: list[str] = field(default_factory=list)
     vanished: set[int] = field(default_factory=set)
+    covered: set[int] = field(default_factory=set)
 
     def track_and_write(self) -> DemoTally:
         """Track the video and write all outputs; after Ctrl-C, what there is so far."""
@@ -205,6 +206,11 @@ class _Run:
             notes.append(
                 f"too small a mask for this model, which sees nothing of object {ids}: try a larger --image-size"
             )
+        if self.covered:
+            ids = ", ".join(map(str, sorted(self.covered)))
+            notes.append(
+                f"other masks cover that of object {ids}, of which nothing is left: track it in a run of its own"
+            )
         if not tally.interrupted and self.plan.last_frame >= tally.frames:
             notes.append(
                 f"the prompt on frame {self.plan.last_frame} was never reached: the video has {tally.frames} frames"
@@ -226,7 +232,8 @@ class _Run:
     def _keep(self, frame: TrackedFrame) -> None:
         for object_id, prompt in self.plan.at(frame.index).items():
             if prompt.mask is not None and frame.objects[object_id].area == 0:
-                self.vanished.add(object_id)
+                is_covered = np.mean(frame.ids[prompt.mask] > 0) > 0.5
+                (self.covered if is_covered else self.vanished).add(object_id)
         if self.source.truth is not None:  # a generated clip is short
             self.predicted.append(frame.ids)
 

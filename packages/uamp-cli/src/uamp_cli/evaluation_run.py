@@ -125,7 +125,7 @@ def evaluate(sequences: Sequence[VideoSequence], run: RunOptions, tracker: Track
 
 def has_truth(sequences: Sequence[VideoSequence]) -> bool:
     """Whether the data has masks to compare with, beyond those that are given to the tracker."""
-    return any(set(sequence.annotated) - set(sequence.prompts) for sequence in sequences)
+    return any(set(sequence.annotated) & set(sequence.listed) - set(sequence.prompts) for sequence in sequences)
 
 
 def _check(sequences: Sequence[VideoSequence], run: RunOptions, tracker: TrackerOptions, *, scored: bool) -> None:

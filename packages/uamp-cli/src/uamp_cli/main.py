@@ -280,6 +280,12 @@ def _usage_sentence(error: Exception, arguments: Sequence[str]) -> str:
     if unknown is not None:
         near = get_close_matches(unknown[1], list(getattr(context.command, "commands", [])) if context else [], n=1)
         return f"There is no command {unknown[1]!r}; " + (f"did you mean {near[0]!r}?" if near else see)
+    extra = re.match(r"Got unexpected extra argument(?:\(s\))? \((\S+)\)", message)
+    if extra is not None and context is not None:
+        first = context.command.params[0]
+        option, takes_path = first.opts[0], re.search("FILE|DIR", first.metavar or "")
+        if option.startswith("--") and takes_path and option not in arguments:
+            return f"There is no option before {extra[1]}; did you mean {option} {extra[1]}?"
     hint = getattr(error, "param_hint", None) or _name_of(getattr(error, "param", None))
     if type(error).__name__ == "MissingParameter":
         return f"{hint} is missing; {see}"

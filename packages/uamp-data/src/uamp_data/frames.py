@@ -45,7 +45,7 @@ class VideoReader(ABC):
         time_base: The step, in seconds, that the source counts time in.
         pixel_aspect: How wide a pixel is to be shown for its height, after rotation; 1 for nearly all videos.
         is_live: A camera or a stream without an end: it can be read once and its length is unknown.
-        note: None, or after iterating a sentence on what could not be read.
+        note: None, or after iterating a sentence on what could not be read or is left out.
     """
 
     def __init__(self, source: str) -> None:

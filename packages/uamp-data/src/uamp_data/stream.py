@@ -81,6 +81,7 @@ class StreamReader(VideoReader):
         if self._stream.time_base is not None:
             self.time_base = Fraction(self._stream.time_base)
         self.is_live = not is_file and self._container.duration is None
+        self._skips_sound = not is_file and len(self._container.streams.audio) > 0
         self._announced = 0 if self.is_live else _announced_frames(self._stream)
         self._announced_seconds = None if self.is_live else _announced_seconds(self._container, self._stream)
 
@@ -99,7 +100,7 @@ class StreamReader(VideoReader):
         return self._counted
 
     def __iter__(self) -> Iterator[Frame]:
-        """Yields the frames; damaged places are passed over, and `note` then says so.
+        """Yields the frames; damaged places are passed over, and `note` then says so, and that sound is left out.
 
         Raises:
             DataError: The source is live or a pipe and was iterated before, or has disappeared.
@@ -107,7 +108,9 @@ class StreamReader(VideoReader):
         frame: VideoFrame | None
         decoder, frame = self._begin()
         tally = self._tally
-        self.note = None
+        self.note = silence = (
+            "the sound of the stream is left out: only that of files is kept" if self._skips_sound else None
+        )
         start = frame.time or 0.0
         step = float(1 / self.frame_rate)
         index, now = 0, 0.0
@@ -120,7 +123,7 @@ class StreamReader(VideoReader):
                     later = now + step if frame.time is None else frame.time - start
                     # a time that does not grow is an error of the file, and no two frames may share one
                     now = later if later > now else now + step
-            self.note = self._judge(tally, start, now + step)
+            self.note = "; ".join(part for part in (self._judge(tally, start, now + step), silence) if part) or None
         finally:
             decoder.close()
 

@@ -58,6 +58,8 @@ def _objects(path: Path, name: str, video: object) -> dict[int, MetaObject]:
         frames = value.get("frames") if isinstance(value, dict) else None
         if not (key.isdecimal() and len(key) < LONGEST_NAME and 0 < int(key) < VOID):
             raise DataError(f"{path} gives {name} an object {key[:80]!r}: ids are numbers from 1 to {VOID - 1}.")
+        if int(key) in found:
+            raise DataError(f"{path} gives {name} two objects {int(key)}, the second as {key!r}: remove one of them.")
         if not (isinstance(frames, list) and frames and all(map(_can_be_a_file, frames))):
             raise DataError(f'{path} gives no "frames" for object {key} of {name}: replace it by that of YouTube-VOS.')
         category = value.get("category")

@@ -37,7 +37,7 @@ class ScoringRule(Enum):
     | | `DAVIS`, semi-supervised | `YOUTUBE_VOS` |
     |---|---|---|
     | objects | 1 to the highest id of the first annotation, used or not | those given as prompts |
-    | annotated frames | all but the first and the last | those after the one in which an object is given |
+    | annotated frames | all but the first and the last | those listed after the one in which an object is given |
     | 255 in the truth | background | does not count |
     """
 
@@ -172,7 +172,8 @@ def plan_scoring(sequence: VideoSequence, rule: ScoringRule) -> ScoringPlan:
         if not objects:
             raise InputError(f"{sequence.name} gives no object to track, so it has nothing to score: leave it out.")
         first = min(objects.values())
-        return ScoringPlan(objects, tuple(frame for frame in sequence.annotated if frame >= first))
+        listed = set(sequence.listed)  # a mask may lie in other frames, too, but no result does
+        return ScoringPlan(objects, tuple(f for f in sequence.annotated if f >= first and f in listed))
     count = len(sequence.annotated)
     if count < 3:
         raise InputError(

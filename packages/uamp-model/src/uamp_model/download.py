@@ -118,7 +118,10 @@ def download_checkpoint(spec: ModelSpec, folder: Path | None = None, *, progress
         if isinstance(error, CheckpointError):
             raise
         # urllib's own errors are OSErrors too, and are dealt with where they arise
-        raise CheckpointError(f"The weights of {spec.name} cannot be written to {folder}: {_reason(error)}.") from error
+        reason = "it is no folder" if folder.exists() and not folder.is_dir() else _reason(error)
+        raise CheckpointError(
+            f"The weights of {spec.name} cannot be written to {folder} ({reason}): name another folder."
+        ) from error
     logger.info("downloaded %s to %s", spec.name, final)
     return final
 
