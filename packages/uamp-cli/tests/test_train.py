@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -22,6 +23,7 @@ from uamp_data.pool import ClipPool
 from uamp_data.synthetic import FAMILIES
 from uamp_data.training_clips import MixedClips, TrainingClips
 from uamp_model import load_tracker
+from uamp_model.catalog import MODELS
 from uamp_model.errors import InputError
 from uamp_train.config import Family, TrainConfig
 from uamp_train.config_loading import load_config, parse_config
@@ -132,8 +134,19 @@ def test_what_is_wrong_with_a_run_is_said_before_a_pool_is_built(run: Run, tmp_p
     assert "There is no training run to continue" in refused("max_steps=1", "--resume")
     assert "already holds a run: give --resume" in refused("experiment_name=begun")
     assert "Cannot read the training state" in refused("experiment_name=begun", "--resume")
-    assert "generated.yaml/small cannot be written" in refused("save_dir=generated.yaml")
+    assert "generated.yaml/small cannot be written (Not a directory): choose another save_dir" in refused(
+        "save_dir=generated.yaml"
+    )
     assert "the pool's clips have 3 frames, so ask for 1 to 3, not 4" in refused("num_frames=4")
+
+
+def test_published_weights_are_fetched_where_they_are_wanted(
+    run: Run, small: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = MODELS["sam2.1-hiera-tiny"]
+    monkeypatch.setitem(MODELS, spec.name, replace(spec, url=(small.parent / "no server").as_uri()))
+    assert "Could not reach" in run("train", "--config", small, "--set", f"model={spec.name}").refused()
+    assert {path.name for path in small.parent.iterdir()} == {"DAVIS", "small.yaml"}
 
 
 def test_a_validation_sequence_needs_frames_to_score(tmp_path: Path) -> None:

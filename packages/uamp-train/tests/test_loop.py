@@ -3,6 +3,7 @@
 import gc
 import math
 import os
+import shutil
 import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -140,6 +141,23 @@ def test_validation_keeps_the_best(tiny: MakeConfig, blobs: ClipSource) -> None:
     assert (seen, best.step, best.best, last.step, last.best) == ([1, 2, 3], 2, 0.5, 3, 0.5)
 
 
+def test_a_run_killed_once_its_best_was_saved_still_knows_what_is_to_be_beaten(
+    tiny: MakeConfig, blobs: ClipSource, tmp_path: Path
+) -> None:
+    values = {"val_interval": 1, "stages": [{"steps": 2, "image_size": 32, "num_frames": 1, "batch_size": 8}]}
+    first = tiny(max_steps=1, **values)
+
+    def validate(_: Mapping[str, Tensor], step: int) -> float:
+        shutil.copy(first.run_dir / LAST, tmp_path / "before")
+        return 0.9
+
+    train(first, blobs, validate=validate)
+    shutil.copy(tmp_path / "before", first.run_dir / LAST)  # nothing later than the best was written
+    train(tiny(**values), blobs, resume=True, validate=lambda _, step: 0.4)
+    best = load_state(first.run_dir / BEST)
+    assert (best.step, best.best) == (1, 0.9)
+
+
 def test_a_score_that_is_no_number_is_never_the_best(tiny: MakeConfig, blobs: ClipSource) -> None:
     scores = {1: math.nan, 2: 0.9, 3: math.nan, 4: 0.1}
     config = tiny(val_interval=1, stages=[{"steps": 4, "image_size": 32, "num_frames": 1, "batch_size": 8}])
@@ -155,8 +173,7 @@ def test_a_validation_that_fails_costs_no_steps(tiny: MakeConfig, blobs: ClipSou
         return 0.5
 
     values = {"val_interval": 1, "stages": [{"steps": 3, "image_size": 32, "num_frames": 1, "batch_size": 8}]}
-    first = load_state(train(tiny(max_steps=1, **values), blobs, validate=validate))
-    assert (first.step, first.best) == (1, 0.5)
+    train(tiny(max_steps=1, **values), blobs, validate=validate)
     config = tiny(**values)
     with pytest.raises(OSError, match="a frame"):
         train(config, blobs, resume=True, validate=validate)

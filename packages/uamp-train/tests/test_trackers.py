@@ -1,6 +1,7 @@
 """Real wandb (offline) and TensorBoard, in a process of their own, since both leave threads and warnings behind."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from uamp_train.batches import ClipSource, Place, make_batch
 from uamp_train.config import TrainConfig
 from uamp_train.errors import ConfigError
 from uamp_train.pictures import paint_clips
-from uamp_train.trackers import chosen_trackers
+from uamp_train.trackers import WANDB_ADDRESS, _logged_in_to_wandb, chosen_trackers
 
 MakeConfig = Callable[..., TrainConfig]
 
@@ -29,10 +30,10 @@ train(TrainConfig.model_validate_json(sys.argv[2]), Blobs(), validate=lambda wei
 """
 
 
-def run(config: TrainConfig, tmp_path: Path) -> str:
-    """The log of a run on a machine on which nobody is logged in anywhere."""
+def run(config: TrainConfig, tmp_path: Path, **variables: str) -> str:
+    """The log of a run on a machine on which nobody is logged in anywhere, but for what the variables say."""
     known = {name: value for name, value in os.environ.items() if not name.startswith("WANDB")}
-    environment = {**known, "HOME": str(tmp_path), "NETRC": str(tmp_path / "none")}
+    environment = {**known, "HOME": str(tmp_path), "NETRC": str(tmp_path / "none"), **variables}
     arguments = [str(Path(__file__).parent), config.model_dump_json()]
     done = subprocess.run([sys.executable, "-c", RUN, *arguments], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -58,6 +59,30 @@ def test_a_run_is_told_to_the_tracker_with_pictures(tiny: MakeConfig, tmp_path: 
         told.Reload()
         assert {"loss", "lr"} <= set(told.Tags()["scalars"])
         assert told.Tags()["images"]
+
+
+@pytest.mark.slow
+def test_a_run_whose_wandb_cannot_be_reached_records_offline(tiny: MakeConfig, tmp_path: Path) -> None:
+    pytest.importorskip("wandb")
+    nobody = {"WANDB_BASE_URL": "http://127.0.0.1:9", "WANDB_API_KEY": "0" * 40, "WANDB_INIT_TIMEOUT": "3"}
+    stages = [{"steps": 1, "image_size": 32, "num_frames": 2, "batch_size": 1}]
+    config = tiny(stages=stages, use_wandb=True)
+    said = run(config, tmp_path, no_proxy="127.0.0.1", **nobody)
+    assert re.search(r"wandb cannot be used \(.*\), so it records offline in", said)
+    (folder,) = (config.run_dir / "wandb").glob("offline-run-*")
+    assert list(folder.rglob("media/images/*.png"))
+
+
+def test_a_login_of_any_version_of_wandb_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wandb = pytest.importorskip("wandb")
+    for name in [name for name in os.environ if name.startswith("WANDB")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    assert not _logged_in_to_wandb()
+    for address in (WANDB_ADDRESS, wandb.Settings().base_url, "https://elsewhere"):
+        host = address.removeprefix("https://")
+        (tmp_path / "netrc").write_text(f"machine {host} login user password {'0' * 40}\n")
+        assert _logged_in_to_wandb() == (host != "elsewhere")
 
 
 def test_a_tracker_that_is_not_installed_names_its_extra(tiny: MakeConfig, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -97,7 +97,7 @@ def load_state(path: Path) -> TrainingState:
                 group, name = key.split("/", 1)
                 groups[group][name] = file.get_tensor(key)
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"Cannot read the training state {path}: {error}.") from None
+        raise CheckpointError(f"Cannot read the training state {path} ({error}): move it away.") from None
     return TrainingState(
         step=int(header["step"]),
         model=groups["model"],

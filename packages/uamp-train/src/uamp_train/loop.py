@@ -208,8 +208,7 @@ def _keep_best(state: TrainingState, scores: Scores, run_dir: Path, report: Repo
     if math.isnan(score) or (state.best is not None and score <= state.best):
         return
     state.best = score
-    save_state(state, run_dir / BEST)
-    save_state(state, run_dir / LAST)  # a resumed run has to know what is to be beaten
+    save_state(state, run_dir / BEST)  # a resumed run reads from it what is to be beaten
     export_run(run_dir)
 
 

@@ -78,7 +78,9 @@ def make_folder(folder: Path) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise _unwritable(folder, error) from error
+        raise CheckpointError(
+            f"{folder} cannot be written ({error.strerror or error}): choose another save_dir."
+        ) from error
 
 
 def write_whole(path: Path, text: str) -> None:

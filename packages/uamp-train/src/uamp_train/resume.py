@@ -39,14 +39,16 @@ def begin(config: TrainConfig, *, resume: bool, processes: int) -> tuple[dict[st
         ConfigError: if the folder holds a run that is not to be resumed, a part of one, or one with other settings.
         CheckpointError: if there is nothing to resume, or the frozen weights are not those it began with.
     """
-    checkpoint = config.run_dir / LAST
+    checkpoint, best = config.run_dir / LAST, config.run_dir / BEST
     if checkpoint.exists() and not resume:
         raise ConfigError(f"{config.run_dir} already holds a run: give --resume, or another experiment_name.")
-    if not resume and (best := config.run_dir / BEST).exists():  # would be exported as what this run learned
+    if not resume and best.exists():  # would be exported as what this run learned
         raise ConfigError(f"{best} is left from an earlier run: move it away, or give another experiment_name.")
     if resume:
         state = load_state(checkpoint)
         _check_same_run(state, config, processes)
+        if best.exists():  # the last was saved before the validation that made it
+            state.best = load_state(best).best
         return frozen_weights(state, config), state
     frozen, weights = split(initial_module(config))
     return frozen, TrainingState(

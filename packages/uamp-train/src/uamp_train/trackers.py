@@ -4,7 +4,7 @@ import importlib.util
 import logging
 import netrc
 import os
-from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,9 @@ from uamp_train.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
-WANDB_HOST = "api.wandb.ai"
+WANDB_ADDRESS = "https://api.wandb.ai"
+_MOST_SHOWN = 200
+"""Characters of what wandb says of an error, which can be a page."""
 
 
 def chosen_trackers(config: TrainConfig) -> list[str]:
@@ -40,14 +42,30 @@ def start_trackers(config: TrainConfig, accelerator: Accelerator) -> None:
     if not accelerator.log_with:
         return
     config.run_dir.mkdir(parents=True, exist_ok=True)
-    options: dict[str, dict[str, Any]] = {"wandb": {"name": config.experiment_name, "dir": str(config.run_dir)}}
-    if config.use_wandb and not _logged_in_to_wandb():
-        options["wandb"]["mode"] = "offline"
-        if accelerator.is_main_process:
-            log.warning(
-                "wandb is not logged in, so it records offline in %s: upload with `wandb login` and `wandb sync`.",
-                config.run_dir / "wandb",
-            )
+    if not config.use_wandb:
+        _start(config, accelerator)
+        return
+    from wandb.errors import Error
+
+    why = "wandb is not logged in"
+    if _logged_in_to_wandb():
+        try:
+            _start(config, accelerator)
+            return
+        except Error as error:  # as without network, after a minute and a half
+            why = f"wandb cannot be used ({' '.join(str(error).split())[:_MOST_SHOWN]})"
+            accelerator.trackers.clear()
+    if accelerator.is_main_process:
+        log.warning(
+            "%s, so it records offline in %s: upload with `wandb login` and `wandb sync`.",
+            why,
+            config.run_dir / "wandb",
+        )
+    _start(config, accelerator, mode="offline")
+
+
+def _start(config: TrainConfig, accelerator: Accelerator, **wandb: str) -> None:
+    options = {"wandb": {"name": config.experiment_name, "dir": str(config.run_dir), **wandb}}
     accelerator.init_trackers("uamp", config=flat(config.model_dump(mode="json")), init_kwargs=options)
 
 
@@ -62,8 +80,13 @@ def _logged_in_to_wandb() -> bool:
     """Whether wandb would find a key, or has been told how to work; it would ask for one or fail otherwise."""
     if os.environ.get("WANDB_MODE") or os.environ.get("WANDB_API_KEY"):
         return True
-    host = os.environ.get("WANDB_BASE_URL", f"https://{WANDB_HOST}").split("//")[-1].split("/")[0]
+    import wandb
+
+    given = os.environ.get("WANDB_BASE_URL")
+    # Who logged in with another version of wandb may have been told another address.
+    addresses = [given] if given else [WANDB_ADDRESS, str(wandb.Settings().base_url)]
     try:
-        return netrc.netrc(os.environ.get("NETRC")).authenticators(host) is not None
+        known = netrc.netrc(os.environ.get("NETRC"))
     except (OSError, netrc.NetrcParseError):
         return False
+    return any(known.authenticators(urlsplit(address).netloc) for address in addresses)
