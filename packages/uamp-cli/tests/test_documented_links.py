@@ -1,5 +1,6 @@
 """The checker of Markdown links, and that this project's own links inside the checkout lead somewhere."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,6 +21,14 @@ def _check(*arguments: object) -> subprocess.CompletedProcess[str]:
 def test_links_inside_the_checkout_lead_somewhere() -> None:
     done = _check()
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_no_table_was_wrapped_into_a_paragraph() -> None:
+    root = CHECKER.parents[1]
+    files = [root / "README.md", *root.glob("docs/*.md"), *root.glob("packages/*/*.md")]
+    lines = [line for path in files for line in path.read_text(encoding="utf-8").splitlines() if "|---" in line]
+    assert lines
+    assert [line for line in lines if re.fullmatch(r"\s*\|[-:|]+\|", line) is None] == []
 
 
 def test_files_and_headings_that_do_not_exist_are_found(tmp_path: Path) -> None:
