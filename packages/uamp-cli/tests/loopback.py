@@ -3,7 +3,14 @@
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
+
+
+class QuietFiles(SimpleHTTPRequestHandler):
+    """Serves a folder without a word on the terminal."""
+
+    def log_message(self, *_: object) -> None:
+        pass
 
 
 @contextmanager

@@ -5,26 +5,18 @@ import io
 import zipfile
 from collections.abc import Callable, Iterator
 from functools import partial
-from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from loopback import serving
+from loopback import QuietFiles, serving
 from PIL import Image
 from rich.console import Console
 from uamp_cli.byte_progress import ByteProgress
 from uamp_data import write_mask
 
 Run = Callable[..., Any]
-
-
-class QuietHandler(SimpleHTTPRequestHandler):
-    """Serves a folder without a word."""
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it so
-        """Keep the tests' output clean."""
 
 
 @pytest.fixture
@@ -40,7 +32,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             file.writestr(f"DAVIS/ImageSets/2017/{split}.txt", name)
             file.writestr(f"DAVIS/JPEGImages/480p/{name}/00000.jpg", picture.getvalue())
             file.write(folder / "mask.png", f"DAVIS/Annotations/480p/{name}/00000.png")
-    with serving(partial(QuietHandler, directory=str(folder))) as site:
+    with serving(partial(QuietFiles, directory=str(folder))) as site:
         yield f"{site}/tiny.zip"
 
 

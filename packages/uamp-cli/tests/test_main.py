@@ -52,10 +52,14 @@ def test_unknown_option_names_the_nearest(run: Run) -> None:
     assert "see `uamp demo --help`" in run("demo", "--xyzzy").refused()
 
 
-def test_unknown_command_names_the_nearest(run: Run) -> None:
+def test_a_file_without_its_option_names_it(run: Run) -> None:
     assert run("demo", "cat.mp4").refused() == "Error: There is no option before cat.mp4; did you mean --input cat.mp4?"
-    assert "unexpected extra" in run("demo", "--input", "cat.mp4", "dog.mp4").refused()
-    assert "unexpected extra" in run("demo", "cat.mp4", "dog.mp4").refused()
+    for given in (["--input", "cat.mp4"], ["--input=cat.mp4"], ["--input_video=cat.mp4"], ["cat.mp4"]):
+        assert "unexpected extra" in run("demo", *given, "dog.mp4").refused()
+    assert "unexpected extra" in run("demo", "--box", "1,2,3,4", "5,6,7,8").refused()
+
+
+def test_unknown_command_names_the_nearest(run: Run) -> None:
     assert run("demmo").refused() == "Error: There is no command 'demmo'; did you mean 'demo'?"
     assert "see `uamp --help`" in run("xyzzy").refused()
     assert run("models", "lst").refused().endswith("did you mean 'list'?")

@@ -147,6 +147,8 @@ def test_published_weights_are_fetched_where_they_are_wanted(
     monkeypatch.setitem(MODELS, spec.name, replace(spec, url=(small.parent / "no server").as_uri()))
     assert "Could not reach" in run("train", "--config", small, "--set", f"model={spec.name}").refused()
     assert {path.name for path in small.parent.iterdir()} == {"DAVIS", "small.yaml"}
+    first = run("train", "--config", small, "--set", f"model={spec.name}", "--resume").refused()
+    assert "There is no training run to continue" in first
 
 
 def test_a_validation_sequence_needs_frames_to_score(tmp_path: Path) -> None:

@@ -209,7 +209,8 @@ class _Run:
         if self.covered:
             ids = ", ".join(map(str, sorted(self.covered)))
             notes.append(
-                f"other masks cover that of object {ids}, of which nothing is left: track it in a run of its own"
+                f"other masks cover that of object {ids}, of which nothing is left: track it in a run of its own, "
+                "or where it is small try a larger --image-size"
             )
         if not tally.interrupted and self.plan.last_frame >= tally.frames:
             notes.append(

@@ -281,11 +281,8 @@ def _usage_sentence(error: Exception, arguments: Sequence[str]) -> str:
         near = get_close_matches(unknown[1], list(getattr(context.command, "commands", [])) if context else [], n=1)
         return f"There is no command {unknown[1]!r}; " + (f"did you mean {near[0]!r}?" if near else see)
     extra = re.match(r"Got unexpected extra argument(?:\(s\))? \((\S+)\)", message)
-    if extra is not None and context is not None:
-        first = context.command.params[0]
-        option, takes_path = first.opts[0], re.search("FILE|DIR", first.metavar or "")
-        if option.startswith("--") and takes_path and option not in arguments:
-            return f"There is no option before {extra[1]}; did you mean {option} {extra[1]}?"
+    if extra is not None and context is not None and (option := _path_option(context)) and "." in extra[1]:
+        return f"There is no option before {extra[1]}; did you mean {option} {extra[1]}?"
     hint = getattr(error, "param_hint", None) or _name_of(getattr(error, "param", None))
     if type(error).__name__ == "MissingParameter":
         return f"{hint} is missing; {see}"
@@ -308,6 +305,14 @@ def _name_of(parameter: Any) -> str:
     if getattr(parameter, "param_type_name", "") == "argument" and parameter.metavar:
         return str(parameter.metavar)
     return str(getattr(parameter, "opts", [""])[0])
+
+
+def _path_option(context: Any) -> str | None:
+    """The option for the file or folder that a command begins with, if it was not given."""
+    first = next(iter(context.command.params), None)
+    if first is None or context.params.get(first.name) is not None or not re.search("FILE|DIR", first.metavar or ""):
+        return None
+    return str(first.opts[0])
 
 
 def _option_names(context: Any) -> list[str]:

@@ -62,11 +62,14 @@ def train(
     from uamp_cli.train_data import open_data
     from uamp_cli.train_validation import Validation
 
-    begins_at_published = settings.freezes_sam2 and settings.sam2_checkpoint is None
-    if begins_at_published and launched()[1] == 1:  # several processes would all fetch the same file
-        fetch_weights(settings.model_name)
+    def fetch() -> None:
+        begins_at_published = settings.freezes_sam2 and settings.sam2_checkpoint is None
+        if begins_at_published and launched()[1] == 1:  # several processes would all fetch the same file
+            fetch_weights(settings.model_name)
+
     with no_empty_folders(settings.run_dir):
-        run = loop.prepare(settings, resume=resume)  # what is wrong with it is said before a pool is built
+        # what is wrong with it is said before weights are fetched or a pool is built
+        run = loop.prepare(settings, resume=resume, fetch=fetch)
         accelerator = run.accelerator
         # One process builds the pool and others find it finished, also on nodes that do not see the first one's disk.
         with accelerator.main_process_first(), accelerator.local_main_process_first():

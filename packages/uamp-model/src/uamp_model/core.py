@@ -1,6 +1,6 @@
 """One frame of tracking as a pure, batched and differentiable function.
 
-Training unrolls it over a clip (`unroll.py`), a session wraps it in inference mode (`tracker.py`): there is no other
+Training unrolls it over a clip (`unroll.py`), a session wraps it in inference mode (`session.py`): there is no other
 code path. The N objects may belong to one image or to many; their features come already lined up. Shapes: `types.py`.
 """
 

@@ -7,8 +7,10 @@ are frozen are not stored: the header has their digest, and a resumed run reads 
 
 import contextlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -88,16 +90,10 @@ def load_state(path: Path) -> TrainingState:
     if not path.is_file():
         raise CheckpointError(f"There is no training run to continue at {path}: start it without --resume.")
     groups: dict[str, dict[str, Tensor]] = {"model": {}, "ema": {}, "optimizer": {}}
-    try:
-        with safe_open(str(path), framework="pt") as file:
-            header = file.metadata() or {}
-            if header.get("format") != FORMAT:
-                raise CheckpointError(f"{path} does not hold the state of a training run.")
-            for key in file.keys():  # noqa: SIM118  (safe_open is no dictionary)
-                group, name = key.split("/", 1)
-                groups[group][name] = file.get_tensor(key)
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"Cannot read the training state {path} ({error}): move it away.") from None
+    with _open_state(path) as (file, header):
+        for key in file.keys():  # noqa: SIM118  (safe_open is no dictionary)
+            group, name = key.split("/", 1)
+            groups[group][name] = file.get_tensor(key)
     return TrainingState(
         step=int(header["step"]),
         model=groups["model"],
@@ -108,6 +104,30 @@ def load_state(path: Path) -> TrainingState:
         frozen=header.get("frozen", ""),
         processes=int(header.get("processes", 0)),
     )
+
+
+def best_score(path: Path) -> float | None:
+    """The best score that a saved state knows of, read without its tensors.
+
+    Raises:
+        CheckpointError: as `load_state` does.
+    """
+    with _open_state(path) as (_, header):
+        score: float | None = json.loads(header["best"])
+        return score
+
+
+@contextlib.contextmanager
+def _open_state(path: Path) -> Iterator[tuple[Any, dict[str, str]]]:
+    """A saved state's file and header."""
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            header = file.metadata() or {}
+            if header.get("format") != FORMAT:
+                raise CheckpointError(f"{path} does not hold the state of a training run.")
+            yield file, header
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"Cannot read the training state {path} ({error}): move it away.") from None
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer, names: dict[int, str]) -> dict[str, Tensor]:

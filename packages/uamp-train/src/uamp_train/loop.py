@@ -67,12 +67,13 @@ class Run:
     state: TrainingState
 
 
-def prepare(config: TrainConfig, *, resume: bool = False) -> Run:
+def prepare(config: TrainConfig, *, resume: bool = False, fetch: Callable[[], object] = lambda: None) -> Run:
     """Find out, before any clip is read or made, whether a run can begin or go on, and set up its folder.
 
     Args:
         config: what to do.
         resume: continue the run in `config.run_dir` from its last checkpoint.
+        fetch: called before weights are read, once nothing else is wrong with the run, so that they can be fetched.
 
     Raises:
         ConfigError: if the run's folder already holds a run that is not to be resumed or had other settings, or the
@@ -82,7 +83,7 @@ def prepare(config: TrainConfig, *, resume: bool = False) -> Run:
         DeviceError: if the device is not there.
     """
     accelerator = make_accelerator(config)
-    frozen, state = begin(config, resume=resume, processes=accelerator.num_processes)
+    frozen, state = begin(config, resume=resume, processes=accelerator.num_processes, fetch=fetch)
     if accelerator.is_main_process:
         make_folder(config.run_dir)
         remove_leftovers(config.run_dir)

@@ -2,14 +2,14 @@
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor
 from uamp_model.errors import CheckpointError
 from uamp_model.layers_file import weights_digest
 
-from uamp_train.checkpoint import BEST, LAST, TrainingState, load_state
+from uamp_train.checkpoint import BEST, LAST, TrainingState, best_score, load_state
 from uamp_train.config import TrainConfig
 from uamp_train.config_loading import flat
 from uamp_train.errors import ConfigError
@@ -29,8 +29,16 @@ MAY_CHANGE = {
 MOST_NAMED = 6
 
 
-def begin(config: TrainConfig, *, resume: bool, processes: int) -> tuple[dict[str, Tensor], TrainingState]:
+def begin(
+    config: TrainConfig, *, resume: bool, processes: int, fetch: Callable[[], object] = lambda: None
+) -> tuple[dict[str, Tensor], TrainingState]:
     """Begin a run or go on with it.
+
+    Args:
+        config: what to do.
+        resume: go on with what is in the run's folder.
+        processes: how many train.
+        fetch: called before weights are read, once the run's folder is as it should be.
 
     Returns:
         The weights that stay as they are, by their names in files, and the state with all the others.
@@ -48,8 +56,10 @@ def begin(config: TrainConfig, *, resume: bool, processes: int) -> tuple[dict[st
         state = load_state(checkpoint)
         _check_same_run(state, config, processes)
         if best.exists():  # the last was saved before the validation that made it
-            state.best = load_state(best).best
+            state.best = best_score(best)
+        fetch()
         return frozen_weights(state, config), state
+    fetch()
     frozen, weights = split(initial_module(config))
     return frozen, TrainingState(
         step=0,
