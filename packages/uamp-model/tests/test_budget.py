@@ -1,5 +1,7 @@
 """Reading a share of the memory: which cells, and what it does to masks."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -48,8 +50,8 @@ def test_of_the_smallest_input_some_cell_reads_everything() -> None:
     assert share.doubtful == 1
 
 
-@pytest.mark.parametrize("budget", [0.0, 0.1, 1.5, float("nan")])
-def test_no_such_budget(budget: float) -> None:
+@pytest.mark.parametrize("budget", [0.0, 0.1, 1.5, float("nan"), "0.5", None])
+def test_no_such_budget(budget: Any) -> None:
     with pytest.raises(InputError, match=r"from 0\.2 to 1"):
         check_budget(budget)
 

@@ -148,8 +148,11 @@ def test_propagate_covers_the_video_in_both_directions(tracker: VideoTracker, fr
         for index in order:
             alone = session.step(frames[index], prompts if index == 3 else None)
             assert torch.equal(results[index].logits, alone.logits)
-    with pytest.raises(InputError, match="not in the video"):
-        next(tracker.start().propagate(frames[:7], prompts, start=7))
+    for start in (7, -1, 1.5):
+        with pytest.raises(InputError, match="not in the video"):
+            next(tracker.start().propagate(frames[:7], prompts, start=start))  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"not list_iterator: give list\(frames\)"):
+        next(tracker.start().propagate(iter(list(frames)), prompts))  # type: ignore[arg-type]
 
 
 def test_memory_does_not_grow_with_the_video(tracker: VideoTracker, frames: Frames, region: Region) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from uamp_cli.page.server import HOST, choose_port
 from uamp_cli.page.settings import PageSettings
 from uamp_cli.page.tracking import Trackers
@@ -34,6 +35,20 @@ def test_what_cannot_be_compiled_is_said_before_the_page_opens(run: Run, monkeyp
     monkeypatch.delenv("CXX", raising=False)
     refused = run("demo", "--ui", "--no-browser", "--device", "cpu", "--compile").refused()
     assert "needs a C++ compiler such as g++" in refused
+
+
+def test_a_wrong_device_size_or_file_of_weights_is_said_before_the_page_opens(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "gradio", None)
+    monkeypatch.delitem(sys.modules, "uamp_cli.page.layout", raising=False)
+    gone = "cuda" if not torch.cuda.is_available() else f"cuda:{torch.cuda.device_count()}"
+    assert f"device {gone} was asked for" in run("demo", "--ui", "--no-browser", "--device", gone).refused()
+    (tmp_path / "notes.pt").write_text("no weights")
+    for option in ("--checkpoint", "--uamp-checkpoint"):
+        refused = run("demo", "--ui", "--no-browser", "--device", "cpu", option, tmp_path / "notes.pt").refused()
+        assert "notes.pt is not a file of weights" in refused
+    assert "image size 100 must be" in run("demo", "--ui", "--no-browser", "--image-size", 100).refused()
 
 
 def test_options_that_the_page_asks_for_itself_are_refused(run: Run) -> None:

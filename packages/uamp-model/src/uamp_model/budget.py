@@ -9,6 +9,7 @@ itself, from the second layer of self-attention on.
 """
 
 from dataclasses import dataclass
+from numbers import Real
 
 import torch
 import torch.nn.functional as F
@@ -72,8 +73,10 @@ def check_budget(budget: float) -> float:
     Raises:
         InputError: if it is not from `SMALLEST_BUDGET` to `FULL`.
     """
-    if not SMALLEST_BUDGET <= budget <= FULL:
-        raise InputError(f"The memory budget {budget:g} must be from {SMALLEST_BUDGET:g} to 1, the whole memory.")
+    if not isinstance(budget, Real) or not SMALLEST_BUDGET <= budget <= FULL:
+        raise InputError(
+            f"The memory budget {budget} must be a number from {SMALLEST_BUDGET:g} to 1, the whole memory."
+        )
     return budget
 
 

@@ -48,14 +48,14 @@ class Retention:
     """What a bank keeps of tracked frames.
 
     Attributes:
-        features: frames back from the newest at which memory features can no longer be read, by SAM 2's rule.
-        pointers: the same for pointers.
+        feature_frames: frames back from the newest at which memory features can no longer be read, by SAM 2's rule.
+        pointer_frames: the same for pointers.
         quality: where positive, the other rule holds: quality that a frame needs for its features to be kept.
         pool: how many of those frames are kept, by the other rule.
     """
 
-    features: int
-    pointers: int
+    feature_frames: int
+    pointer_frames: int
     quality: float = 0.0
     pool: int = 0
 
@@ -81,7 +81,7 @@ class MemoryBank:
         for frame, old in list(self.recent.items()):
             if frame in readable:
                 continue
-            if abs(entry.frame - frame) >= kept.pointers:
+            if abs(entry.frame - frame) >= kept.pointer_frames:
                 del self.recent[frame]
             elif old.features is not None:
                 self.recent[frame] = replace(old, features=None, doubt=None, reading=None)
@@ -89,7 +89,7 @@ class MemoryBank:
     def _readable(self, newest: MemoryEntry, kept: Retention) -> set[int]:
         """Frames whose features some later frame may read."""
         if kept.quality <= 0:
-            return {frame for frame in self.recent if abs(newest.frame - frame) < kept.features}
+            return {frame for frame in self.recent if abs(newest.frame - frame) < kept.feature_frames}
         good = [f for f, e in self.recent.items() if e.features is not None and e.quality >= kept.quality]
         latest = list(self.recent)[-2:]  # the newest is read by the next frame, the one before where that is corrected
         return {*latest, *good[-kept.pool - 1 :]}  # one more, as the newest is not of the pool

@@ -1,6 +1,6 @@
 """A frame's result: objects as the network saw them, enlarged to the video's size. Shapes: see `types.py`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -38,28 +38,22 @@ class Seen:
 
 
 def make_result(
-    seen: Sequence[Seen],
-    ids: Sequence[int],
-    index: int,
-    window: Window,
-    *,
-    picture: Tensor | None = None,
-    outline: float = 0.0,
+    found: Mapping[int, Seen], index: int, window: Window, *, picture: Tensor | None = None, outline: float = 0.0
 ) -> FrameResult:
     """The result of a frame on which there are objects.
 
     Args:
-        seen: the N objects, at least one.
-        ids: of these.
+        found: the N objects by their ids, at least one.
         index: number of the frame.
         window: what of the frame was looked at.
         picture: H×W×3 uint8, the frame itself, if outlines are to follow its edges.
         outline: how far they do, see `outlines.py`; masks that were given stay as they are.
     """
+    seen = list(found.values())
     logits = upsample(torch.cat([each.logits for each in seen]), window.size)[:, 0]
     if picture is not None and outline > 0:
-        found = [row for row, each in enumerate(seen) if not each.given]
-        logits[found] = follow_edges(logits[found], window.cut(picture), outline)
+        tracked = [row for row, each in enumerate(seen) if not each.given]
+        logits[tracked] = follow_edges(logits[tracked], window.cut(picture), outline)
     full = window.place(logits, UNSEEN)
     doubt = _Doubts(
         torch.cat([each.agreed for each in seen]),
@@ -70,7 +64,7 @@ def make_result(
     )
     return FrameResult(
         frame_index=index,
-        object_ids=tuple(ids),
+        object_ids=tuple(found),
         masks=full > 0,
         logits=full,
         uncertainty=partial(doubt.at, full),

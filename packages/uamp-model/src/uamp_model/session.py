@@ -5,6 +5,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Seq
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
+from numbers import Integral
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -168,10 +169,14 @@ class TrackingSession:
             (frame number, result): `start` to the last frame, then `start` − 1 down to 0.
 
         Raises:
-            InputError: as soon as the first result is asked for, if `start` is not a frame of the video, a frame or a
-                prompt is wrong, or the session has begun.
+            InputError: as soon as the first result is asked for, if the frames cannot be had in any order, `start` is
+                not one of them, a frame or a prompt is wrong, or the session has begun.
         """
-        if not 0 <= start < len(frames):
+        if not hasattr(frames, "__len__") or not hasattr(frames, "__getitem__"):
+            raise InputError(
+                f"Frames that go both ways must be a list or an array, not {type(frames).__name__}: give list(frames)."
+            )
+        if not isinstance(start, Integral) or not 0 <= start < len(frames):
             raise InputError(f"Frame {start} is not in the video, which has {len(frames)} frames, numbered from 0.")
         if self.features is not None:
             raise InputError("A session that has seen frames cannot propagate a whole video: start a new one.")
@@ -266,9 +271,9 @@ class TrackingSession:
     @contextmanager
     def _enrolled(self, prompts: Mapping[int, Prompt]) -> Iterator[None]:
         """Give new objects their place, in the order of the prompts; if finding them fails, they lose it again."""
-        for object_id in prompts:
-            self.objects.setdefault(object_id, TrackedObject())
         try:
+            for object_id in prompts:
+                self.objects.setdefault(object_id, TrackedObject())
             yield
         finally:
             self.objects = {i: known for i, known in self.objects.items() if known.seen is not None}
@@ -298,6 +303,7 @@ class TrackingSession:
         """Find objects by their prompts.
 
         What was `tracked` on this frame is read with its memory, too; for others this becomes a conditioning frame.
+        Either is corrected, and its mask here read as well, if it was found on this very frame before.
         """
         features = self._features(len(ids))
         corrected = tracked or all(index in self.objects[i].bank.conditioning for i in ids)
@@ -448,12 +454,11 @@ class TrackingSession:
 
     @stage(RESULT)
     def _result(self, index: int) -> FrameResult:
-        if not self.objects:
+        found = {i: known.seen for i, known in self.objects.items() if known.seen is not None}
+        if not found:
             return empty_result(index, self.size, self.tracker.device)
         window, outline = self.focus.window or Window.whole(self.size), self.tracker.settings.outline
-        return make_result(
-            self._seen(self.objects), list(self.objects), index, window, picture=self.picture, outline=outline
-        )
+        return make_result(found, index, window, picture=self.picture, outline=outline)
 
 
 def _check_features(features: ImageFeatures, tracker: "VideoTracker") -> None:

@@ -59,7 +59,8 @@ def page_at(settings: PageSettings) -> Iterator[str]:
 
     Raises:
         InputError: if Gradio is not installed or the port is taken.
-        DeviceError: if nothing can be compiled where that is asked for.
+        DeviceError: if the device is not there, or nothing can be compiled where that is asked for.
+        CheckpointError: if weights or layers that are named cannot be read.
         DataError: if the video cannot be read.
     """
     choose_port(settings.port)  # one that is taken is better known before Gradio is imported, which takes seconds
@@ -71,7 +72,6 @@ def page_at(settings: PageSettings) -> Iterator[str]:
         tempfile.TemporaryDirectory(prefix="uamp-page-", ignore_cleanup_errors=True) as folder,
         _gradio_settings(folder),
     ):
-        page = _import_gradio()
         trackers = Trackers(
             settings.device,
             settings.checkpoints,
@@ -80,6 +80,8 @@ def page_at(settings: PageSettings) -> Iterator[str]:
             settings.image_size,
             settings.compiled,
         )
+        _check_choices(trackers, settings)
+        page = _import_gradio()
         tabs = Tabs(Path(folder), settings.model, settings.memory)
         blocks = page.build_page(tabs, trackers, _opener(settings.input))
         try:
@@ -99,6 +101,18 @@ def _prepare_to_compile(device: str) -> None:
 
     check_compiler(choose_device(device))
     tell_of_compiling(err_console())
+
+
+def _check_choices(trackers: Trackers, settings: PageSettings) -> None:
+    """What is wrong with a device or files that were named is better known before a page opens."""
+    from uamp_model.catalog import find_model
+
+    if settings.device not in ("auto", "cpu"):
+        from uamp_model.devices import choose_device
+
+        choose_device(settings.device)
+    if settings.checkpoints or (settings.layers and weights_path(find_model(settings.model)).is_file()):
+        trackers.get(settings.model, settings.memory)
 
 
 def _import_gradio() -> ModuleType:

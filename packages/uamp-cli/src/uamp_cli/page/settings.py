@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from uamp_model.catalog import find_model
+from uamp_model.catalog import check_image_size, find_model
 from uamp_model.errors import InputError
 from uamp_model.presets import memory_settings
 
@@ -70,6 +70,7 @@ def page_settings(demo: DemoSettings, *, port: int | None, opens_browser: bool) 
             raise InputError(f"The page has no {option}: leave out one of {option} and --ui.")
     spec = find_model(demo.model)
     memory_settings(demo.memory)
+    check_image_size(demo.image_size)
     return PageSettings(
         demo.input,
         spec.name,
