@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from uamp_cli.model_options import Device, Model, Precision
 from uamp_cli.sizes import parse_size
 from uamp_cli.terminal import EXIT_FAILED, err_console, out_console
 
@@ -79,16 +80,7 @@ def metrics(
 
 @app.command()
 def tracker(
-    model: Annotated[
-        str,
-        typer.Option(
-            "--model",
-            "--sam2-model-type",
-            metavar="NAME",
-            help="A model of `uamp models list`.",
-            rich_help_panel=_MODEL,
-        ),
-    ] = "nano",
+    model: Model = "nano",
     checkpoint: Annotated[
         Path | None,
         typer.Option(
@@ -114,12 +106,8 @@ def tracker(
             rich_help_panel=_WORK,
         ),
     ] = "40,80",
-    precision: Annotated[
-        str, typer.Option(metavar="auto|fp32|bf16", help="What to compute in.", rich_help_panel=_MODEL)
-    ] = "auto",
-    device: Annotated[
-        str, typer.Option(metavar="auto|cpu|cuda|mps", help="Where to compute.", rich_help_panel=_MODEL)
-    ] = "auto",
+    precision: Precision = "auto",
+    device: Device = "auto",
     memory_budget: Annotated[
         float,
         typer.Option(

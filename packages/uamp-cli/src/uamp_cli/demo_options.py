@@ -7,21 +7,18 @@ import typer
 
 from uamp_cli.model_options import Checkpoint as Checkpoint
 from uamp_cli.model_options import Compile as Compile
+from uamp_cli.model_options import Device as Device
 from uamp_cli.model_options import ImageSize as ImageSize
 from uamp_cli.model_options import MemoryBudget as MemoryBudget
+from uamp_cli.model_options import Model as Model
 from uamp_cli.model_options import Rehearse as Rehearse
 from uamp_cli.model_options import UampCheckpoint as UampCheckpoint
-from uamp_cli.models import complete_model
 
 _INPUT, _PROMPTS, _MODEL, _OUTPUT, _REPORT, _PAGE = "Input", "Objects", "Model", "Pictures", "Numbers", "Page"
 
 
 def _complete_memory(incomplete: str) -> list[str]:
     return [name for name in ("uamp", "samurai", "sam2") if name.startswith(incomplete)]
-
-
-def _complete_device(incomplete: str) -> list[str]:
-    return [name for name in ("auto", "cpu", "cuda", "mps") if name.startswith(incomplete)]
 
 
 Input = Annotated[
@@ -37,17 +34,6 @@ Input = Annotated[
     ),
 ]
 MaxFrames = Annotated[int | None, typer.Option(min=1, metavar="N", help="Stop after N frames.", rich_help_panel=_INPUT)]
-Model = Annotated[
-    str,
-    typer.Option(
-        "--model",
-        "--sam2-model-type",
-        metavar="NAME",
-        help="A model of `uamp models list`.",
-        rich_help_panel=_MODEL,
-        autocompletion=complete_model,
-    ),
-]
 Memory = Annotated[
     str,
     typer.Option(
@@ -55,15 +41,6 @@ Memory = Annotated[
         help="How the tracker remembers: as SAM 2, by motion as SAMURAI, or as SAM 2 with UAMP's own parts.",
         rich_help_panel=_MODEL,
         autocompletion=_complete_memory,
-    ),
-]
-Device = Annotated[
-    str,
-    typer.Option(
-        metavar="auto|cpu|cuda|mps",
-        help="Where to compute.",
-        rich_help_panel=_MODEL,
-        autocompletion=_complete_device,
     ),
 ]
 Boxes = Annotated[

@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from uamp_model.errors import InputError
 
-from uamp_cli.model_options import Checkpoint, Compile, ImageSize, MemoryBudget, Rehearse, UampCheckpoint
+from uamp_cli.model_options import (
+    Checkpoint,
+    Compile,
+    Device,
+    ImageSize,
+    MemoryBudget,
+    Model,
+    Precision,
+    Rehearse,
+    UampCheckpoint,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,9 +40,6 @@ Sequences = Annotated[
         metavar="NAME,NAME", help="Take these sequences alone, whatever the split says.", rich_help_panel=_DATA
     ),
 ]
-Model = Annotated[
-    str, typer.Option("--model", "--sam2-model-type", help="A model of `uamp models list`.", rich_help_panel=_MODEL)
-]
 Memory = Annotated[
     list[str] | None,
     typer.Option(
@@ -48,8 +55,6 @@ Ablate = Annotated[
         "--ablate", help="Compare SAM 2's memory with each part of UAMP alone and all of them.", rich_help_panel=_MODEL
     ),
 ]
-Device = Annotated[str, typer.Option(metavar="auto|cpu|cuda|mps", help="Where to compute.", rich_help_panel=_MODEL)]
-Precision = Annotated[str, typer.Option(metavar="auto|fp32|bf16", help="What to compute in.", rich_help_panel=_MODEL)]
 Output = Annotated[
     Path | None,
     typer.Option(

@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from uamp_data.masks import read_annotation, write_mask
 from uamp_eval.calibration import read_calibration
-from uamp_eval.distributed import Team, device_of_process, join_team, launched
+from uamp_eval.distributed import Team, device_of_process, join_team
 from uamp_eval.report import write_report
 from uamp_eval.results_files import Evaluation, write_json, write_per_sequence_csv, write_results_json
 from uamp_eval.results_store import ResultFolder
@@ -24,7 +24,7 @@ from uamp_model.catalog import check_image_size
 from uamp_model.presets import ablation, memory_settings
 
 from uamp_cli.model_options import check_layers, check_rehearsal
-from uamp_cli.models import fetch_weights, tell_of_compiling
+from uamp_cli.models import fetch_weights_alone, tell_of_compiling
 from uamp_cli.outputs import check_ending, check_outputs
 from uamp_cli.progress import FrameProgress, frame_progress
 from uamp_cli.terminal import err_console, out_console
@@ -89,8 +89,8 @@ def evaluate(sequences: Sequence[VideoSequence], run: RunOptions, tracker: Track
     """
     scored = has_truth(sequences)
     _check(sequences, run, tracker, scored=scored)
-    if tracker.checkpoint is None and launched()[1] == 1:  # several processes would all fetch the same file
-        fetch_weights(tracker.model)
+    if tracker.checkpoint is None:
+        fetch_weights_alone(tracker.model)
     output = run.output or _DEFAULT_FOLDER / run.slug
     out = out_console()
     with join_team() as team, _progress_console(team, run, output) as console, frame_progress(console) as progress:

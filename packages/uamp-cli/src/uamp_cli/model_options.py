@@ -1,4 +1,4 @@
-"""The options about the network that `uamp demo` and `uamp eval` share."""
+"""The options about the network that `uamp demo`, `uamp eval` and `uamp bench` share."""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -7,8 +7,36 @@ from typing import Annotated
 import typer
 from uamp_model.errors import InputError
 
+from uamp_cli.models import complete_model
+
 _MODEL = "Model"
 
+
+def _complete_device(incomplete: str) -> list[str]:
+    return [name for name in ("auto", "cpu", "cuda", "mps") if name.startswith(incomplete)]
+
+
+Model = Annotated[
+    str,
+    typer.Option(
+        "--model",
+        "--sam2-model-type",
+        metavar="NAME",
+        help="A model of `uamp models list`.",
+        rich_help_panel=_MODEL,
+        autocompletion=complete_model,
+    ),
+]
+Device = Annotated[
+    str,
+    typer.Option(
+        metavar="auto|cpu|cuda|mps",
+        help="Where to compute.",
+        rich_help_panel=_MODEL,
+        autocompletion=_complete_device,
+    ),
+]
+Precision = Annotated[str, typer.Option(metavar="auto|fp32|bf16", help="What to compute in.", rich_help_panel=_MODEL)]
 Compile = Annotated[
     bool,
     typer.Option(

@@ -134,6 +134,14 @@ def fetch_weights(name: str, folder: Path | None = None) -> Path:
         return download_checkpoint(spec, folder, progress=progress.update)
 
 
+def fetch_weights_alone(name: str) -> None:
+    """`fetch_weights`, unless there are several processes, which would all fetch the same file."""
+    from uamp_eval.distributed import launched
+
+    if launched()[1] == 1:
+        fetch_weights(name)
+
+
 def weights_path(spec: "ModelSpec") -> Path:
     """Where a model's weights are, or will be once downloaded."""
     from importlib.resources import files

@@ -53,19 +53,17 @@ def train(
     settings = load_config(config, set_ or [])
     _show_progress()
 
-    from uamp_eval.distributed import launched
     from uamp_train import loop
     from uamp_train.export import export_run
 
-    from uamp_cli.models import fetch_weights
+    from uamp_cli.models import fetch_weights_alone
     from uamp_cli.outputs import no_empty_folders
     from uamp_cli.train_data import open_data
     from uamp_cli.train_validation import Validation
 
     def fetch() -> None:
-        begins_at_published = settings.freezes_sam2 and settings.sam2_checkpoint is None
-        if begins_at_published and launched()[1] == 1:  # several processes would all fetch the same file
-            fetch_weights(settings.model_name)
+        if settings.freezes_sam2 and settings.sam2_checkpoint is None:
+            fetch_weights_alone(settings.model_name)
 
     with no_empty_folders(settings.run_dir):
         # what is wrong with it is said before weights are fetched or a pool is built
