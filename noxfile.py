@@ -55,6 +55,8 @@ def tests(session: nox.Session) -> None:
     """Test all packages on CPU but for what is slow. Further arguments go to pytest: `nox -s tests -- -k memory`."""
     # Models this small run faster on one thread than on threads that wait for each other.
     session.env.setdefault("OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", "1"))
+    # Dozens of processes import torch: where no bytecode may be kept, each would compile its sources anew.
+    session.env["PYTHONDONTWRITEBYTECODE"] = ""
     # Files go to several processes, each with torch in its memory; what a file's tests share is made once.
     side_by_side = ("-n", "auto", "--maxprocesses", "4", "--dist", "loadfile")
     uv_run(session, "pytest", "-m", "not slow", *side_by_side, *session.posargs)

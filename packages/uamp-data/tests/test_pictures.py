@@ -121,6 +121,8 @@ def test_what_is_wrong_is_said_with_the_file(tmp_path: Path) -> None:
     assert "holds no pictures" in message(tmp_path / "empty")
     (tmp_path / "empty.mp4").touch()
     assert "empty.mp4 is empty" in message(tmp_path / "empty.mp4")
+    Image.new("F", (8, 6), 0.5).save(tmp_path / "floats.tif")
+    assert "floats.tif holds floating-point numbers: save it with 8 or 16 bits" in message(tmp_path / "floats.tif")
 
     save(tmp_path / "mixed" / "0.png")
     save(tmp_path / "mixed" / "1.png", size=(9, 6))

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 from torch._dynamo.utils import counters
 from uamp_model import DeviceError, InputError, Prompt, VideoTracker, build_model, load_tracker
 from uamp_model.forms import FAST, check_compiler, compiled_forms
@@ -43,22 +44,29 @@ def compilations() -> int:
     return int(counters["stats"]["unique_graphs"])
 
 
+def assert_masks_agree(compiled: list[Tensor], plain: list[Tensor]) -> None:
+    for one, other in zip(compiled, plain, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-2)
+
+
 # the backend is what follows after a graph is found; whether a new one is needed does not depend on it
 def test_nothing_is_compiled_again_while_objects_come_and_go() -> None:
-    session = tracker("eager").start()
     video = frames(14)
-    session.step(video[0], boxes(1, 2, 3))
-    for frame in video[1:3]:
-        session.step(frame)
-    several = compilations()
-    for frame in video[3:9]:
-        session.step(frame)
-    session.step(video[9], boxes(4, 5, 6))
-    session.step(video[10])
-    session.remove(2)
-    for frame in video[11:]:
-        session.step(frame)
-    assert compilations() == several > 0
+
+    def masks(made: VideoTracker) -> tuple[list[Tensor], list[int]]:
+        session, found, compiled = made.start(), [], []
+        for index, frame in enumerate(video):
+            prompts = {0: boxes(1, 2, 3), 9: boxes(4, 5, 6)}.get(index)
+            if index == 11:
+                session.remove(2)
+            found.append(session.step(frame, prompts).logits)
+            compiled.append(compilations())
+        return found, compiled
+
+    found, compiled = masks(tracker("eager"))
+    assert compiled[2:] == compiled[2:3] * 12
+    assert compiled[2] > 0
+    assert_masks_agree(found, masks(tracker(None))[0])
 
 
 def test_nothing_is_compiled_again_while_memory_fills_up() -> None:
@@ -73,15 +81,14 @@ def test_nothing_is_compiled_again_while_memory_fills_up() -> None:
     assert compilations() == before > 0
 
 
-@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
-def test_masks_are_those_that_were_not_compiled(backend: str) -> None:
-    video, prompts = frames(4), boxes(1, 2)
+@pytest.mark.slow
+def test_masks_are_those_that_were_not_compiled() -> None:
+    video = frames(4)
     found = []
-    for form in (None, backend):
-        session = tracker(form).start()
-        found.append([session.step(frame, prompts if i == 0 else None).logits for i, frame in enumerate(video)])
-    for plain, compiled in zip(*found, strict=True):
-        torch.testing.assert_close(compiled, plain, rtol=1e-3, atol=1e-2)
+    for backend in ("inductor", None):
+        session = tracker(backend).start()
+        found.append([session.step(frame, boxes(1, 2) if i == 0 else None).logits for i, frame in enumerate(video)])
+    assert_masks_agree(*found)
 
 
 def test_what_is_compiled_is_not_exact() -> None:

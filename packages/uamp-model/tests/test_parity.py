@@ -359,17 +359,17 @@ NANO_FILE = Path(uamp_model.__file__).parent / find_model("nano").checkpoint
 @pytest.mark.skipif(not NANO_FILE.is_file(), reason="nano has not been trained yet")
 @pytest.mark.parametrize("reverse", [False, True])
 def test_nano_as_it_is_trained(reverse: bool, tmp_path: Path) -> None:
-    frames = moving_discs(16, 240, 320)
+    frames = moving_discs(9, 240, 320)
     ours = load_tracker("nano", memory="sam2", device="cpu", precision="fp32", exact=True)
     pair = Pair(ours, official_predictor("nano", load_state_dict(NANO_FILE)))
-    first, last = (15, 0) if reverse else (0, 15)
+    first, last = (8, 0) if reverse else (0, 8)
     shift = 0.02 * first
     prompts = {
         1: Prompt.box(320 * (0.18 + shift), 240 * (0.18 + shift / 2), 320 * (0.42 + shift), 240 * (0.42 + shift / 2)),
         2: Prompt.points([[320 * (0.7 - 0.015 * first), 240 * (0.6 + 0.01 * first)]]),
         3: Prompt.mask(disc_mask(240, 320, 0.5 + 0.01 * first, 0.8 - 0.025 * first, 0.1)),
     }
-    correction = {8: {2: Prompt.points([[320 * 0.58, 240 * 0.68]])}}
+    correction = {4: {2: Prompt.points([[320 * 0.64, 240 * 0.64]])}}
     seen = pair.compare(frames, Story({first: prompts}, correction, reverse=reverse), tmp_path, exact=False)
     assert sum(bool((seen[last][i] > 0).any()) for i in prompts) > 0
 
@@ -382,6 +382,7 @@ def tiny_pair(folder: Path) -> Pair:
     return Pair(ours, official_predictor("sam2.1-hiera-tiny", weights))
 
 
+@pytest.mark.slow
 def test_tiny_at_full_size(tmp_path: Path) -> None:
     pair = tiny_pair(tmp_path)
     assert pair.ours.image_size == 1024

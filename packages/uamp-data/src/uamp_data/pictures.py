@@ -108,11 +108,13 @@ def read_picture(path: Path, *, upright: bool = True) -> Image:
         H×W×3 uint8.
 
     Raises:
-        DataError: The file is missing, damaged or no picture.
+        DataError: The file is missing, damaged, no picture, or one of floats, whose black and white nobody knows.
     """
     try:
         with Pictures.open(path) as opened:
             picture = ImageOps.exif_transpose(opened) if upright else opened
+            if picture.mode == "F":
+                raise FileError(path, "holds floating-point numbers", "save it with 8 or 16 bits a channel")
             if picture.mode.startswith("I"):
                 wide = np.asarray(picture)
                 # Pillow gives a 16-bit picture as I;16 or, for some files, as I with the same values

@@ -42,11 +42,11 @@ def choose_device(name: str = "auto") -> torch.device:
     if device.type == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if count == 0:
-            raise DeviceError("The device cuda was asked for, but no CUDA device can be used here: use --device cpu.")
+            raise DeviceError("The device cuda was asked for, but no CUDA device can be used here: use cpu instead.")
         if device.index is not None and device.index >= count:
             raise DeviceError(f"The device {name} was asked for, but there are {count}: the last is cuda:{count - 1}.")
     if device.type == "mps" and not torch.backends.mps.is_available():
-        raise DeviceError("The device mps was asked for, but it is not available here: use --device cpu.")
+        raise DeviceError("The device mps was asked for, but it is not available here: use cpu instead.")
     return device
 
 
