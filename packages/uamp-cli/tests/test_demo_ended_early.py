@@ -43,6 +43,7 @@ DISK_FULL = """
 import resource, sys
 from uamp_cli.main import main
 
+sys.dont_write_bytecode = True  # half a file of it would stay
 limit = int(sys.argv.pop(1))
 resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 main()

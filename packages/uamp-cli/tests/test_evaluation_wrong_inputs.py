@@ -27,6 +27,7 @@ DISK_FULL = """
 import resource, sys
 from uamp_cli.main import main
 
+sys.dont_write_bytecode = True  # half a file of it would stay
 for limit in sys.argv.pop(1).split(","):
     print("limit", limit, file=sys.stderr, flush=True)
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), resource.RLIM_INFINITY))

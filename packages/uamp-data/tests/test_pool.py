@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import multiprocessing
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -59,19 +59,9 @@ def test_files_of_others_are_not_overwritten(tmp_path: Path, name: str) -> None:
     assert (tmp_path / name).read_bytes() == b"mine"
 
 
-@contextmanager
-def room_for(size: int) -> Iterator[None]:
-    """Lets no file grow beyond `size` bytes; Python ignores the signal, so that writing fails as on a full disk."""
-    resource = pytest.importorskip("resource")
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
-def test_a_start_for_which_there_was_no_room_is_made_anew(pool: ClipPool, tmp_path: Path) -> None:
+def test_a_start_for_which_there_was_no_room_is_made_anew(
+    pool: ClipPool, tmp_path: Path, room_for: Callable[[int], AbstractContextManager[None]]
+) -> None:
     with room_for(200_000), pytest.raises(DataError, match=r"frames\.npy would exceed the largest file"):
         build_pool(tmp_path, **RECIPE)
     assert (tmp_path / "frames.npy").exists()
@@ -80,7 +70,9 @@ def test_a_start_for_which_there_was_no_room_is_made_anew(pool: ClipPool, tmp_pa
     assert (tmp_path / "frames.npy").read_bytes() == (pool.folder / "frames.npy").read_bytes()
 
 
-def test_a_disk_that_fills_up_while_clips_are_rendered(tmp_path: Path) -> None:
+def test_a_disk_that_fills_up_while_clips_are_rendered(
+    tmp_path: Path, room_for: Callable[[int], AbstractContextManager[None]]
+) -> None:
     def stop(done: int, total: int) -> None:
         raise Interrupted
 

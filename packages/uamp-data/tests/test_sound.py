@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -247,16 +248,12 @@ def test_sound_that_the_encoder_refuses_ends_and_the_pictures_go_on(tmp_path: Pa
 
 
 @pytest.mark.parametrize("codec", ["aac", "pcm_s16le"])
-def test_a_full_disk_is_not_taken_for_damaged_sound(tmp_path: Path, codec: str) -> None:
-    resource = pytest.importorskip("resource")
+def test_a_full_disk_is_not_taken_for_damaged_sound(
+    tmp_path: Path, codec: str, room_for: Callable[[int], AbstractContextManager[None]]
+) -> None:
     source = _make(tmp_path / "a.mkv", codec)
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (6000, hard))
-    try:
-        with pytest.raises(DataError, match="would exceed the largest file"):
-            _rewrite(source, tmp_path / "out.mkv")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with room_for(6000), pytest.raises(DataError, match="would exceed the largest file"):
+        _rewrite(source, tmp_path / "out.mkv")
     assert not (tmp_path / "out.mkv").exists()
 
 

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -271,21 +271,11 @@ def test_no_frame_is_no_video(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@contextmanager
-def room_for(size: int) -> Iterator[None]:
-    """Lets no file grow beyond `size` bytes; Python ignores the signal, so that writing fails as on a full disk."""
-    resource = pytest.importorskip("resource")
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
-
 @pytest.mark.parametrize("ending", [".mp4", ".mkv"])
 @pytest.mark.parametrize("room", [0, 3000, 25000])
-def test_where_there_is_no_room_the_older_file_stays(tmp_path: Path, ending: str, room: int) -> None:
+def test_where_there_is_no_room_the_older_file_stays(
+    tmp_path: Path, ending: str, room: int, room_for: Callable[[int], AbstractContextManager[None]]
+) -> None:
     path = tmp_path / f"out{ending}"
     path.write_text("older")
     noise = np.random.default_rng(0).integers(0, 256, (12, 64, 64, 3), dtype=np.uint8)

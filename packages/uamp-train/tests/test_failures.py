@@ -1,11 +1,10 @@
 """What goes wrong in the middle of a run, for real, and what is said and kept."""
 
 import os
-import resource
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -19,17 +18,7 @@ from uamp_train.failures import explained_memory
 from uamp_train.loop import train
 
 MakeConfig = Callable[..., TrainConfig]
-
-
-@contextmanager
-def at_most(what: int, limit: int) -> Iterator[None]:
-    """Limit a resource of this process."""
-    soft, hard = resource.getrlimit(what)
-    resource.setrlimit(what, (limit, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(what, (soft, hard))
+RoomFor = Callable[[int], AbstractContextManager[None]]
 
 
 def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_last_good_checkpoint(
@@ -44,12 +33,14 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_last_good_checkpoi
     assert load_state(config.run_dir / LAST).step == 1
 
 
-def test_a_full_disk_ends_the_run_and_keeps_the_checkpoint_of_before(tiny: MakeConfig, blobs: ClipSource) -> None:
+def test_a_full_disk_ends_the_run_and_keeps_the_checkpoint_of_before(
+    tiny: MakeConfig, blobs: ClipSource, room_for: RoomFor
+) -> None:
     stages = [{"steps": 2, "image_size": 32, "num_frames": 1, "batch_size": 1}]
     train(tiny(stages=stages, max_steps=1), blobs)
     config = tiny(stages=stages)
     with (
-        at_most(resource.RLIMIT_FSIZE, 20_000_000),
+        room_for(20_000_000),
         pytest.raises(CheckpointError, match=r"step 2; the checkpoint of before is still there: .* --resume"),
     ):
         train(config, blobs, resume=True)
@@ -59,8 +50,8 @@ def test_a_full_disk_ends_the_run_and_keeps_the_checkpoint_of_before(tiny: MakeC
     assert load_state(config.run_dir / LAST).step == 2
 
 
-def test_a_log_that_cannot_be_written_is_one_sentence(tiny: MakeConfig, blobs: ClipSource) -> None:
-    with at_most(resource.RLIMIT_FSIZE, 10), pytest.raises(CheckpointError, match=r"cannot be written .* --resume"):
+def test_a_log_that_cannot_be_written_is_one_sentence(tiny: MakeConfig, blobs: ClipSource, room_for: RoomFor) -> None:
+    with room_for(10), pytest.raises(CheckpointError, match=r"cannot be written .* --resume"):
         train(tiny(), blobs)
 
 
