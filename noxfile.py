@@ -143,15 +143,30 @@ def build(session: nox.Session) -> None:
         shutil.rmtree(environment)
 
 
+def make_environment(session: nox.Session, version: str, *resolution: str) -> str:
+    """Return the interpreter of a new environment with all packages, whose sources stay where they are."""
+    environment = Path(session.create_tmp()).resolve() / "environment"
+    python = str(environment / "bin" / "python")
+    session.run(UV, "venv", "--quiet", "--clear", "--python", version, str(environment), external=True)
+    members = [part for package in PACKAGES for part in ("--editable", f"packages/{package}")]
+    # torchvision comes with sam2 and fits one torch alone: named here, it is resolved together with torch.
+    direct = (*members, "torchvision>=0.20.1", "--group", "test")
+    session.run(UV, "pip", "install", "--python", python, *resolution, *direct, external=True)
+    return python
+
+
 @nox.session
 def minimums(session: nox.Session) -> None:
     """Test with the lowest version that each package declares for what it imports, on the lowest Python."""
-    environment = Path(session.create_tmp()).resolve() / "environment"
-    python = str(environment / "bin" / "python")
-    session.run(UV, "venv", "--quiet", "--clear", "--python", "3.11", str(environment), external=True)
-    members = [part for package in PACKAGES for part in ("--editable", f"packages/{package}")]
-    # torchvision comes with sam2 and fits one torch alone: named here, it is low too and lets torch be.
-    direct = (*members, "torchvision>=0.20.1", "--group", "test")
-    session.run(UV, "pip", "install", "--python", python, "--resolution", "lowest-direct", *direct, external=True)
+    python = make_environment(session, "3.11", "--resolution", "lowest-direct")
     # Old releases may warn about each other; that is no error of ours.
     session.run(python, "-m", "pytest", "-m", "not slow", "-W", "default", *session.posargs, external=True)
+
+
+@nox.session
+def newest(session: nox.Session) -> None:
+    """Test on a newer Python, whose newest packages may be others: `nox -s newest -- 3.13 packages/uamp-data`."""
+    version, *arguments = session.posargs or ["3.13"]
+    python = make_environment(session, version)
+    session.env.setdefault("OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", "1"))
+    session.run(python, "-m", "pytest", "-m", "not slow", *arguments, external=True)

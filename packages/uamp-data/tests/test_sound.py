@@ -247,6 +247,17 @@ def test_sound_that_the_encoder_refuses_ends_and_the_pictures_go_on(tmp_path: Pa
     assert 0.8 < _heard(tmp_path / "out.mp4")[2] < 1.1
 
 
+@pytest.mark.parametrize("ending", ["mkv", "mp4"])
+def test_tags_may_be_of_any_encoding(tmp_path: Path, ending: str) -> None:
+    source = _make(tmp_path / f"a.{ending}", "aac")
+    whole = source.read_bytes()
+    assert b"Lavf" in whole  # FFmpeg tells in a tag who wrote the file
+    source.write_bytes(whole.replace(b"Lavf", b"\xe9\xe8vf"))
+    assert _rewrite(source, tmp_path / "out.mkv").note is None
+    assert _frame_count(tmp_path / "out.mkv") == 20
+    assert 0.5 < _heard(tmp_path / "out.mkv")[1] < 0.7
+
+
 @pytest.mark.parametrize("codec", ["aac", "pcm_s16le"])
 def test_a_full_disk_is_not_taken_for_damaged_sound(
     tmp_path: Path, codec: str, room_for: Callable[[int], AbstractContextManager[None]]

@@ -9,6 +9,7 @@ import numpy as np
 
 from uamp_data.errors import DataError
 from uamp_data.frames import DEFAULT_RATE, Frame, Image, VideoReader
+from uamp_data.words import counted
 
 _CLOCK_STEP = Fraction(1, 1_000_000)
 _LARGEST_RATE = 1000
@@ -67,7 +68,7 @@ class CameraReader(VideoReader):
             image = self._take()
             # strictly later, also where two frames wait in the camera's buffer
             now = max(time.monotonic() - start, now + float(_CLOCK_STEP))
-        self.note = f"camera {self.source} stopped after {index} frames"
+        self.note = f"camera {self.source} stopped after {counted(index, 'frame')}"
 
     def close(self) -> None:
         """Lets the camera go."""

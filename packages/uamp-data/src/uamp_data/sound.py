@@ -8,7 +8,6 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import av
 import av.error
 from av.audio.frame import AudioFrame
 from av.audio.resampler import AudioResampler
@@ -16,6 +15,8 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 from av.stream import Disposition
+
+from uamp_data.containers import open_container
 
 logger = logging.getLogger(__name__)
 
@@ -194,7 +195,7 @@ def open_sound(source: Path) -> Sound | None:
     if start is None:
         return None
     try:
-        container = av.open(f"file:{source}", "r", metadata_errors="replace")
+        container = open_container(f"file:{source}")
     except (av.error.FFmpegError, OSError, ValueError):
         return None
     for stream in container.streams.audio:
@@ -207,7 +208,7 @@ def open_sound(source: Path) -> Sound | None:
 def _first_picture_time(source: Path) -> float | None:
     """Seconds on the file's clock; None if it holds no pictures that move."""
     try:
-        with av.open(f"file:{source}", "r", metadata_errors="replace") as container:
+        with open_container(f"file:{source}") as container:
             for stream in container.streams.video:
                 if not stream.disposition & Disposition.attached_pic and stream.codec_context is not None:
                     frame = next(container.decode(stream), None)

@@ -18,8 +18,10 @@ from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from uamp_data.containers import open_container
 from uamp_data.errors import DataError
 from uamp_data.frames import DEFAULT_RATE, Frame, Image, VideoReader
+from uamp_data.words import counted
 
 logger = logging.getLogger(__name__)
 
@@ -138,7 +140,7 @@ class StreamReader(VideoReader):
         options = {"rtsp_transport": "tcp"} if self._address.startswith("rtsp") else {}
         timeout = None if self._is_file else NETWORK_TIMEOUT
         try:
-            container = av.open(self._address, "r", options=options, timeout=timeout, metadata_errors="replace")
+            container = open_container(self._address, options=options, timeout=timeout)
         except (av.error.FFmpegError, OSError, ValueError) as error:
             raise self._cannot_open(error) from error
         stream = _main_video(container)
@@ -236,9 +238,10 @@ class StreamReader(VideoReader):
             start: Seconds on the file's clock at the first frame.
             end: Seconds from the first frame to the end of the last.
         """
+        frames = counted(tally.frames, "frame")
         if self.is_live or not self._is_file:
             reason = f" ({tally.stopped_by})" if tally.stopped_by else ""
-            return f"the stream ended after {tally.frames} frames{reason}" if self.is_live or reason else None
+            return f"the stream ended after {frames}{reason}" if self.is_live or reason else None
         expected = None
         until = max(start + end, tally.shown_until)
         # old AVI files announce frames that repeat the one before and are not stored: then the time is still filled
@@ -251,7 +254,7 @@ class StreamReader(VideoReader):
         if expected is not None and expected > tally.frames:
             return f"the file is damaged: {tally.frames} of {expected} frames could be read"
         if tally.frames_with_errors or tally.stopped_by:
-            return f"the file is damaged: {tally.frames} frames could be read, {tally.frames_with_errors} with errors"
+            return f"the file is damaged: {frames} could be read, {tally.frames_with_errors} with errors"
         return None
 
 

@@ -16,6 +16,7 @@ from uamp_data.augmentation import Array, Augmentation, augment, visible_ids
 from uamp_data.errors import DataError
 from uamp_data.paste import paste, whole_ids
 from uamp_data.picture_cache import PictureCache
+from uamp_data.words import counted
 
 _log = logging.getLogger(__name__)
 
@@ -114,7 +115,7 @@ class TrainingClips:
             raise DataError("There is no sequence to train on: hold out fewer or name at least one.")
         for sequence in sequences:
             if len(sequence.annotated) < 2:
-                count = f"{len(sequence.annotated)} annotated frame{'s' if len(sequence.annotated) != 1 else ''}"
+                count = counted(len(sequence.annotated), "annotated frame")
                 raise DataError(
                     f"The sequence {sequence.name} has {count}, from which nothing can be learned about time: "
                     "leave it out."
