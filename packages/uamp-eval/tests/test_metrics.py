@@ -270,8 +270,12 @@ def test_wrong_shapes_are_refused() -> None:
         jaccard(mask, mask[:3])
     with pytest.raises(ValueError, match="Void"):
         boundary_f(mask, mask, mask[:3])
-    with pytest.raises(ValueError, match="both be T×H×W"):
+    with pytest.raises(ValueError, match="all be T×H×W"):
         sequence_scores(mask, mask)
+    clip = np.zeros((4, 4, 4), bool)
+    for frames in (2, 5):
+        with pytest.raises(ValueError, match="all be T×H×W"):
+            sequence_scores(clip, clip, np.zeros((frames, 4, 4), bool))
     with pytest.raises(ValueError, match="leaves none"):
         sequence_scores(mask[None], mask[None])
     with pytest.raises(ValueError, match="both be H×W"):

@@ -108,7 +108,15 @@ def test_only_frames_near_given_ones_are_kept(tracker: VideoTracker, frames: Fra
 def test_it_learns_and_leaves_the_tracker_as_it_was(tracker: VideoTracker, frames: Frames, region: Region) -> None:
     prompts = {0: {4: Prompt.mask(region)}}
     digest, told = weights_digest(tracker.base), []
+    weight, name = tracker.base.memory_encoder.pix_feat_proj.weight, "memory_encoder.pix_feat_proj.weight"
+    kept: list[bool] = []  # also within a step, while other threads may track
+    hook = tracker.base.memory_encoder.register_forward_pre_hook(
+        lambda *_: kept.append(tracker.base.get_parameter(name) is weight)
+    )
     taught = rehearse(tracker, frames, prompts, steps=12, tell=lambda *what: told.append(what))
+    hook.remove()
+    assert kept
+    assert all(kept)
     assert weights_digest(tracker.base) == weights_digest(taught.base) == digest
     assert tracker.layers is None
     assert taught.layers is not None

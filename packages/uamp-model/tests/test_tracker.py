@@ -125,6 +125,19 @@ def test_a_correction_changes_the_mask_and_what_follows(tracker: VideoTracker, f
     assert not torch.equal(after.logits, plain[2])
 
 
+def test_a_correction_that_reaches_beyond_the_picture_leaves_others_alone(
+    tracker: VideoTracker, frames: Frames, region: Region, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A whole frame is not looked at again: it has been encoded, and maps would be resampled."""
+    session = tracker.with_memory("uamp").start()
+    session.step(frames[0], {1: Prompt.mask(region), 2: Prompt.mask(~region)})
+    before = session.step(frames[1])
+    with monkeypatch.context() as patched:
+        patched.setattr(VideoTracker, "encode", None)
+        after = session.correct({1: Prompt.box(-9, 4, 40, 50)})
+    assert torch.equal(after.logits[1], before.logits[1])
+
+
 def test_there_is_nothing_to_correct_before_the_first_frame(tracker: VideoTracker) -> None:
     with pytest.raises(InputError, match="no frame to correct"):
         tracker.start().correct({1: Prompt.box(0, 0, 4, 4)})

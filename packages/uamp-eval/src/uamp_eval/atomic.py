@@ -39,8 +39,10 @@ def atomic_file(path: Path) -> Iterator[Path]:
             with suppress(PermissionError):  # some file systems have one mode for all files
                 shutil.copymode(target, temporary)
         os.replace(temporary, target)  # noqa: PTH105 - the name says that it overwrites
+    except IsADirectoryError as error:
+        raise InputError(f"{path} is a folder: name a file in it.") from error
     except OSError as error:
-        raise _unwritable(path, error) from error
+        raise unwritable(path, error) from error
     finally:
         with suppress(OSError):
             temporary.unlink()
@@ -61,10 +63,9 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         temporary.write_bytes(data)
 
 
-def _unwritable(path: Path, error: OSError) -> InputError:
+def unwritable(path: Path, error: OSError, *, instead: str = "name another place") -> InputError:
+    """Say in one sentence why something cannot be written, and what to do instead."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return InputError(f"The disk is full, so {path} could not be written: free some space or name another place.")
-    if error.errno == errno.EISDIR:
-        return InputError(f"{path} is a folder: name a file in it.")
+        return InputError(f"The disk is full, so {path} could not be written: free some space or {instead}.")
     reason = (error.strerror or type(error).__name__).lower()
-    return InputError(f"{path} cannot be written ({reason}): name another place.")
+    return InputError(f"{path} cannot be written ({reason}): {instead}.")

@@ -186,8 +186,9 @@ def sequence_scores(prediction: Mask, truth: Mask, void: Mask | None = None, *, 
     Raises:
         ValueError: The shapes differ, are not T×H×W, or leave no frame to score.
     """
-    if prediction.shape != truth.shape or truth.ndim != 3:
-        raise ValueError(f"Prediction and truth must both be T×H×W; they are {prediction.shape} and {truth.shape}.")
+    shapes = [part.shape for part in (prediction, truth, void) if part is not None]
+    if len(set(shapes)) > 1 or truth.ndim != 3:
+        raise ValueError(f"Prediction, truth and void pixels must all be T×H×W; they are {shapes}.")
     frames = range(1, len(truth) - 1) if trim else range(len(truth))
     if not frames:
         raise ValueError(f"A sequence of {len(truth)} frames leaves none to score; give more, or set trim=False.")

@@ -6,7 +6,6 @@ OUTPUT/<memory>/<sequence>/calibration.json  how doubtful right and wrong pixels
 OUTPUT/<memory>/.uamp-<token>.part/          a sequence in the making; leftovers of a killed run are removed
 """
 
-import errno
 import json
 import os
 import secrets
@@ -19,6 +18,7 @@ from typing import Any
 
 from uamp_model.errors import InputError
 
+from uamp_eval.atomic import unwritable
 from uamp_eval.calibration import CALIBRATION
 from uamp_eval.fingerprint import Fingerprint, differences
 
@@ -190,9 +190,4 @@ def _written(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        advice = "choose another --output"
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            sentence = f"The disk is full, so {path} could not be written: free some space or {advice}."
-        else:
-            sentence = f"{path} cannot be written ({(error.strerror or type(error).__name__).lower()}): {advice}."
-        raise InputError(sentence) from error
+        raise unwritable(path, error, instead="choose another --output") from error

@@ -58,12 +58,16 @@ class Adapter(nn.Module):
 @torch.no_grad()
 def corrected(model: Sam2, adapter: Adapter, strength: float) -> Sam2:
     """A copy of a network with corrected weights; it shares all others with the given one."""
-    tensors = chain(model.parameters(), model.buffers())
-    twin = copy.deepcopy(model, {id(tensor): tensor for tensor in tensors})
+    copied = twin(model)
     for name, weight in adapter.weights(model, strength).items():
         owner, _, last = name.rpartition(".")
-        setattr(twin.get_submodule(owner), last, nn.Parameter(weight, requires_grad=False))
-    return twin
+        setattr(copied.get_submodule(owner), last, nn.Parameter(weight, requires_grad=False))
+    return copied
+
+
+def twin(model: Sam2) -> Sam2:
+    """A copy of a network that shares its weights; others put in their place leave the given one as it is."""
+    return copy.deepcopy(model, {id(tensor): tensor for tensor in chain(model.parameters(), model.buffers())})
 
 
 def _matrices(model: Sam2, *, encoder: bool) -> Iterator[tuple[str, Tensor]]:

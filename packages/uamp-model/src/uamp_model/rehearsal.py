@@ -21,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from uamp_model.adapter import twin
 from uamp_model.core import PromptBatch
 from uamp_model.devices import autocast, steady_attention
 from uamp_model.errors import InputError
@@ -132,6 +133,7 @@ def rehearse(
     with torch.inference_mode(False), torch.enable_grad():  # also where the caller has asked for neither
         layers = _layers_to_learn(tracker, seed)
         begun = tracker.with_layers(layers)
+        begun.base = twin(tracker.base)  # a step computes with other weights in it, and threads may track meanwhile
         horizon = max(given) + REACH + 1
         seen = _watch(begun, islice(frames, horizon), prompts, lambda done: tell("frames", done, horizon))
         if missing := given.keys() - seen.keys():

@@ -230,7 +230,7 @@ class TrackingSession:
     def _look_again(self, prompts: Mapping[int, Prompt]) -> Window:
         """The window of the last frame if it holds what is to be corrected there; if not, see the frame whole."""
         before = self.focus.window
-        if before is None or self.picture is None or not prompts:
+        if before is None or before.is_whole or self.picture is None or not prompts:
             return before or Window.whole(self.size)
         if before.holds(torch.cat([extent(prompt) for prompt in prompts.values()])):
             return before
