@@ -247,7 +247,7 @@ def test_stale_masks_are_mentioned(demo: Run, make_video: Make, tmp_path: Path) 
     (tmp_path / "m" / "00099.png").write_bytes(b"")
     outcome = demo("--input", make_video(frames=1), "--box", "12,16,32,32", "--save-masks", "m")
     assert outcome.code == 0, outcome
-    assert "m also holds 1 PNGs that this run did not write" in outcome.out
+    assert "m also holds 1 PNG that this run did not write" in outcome.out
 
 
 def test_generated_clip_is_scored_and_shown_beside_its_truth(

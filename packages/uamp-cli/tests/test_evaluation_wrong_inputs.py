@@ -383,6 +383,16 @@ def test_no_weights_and_no_results_are_overwritten(evaluate: Run, run: Run, trac
     assert [path.read_bytes() for path in (weights, record, mask)] == before
 
 
+def test_results_take_no_place_of_data(evaluate: Run, davis: Path, results: Path) -> None:
+    refused = evaluate("davis", "--dataset-root", davis, "--output", davis).refused()
+    assert f"--output {davis} would put results among the data in {davis}: choose another folder" in refused
+    masks = results / "uamp"
+    before = sorted(masks.rglob("*"))
+    given = ("folder", "--frames", davis / "JPEGImages" / "480p", "--annotations", masks)
+    assert "among the data" in evaluate(*given, "--output", results, "--overwrite").refused()
+    assert sorted(masks.rglob("*")) == before
+
+
 def test_weights_that_are_not_here_are_fetched(
     evaluate: Run, tracked: Tracked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,7 +13,7 @@ def test_info_says_what_a_bug_report_needs(run: Callable[..., Any]) -> None:
         "python",
         "uamp-model",
         torch.__version__.split("+")[0],
-        "threads",
+        "1 thread,",
         "bfloat16",
         "cuda",
         "mps",

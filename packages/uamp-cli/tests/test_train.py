@@ -145,7 +145,9 @@ def test_published_weights_are_fetched_where_they_are_wanted(
 ) -> None:
     spec = MODELS["sam2.1-hiera-tiny"]
     monkeypatch.setitem(MODELS, spec.name, replace(spec, url=(small.parent / "no server").as_uri()))
-    assert "Could not reach" in run("train", "--config", small, "--set", f"model={spec.name}").refused()
+    refused = run("train", "--config", small, "--set", f"model={spec.name}").refused()
+    assert "Could not reach" in refused
+    assert refused.endswith("or set sam2_checkpoint.")
     assert {path.name for path in small.parent.iterdir()} == {"DAVIS", "small.yaml"}
     first = run("train", "--config", small, "--set", f"model={spec.name}", "--resume").refused()
     assert "There is no training run to continue" in first
@@ -278,6 +280,14 @@ def test_objects_that_enter_later_are_validated_by_the_rules_of_youtube_vos(tmp_
     assert list(scores) == ["J&F uamp", "J&F sam2", "J&F samurai"]
     assert scores["J&F uamp"] > scores["J&F sam2"] > 0.2  # untrained layers change nothing, outlines do
     assert validation(weights, 2) == scores
+
+
+def test_validation_has_a_models_own_settings_however_the_model_is_spelled(tmp_path: Path) -> None:
+    make_davis(tmp_path / "DAVIS", {"a": 1, "b": 2}, split="train")
+    given = settings(dataset_root=str(tmp_path / "DAVIS"), val_sequences=["b"], sam2_model_type="Nano.yaml")
+    data = open_data(given)
+    scores = Validation(given, data.validation, data.judged_on)(weights_of(initial_module(given)), 1)
+    assert scores["J&F uamp"] > scores["J&F sam2"]  # untrained layers change nothing, nano's outlines do
 
 
 def test_the_table_of_scores_is_in_percent() -> None:

@@ -255,7 +255,7 @@ def test_folders_take_over_files_of_the_same_name_and_mention_others(tmp_path: P
     writer = MaskFolder(tmp_path)
     writer.add(make_frame(0))
     writer.close()
-    assert writer.note == f"{tmp_path} also holds 1 PNGs that this run did not write"
+    assert writer.note == f"{tmp_path} also holds 1 PNG that this run did not write"
     assert (tmp_path / "00000.png").read_bytes().startswith(b"\x89PNG")
 
 

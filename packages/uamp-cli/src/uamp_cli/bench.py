@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from uamp_data.words import counted
 
-from uamp_cli.model_options import Device, Model, Precision
+from uamp_cli.bench_tracker_command import tracker
 from uamp_cli.sizes import parse_size
 from uamp_cli.terminal import EXIT_FAILED, err_console, out_console
 
@@ -17,12 +18,14 @@ if TYPE_CHECKING:
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Measure speed on this machine.")
 
 _MOST_OBJECTS = 254
-_WORK, _MODEL, _THEIRS, _RESULTS = "What is measured", "Model", "The sam2 package's predictor", "Results"
 
 
 @app.callback()
 def _bench() -> None:
     """Measure speed on this machine."""
+
+
+app.command()(tracker)
 
 
 @app.command()
@@ -55,7 +58,7 @@ def metrics(
     measured = []
     with frame_progress(err_console()) as progress:
         for count in objects or [1, 3, 10]:
-            progress.begin(f"Masks of {count} object{'s' if count > 1 else ''}", frames)
+            progress.begin(f"Masks of {counted(count, 'object')}", frames)
             masks = []
             for pair in make_masks(count, frames, (height, width)):
                 masks.append(pair)
@@ -67,7 +70,8 @@ def metrics(
     out = out_console()
     for table in (_speeds(measured, list(scores)), _stages(measured)):
         out.print(table, highlight=False)
-    setting = f"{frames} frames of {width}×{height} pixels (their median, each the best of {REPETITIONS}), one core"
+    measured_on = f"{counted(frames, 'frame')} of {width}×{height} pixels"
+    setting = f"{measured_on} (their median, each the best of {REPETITIONS}), one core"
     out.print(f"{setting}, boundaries matched within {measured[0].radius} px.", highlight=False, soft_wrap=True)
     if VOS_BENCHMARK not in scores:
         out.print("vos-benchmark is not installed, so it is left out: pip install vos-benchmark", soft_wrap=True)
@@ -76,113 +80,6 @@ def metrics(
         typer.echo(f"Error: the scores differ by up to {difference:.2g}, more than {AGREEMENT:g} allows.", err=True)
         raise typer.Exit(EXIT_FAILED)
     out.print(f"All give the same J and F, to {AGREEMENT:g}.", highlight=False, soft_wrap=True)
-
-
-@app.command()
-def tracker(
-    model: Model = "nano",
-    checkpoint: Annotated[
-        Path | None,
-        typer.Option(
-            "--checkpoint",
-            "--sam2-checkpoint",
-            metavar="PT",
-            help="Weights of the model; without it those that are at hand, else random ones.",
-            rich_help_panel=_MODEL,
-        ),
-    ] = None,
-    objects: Annotated[
-        str, typer.Option(metavar="N,N...", help="Numbers of objects to compare.", rich_help_panel=_WORK)
-    ] = "1,4,16",
-    frames: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Frames to time for each number of objects.", rich_help_panel=_WORK)
-    ] = 20,
-    memory_frames: Annotated[
-        str,
-        typer.Option(
-            metavar="N,N...",
-            help="Lengths of videos whose memory is measured, each in a process of its own; 0 for none. "
-            "The sam2 package's predictor holds all frames: 1600 at 1024×1024 take 20 GB.",
-            rich_help_panel=_WORK,
-        ),
-    ] = "40,80",
-    precision: Precision = "auto",
-    device: Device = "auto",
-    memory_budget: Annotated[
-        float,
-        typer.Option(
-            min=0.2, max=1.0, metavar="SHARE", help="Share of the memory that ours reads.", rich_help_panel=_MODEL
-        ),
-    ] = 1.0,
-    compiled: Annotated[
-        bool, typer.Option("--compile", help="Compile ours for this machine first.", rich_help_panel=_MODEL)
-    ] = False,
-    sam2_compiled: Annotated[
-        bool,
-        typer.Option(
-            "--sam2-compiled/--no-sam2-compiled",
-            help="On CUDA, measure the package's compiled predictor too, which takes minutes to compile.",
-            rich_help_panel=_THEIRS,
-        ),
-    ] = True,
-    sam2_compile_mode: Annotated[
-        str,
-        typer.Option(
-            metavar="MODE",
-            help="How that is compiled: max-autotune as the package asks for, reduce-overhead or default.",
-            rich_help_panel=_THEIRS,
-        ),
-    ] = "max-autotune",
-    threads: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="CPU threads; by default torch's.", rich_help_panel=_MODEL)
-    ] = None,
-    video: Annotated[
-        Path | None,
-        typer.Option(
-            "--video",
-            "--input",
-            metavar="FILE|DIR",
-            help="Frames to track; without it a clip is generated.",
-            rich_help_panel=_WORK,
-        ),
-    ] = None,
-    size: Annotated[
-        str, typer.Option(metavar="WxH", help="Size of the generated clip.", rich_help_panel=_WORK)
-    ] = "854x480",
-    json: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the numbers here too.", rich_help_panel=_RESULTS)
-    ] = None,
-    plot: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE.svg", help="Draw frames per second and memory here.", rich_help_panel=_RESULTS),
-    ] = None,
-) -> None:
-    """Time the tracker beside the sam2 package's own video predictor, on the same weights, frames and prompts.
-
-    Both track in turns, frame by frame, and their masks are compared. On CUDA the package's compiled predictor takes
-    part too.
-    """
-    from uamp_cli.bench_tracker_command import TrackerOptions, run_tracker_bench
-
-    options = TrackerOptions(
-        model,
-        checkpoint,
-        objects,
-        frames,
-        memory_frames,
-        precision,
-        device,
-        memory_budget,
-        compiled,
-        sam2_compiled,
-        sam2_compile_mode,
-        threads,
-        video,
-        size,
-        json,
-        plot,
-    )
-    run_tracker_bench(options)
 
 
 def _speeds(measured: "list[Measurement]", names: list[str]) -> "Table":

@@ -1,14 +1,15 @@
-"""The work of `uamp bench tracker`: check what was asked for, measure, and say what came out."""
+"""`uamp bench tracker`: check what was asked for, measure, and say what came out."""
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
+import typer
+from uamp_data.words import counted
 from uamp_model.catalog import find_model
 from uamp_model.errors import InputError
 
+from uamp_cli.model_options import Device, Model, Precision
 from uamp_cli.outputs import check_ending, check_outputs
-from uamp_cli.progress import frame_progress
 from uamp_cli.sizes import parse_size
 from uamp_cli.terminal import err_console, out_console
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from uamp_cli.bench_tracker import MemoryCurve, SpeedMeasurement, TrackerBench
 
+_WORK, _MODEL, _THEIRS, _RESULTS = "What is measured", "Model", "The sam2 package's predictor", "Results"
 _WARM_UP = 8
 """Tracked frames before the clock runs: by then, memory has its full size but for a few pointers."""
 _WARM_UP_ON_GPU = 20
@@ -25,85 +27,133 @@ _WARM_UP_ON_GPU = 20
 _MOST_OBJECTS = 64
 
 
-@dataclass(frozen=True, slots=True)
-class TrackerOptions:
-    """Everything the command was asked for; see `uamp bench tracker --help`."""
+def tracker(
+    model: Model = "nano",
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(
+            "--checkpoint",
+            "--sam2-checkpoint",
+            metavar="PT",
+            help="Weights of the model; without it those that are at hand, else random ones.",
+            rich_help_panel=_MODEL,
+        ),
+    ] = None,
+    objects: Annotated[
+        str, typer.Option(metavar="N,N...", help="Numbers of objects to compare.", rich_help_panel=_WORK)
+    ] = "1,4,16",
+    frames: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Frames to time for each number of objects.", rich_help_panel=_WORK)
+    ] = 20,
+    memory_frames: Annotated[
+        str,
+        typer.Option(
+            metavar="N,N...",
+            help="Lengths of videos whose memory is measured, each in a process of its own; 0 for none. "
+            "The sam2 package's predictor holds all frames: 1600 at 1024×1024 take 20 GB.",
+            rich_help_panel=_WORK,
+        ),
+    ] = "40,80",
+    precision: Precision = "auto",
+    device: Device = "auto",
+    memory_budget: Annotated[
+        float,
+        typer.Option(
+            min=0.2, max=1.0, metavar="SHARE", help="Share of the memory that ours reads.", rich_help_panel=_MODEL
+        ),
+    ] = 1.0,
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="Compile ours for this machine first.", rich_help_panel=_MODEL)
+    ] = False,
+    sam2_compiled: Annotated[
+        bool,
+        typer.Option(
+            "--sam2-compiled/--no-sam2-compiled",
+            help="On CUDA, measure the package's compiled predictor too, which takes minutes to compile.",
+            rich_help_panel=_THEIRS,
+        ),
+    ] = True,
+    sam2_compile_mode: Annotated[
+        str,
+        typer.Option(
+            metavar="MODE",
+            help="How that is compiled: max-autotune as the package asks for, reduce-overhead or default.",
+            rich_help_panel=_THEIRS,
+        ),
+    ] = "max-autotune",
+    threads: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="CPU threads; by default torch's.", rich_help_panel=_MODEL)
+    ] = None,
+    video: Annotated[
+        Path | None,
+        typer.Option(
+            "--video",
+            "--input",
+            metavar="FILE|DIR",
+            help="Frames to track; without it a clip is generated.",
+            rich_help_panel=_WORK,
+        ),
+    ] = None,
+    size: Annotated[
+        str, typer.Option(metavar="WxH", help="Size of the generated clip.", rich_help_panel=_WORK)
+    ] = "854x480",
+    json: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the numbers here too.", rich_help_panel=_RESULTS)
+    ] = None,
+    plot: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.svg", help="Draw frames per second and memory here.", rich_help_panel=_RESULTS),
+    ] = None,
+) -> None:
+    """Time the tracker beside the sam2 package's own video predictor, on the same weights, frames and prompts.
 
-    model: str
-    checkpoint: Path | None
-    objects: str
-    frames: int
-    memory_frames: str
-    precision: str
-    device: str
-    memory_budget: float
-    compiled: bool
-    sam2_compiled: bool
-    sam2_compile_mode: str
-    threads: int | None
-    video: Path | None
-    size: str
-    json: Path | None
-    plot: Path | None
-
-
-def run_tracker_bench(options: TrackerOptions) -> None:
-    """Measure and print.
-
-    Raises:
-        InputError: if something cannot be done as it was asked for.
+    Both track in turns, frame by frame, and their masks are compared. On CUDA the package's compiled predictor takes
+    part too.
     """
-    find_model(options.model)
-    objects = parse_counts(options.objects, "--objects", least=1)
-    lengths = tuple(n for n in parse_counts(options.memory_frames, "--memory-frames", least=0) if n > 0)
-    if max(objects) > _MOST_OBJECTS:
-        raise InputError(f"--objects {options.objects} is too many: {_MOST_OBJECTS} at most.")
-    check_ending("--plot", options.plot, (".svg",))
-    if options.video is not None and not options.video.exists():
-        raise InputError(f"--video {options.video} does not exist: check the path.")
-    _check_files(options)
-    height, width = parse_size(options.size)
+    find_model(model)
+    counts = parse_counts(objects, "--objects", least=1)
+    lengths = tuple(n for n in parse_counts(memory_frames, "--memory-frames", least=0) if n > 0)
+    if max(counts) > _MOST_OBJECTS:
+        raise InputError(f"--objects {objects} is too many: {_MOST_OBJECTS} at most.")
+    check_ending("--plot", plot, (".svg",))
+    if video is not None and not video.exists():
+        raise InputError(f"--video {video} does not exist: check the path.")
+    from uamp_data.reader import local_files
+
+    read = [] if video is None else local_files(str(video))
+    check_outputs({"--json": json, "--plot": plot}, {"--checkpoint": checkpoint}, {"--video": read})
+    shape = parse_size(size)
     import torch  # takes seconds: whatever is wrong with the options is found before
-    from uamp_model.devices import Precision, choose_device
+    from uamp_model import devices
     from uamp_model.forms import check_compiler
     from uamp_model.reference_predictor import CompileMode
 
     from uamp_cli.bench_tracker import TrackerBench
 
-    precision: Precision = _one_of(get_args(Precision), options.precision, "precision")
-    mode: CompileMode = _one_of(get_args(CompileMode), options.sam2_compile_mode, "--sam2-compile-mode")
-    device = choose_device(options.device)
-    if options.compiled:
-        check_compiler(device)
-    if options.threads is not None:
-        torch.set_num_threads(options.threads)
+    in_what: devices.Precision = _one_of(get_args(devices.Precision), precision, "precision")
+    mode: CompileMode = _one_of(get_args(CompileMode), sam2_compile_mode, "--sam2-compile-mode")
+    place = devices.choose_device(device)
+    if compiled:
+        check_compiler(place)
+    if threads is not None:
+        torch.set_num_threads(threads)
     bench = TrackerBench(
-        model=options.model,
-        checkpoint=options.checkpoint,
-        objects=objects,
-        frames=options.frames,
-        warm_up=_WARM_UP_ON_GPU if device.type == "cuda" else _WARM_UP,
+        model=model,
+        checkpoint=checkpoint,
+        objects=counts,
+        frames=frames,
+        warm_up=_WARM_UP_ON_GPU if place.type == "cuda" else _WARM_UP,
         memory_frames=lengths,
-        precision=precision,
-        device=options.device,
-        memory_budget=options.memory_budget,
-        compiled=options.compiled,
-        sam2_compiled=mode if options.sam2_compiled and device.type == "cuda" else None,
-        video=options.video,
-        size=(height, width),
-        threads=options.threads,
+        precision=in_what,
+        device=device,
+        memory_budget=memory_budget,
+        compiled=compiled,
+        sam2_compiled=mode if sam2_compiled and place.type == "cuda" else None,
+        video=video,
+        size=shape,
+        threads=threads,
     )
-    _measure_and_print(bench, options)
-
-
-def _check_files(options: TrackerOptions) -> None:
-    from uamp_data.reader import local_files
-
-    check_outputs(
-        {"--json": options.json, "--plot": options.plot},
-        {"--checkpoint": options.checkpoint},
-        {"--video": [] if options.video is None else local_files(str(options.video))},
-    )
+    _measure_and_print(bench, json, plot)
 
 
 def _one_of(choices: tuple[Any, ...], text: str, what: str) -> Any:
@@ -117,7 +167,7 @@ def _one_of(choices: tuple[Any, ...], text: str, what: str) -> Any:
     return text
 
 
-def _measure_and_print(bench: "TrackerBench", options: TrackerOptions) -> None:
+def _measure_and_print(bench: "TrackerBench", json: Path | None, plot: Path | None) -> None:
     from uamp_cli.bench_tracker import make_tracker, weights_of
 
     weights, source = weights_of(bench)
@@ -128,7 +178,7 @@ def _measure_and_print(bench: "TrackerBench", options: TrackerOptions) -> None:
         _measure(bench, weights, measured, curves)
     finally:  # after Ctrl-C or an error, what was measured before is still reported
         if measured:
-            _report(bench, options, tracker, source, measured, curves)
+            _report(bench, json, plot, tracker, source, measured, curves)
 
 
 def _measure(
@@ -139,10 +189,11 @@ def _measure(
 ) -> None:
     """Add to what was measured."""
     from uamp_cli.bench_tracker import OURS, THEIRS, measure_memory, measure_speed
+    from uamp_cli.progress import frame_progress
 
     with frame_progress(err_console()) as progress:
         for count in bench.objects:
-            progress.begin(f"Tracking {count} object{'s' if count > 1 else ''}", bench.steps)
+            progress.begin(f"Tracking {counted(count, 'object')}", bench.steps)
             measured.append(measure_speed(bench, weights, count, progress.advance))
         if bench.memory_frames:
             progress.begin("Measuring memory", 2 * len(bench.memory_frames), "videos")
@@ -154,7 +205,8 @@ def _measure(
 
 def _report(
     bench: "TrackerBench",
-    options: TrackerOptions,
+    json: Path | None,
+    plot: Path | None,
     tracker: "VideoTracker",
     source: str,
     measured: "list[SpeedMeasurement]",
@@ -166,18 +218,20 @@ def _report(
     from uamp_cli.bench_tracker_report import as_json, memory_table, save_plot, speed_table, stage_table
 
     setting = _setting(tracker.device.type, str(tracker.dtype).removeprefix("torch."))
-    if options.json is not None:
+    if json is not None:
         described = {"model": tracker.name, "weights": source, **setting}
-        write_json(options.json, as_json(bench, described, measured, curves))
-    if options.plot is not None:
-        save_plot(options.plot, measured, curves)
+        write_json(json, as_json(bench, described, measured, curves))
+    if plot is not None:
+        save_plot(plot, measured, curves)
     out = out_console()
     out.print(speed_table(measured), highlight=False)
     out.print(stage_table(measured), highlight=False)
     if curves:
         out.print(memory_table(curves), highlight=False)
-    frames = f"median of {bench.frames} frames after {1 + bench.warm_up}, all contenders in turns frame by frame"
-    text = f"{tracker.name} ({source}), {', '.join(setting.values())}; {frames}."
+    frames = f"median of {counted(bench.frames, 'frame')} after {1 + bench.warm_up}"
+    text = (
+        f"{tracker.name} ({source}), {', '.join(setting.values())}; {frames}, all contenders in turns frame by frame."
+    )
     out.print(text, highlight=False, markup=False, soft_wrap=True)
     if tracker.device.type != "cuda":
         sentence = "There is no CUDA device in use: the compiled predictor of the sam2 package is left out."
@@ -187,7 +241,8 @@ def _report(
 def _setting(device: str, dtype: str) -> dict[str, str]:
     import torch
 
-    name = torch.cuda.get_device_name() if device == "cuda" else f"{device} with {torch.get_num_threads()} threads"
+    threads = counted(torch.get_num_threads(), "thread")
+    name = torch.cuda.get_device_name() if device == "cuda" else f"{device} with {threads}"
     return {"device": name, "precision": dtype, "torch": f"torch {torch.__version__}"}
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from uamp_data.words import counted
 from uamp_model.errors import InputError
 
 from uamp_cli.data_check import check
@@ -74,9 +75,8 @@ def synth(
             names.append(clip.name)
             progress.advance()
         tree.add("ImageSets/2017/val.txt", partial(_write_list, names))
-    out_console().print(
-        f"{clips} clip{'s' * (clips > 1)} of {frames} frames: {folder}", highlight=False, markup=False, soft_wrap=True
-    )
+    text = f"{counted(clips, 'clip')} of {counted(frames, 'frame')}: {folder}"
+    out_console().print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def _check_family(family: str) -> None:

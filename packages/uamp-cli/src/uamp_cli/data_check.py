@@ -62,8 +62,7 @@ def _print_table(report: "TreeReport") -> None:
 
 
 def _print_summary(report: "TreeReport") -> None:
-    def counted(number: int, noun: str) -> str:
-        return f"{number} {noun}{'' if number == 1 else 's'}"
+    from uamp_data.words import counted
 
     held = ", ".join((counted(report.videos, "video"), counted(report.frames, "frame"), counted(report.masks, "mask")))
     found = counted(len(report.problems), "problem") if report.problems else "no problems"

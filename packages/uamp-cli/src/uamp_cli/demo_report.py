@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from uamp_data.words import counted
+
 from uamp_cli.demo_settings import DemoSettings
 from uamp_cli.sources import Source
 from uamp_cli.terminal import err_console, report_console
@@ -89,5 +91,6 @@ def print_report(
         console.print(f"[bold]{name:<10}[/bold] ", end="")
         console.print(value, highlight=False, markup=False, soft_wrap=True)
     if tally.interrupted:
-        text = f"Interrupted: {tally.frames} frames were written to {settings.output}."
+        were = "was" if tally.frames == 1 else "were"
+        text = f"Interrupted: {counted(tally.frames, 'frame')} {were} written to {settings.output}."
         err_console().print(text, highlight=False, markup=False, soft_wrap=True)

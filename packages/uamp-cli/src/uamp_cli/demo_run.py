@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from uamp_data.ahead import read_ahead
 from uamp_data.interrupts import interrupts_deferred
+from uamp_data.words import counted
 from uamp_model.errors import InputError
 
 from uamp_cli.demo_outputs import open_writers
@@ -140,7 +141,7 @@ def _name_proposals(settings: DemoSettings, proposals: Proposals, followed: set[
     where = "" if proposals.frame == 0 else f" on frame {proposals.frame}"
     what = f"object {', '.join(map(str, sorted(followed)))} of" if settings.objects else "the most prominent of"
     count = len(proposals.found)
-    proposed = f"{count} proposed object{'s' if count > 1 else ''}{where}"
+    proposed = f"{counted(count, 'proposed object')}{where}"
     head = f"No prompt given, following {what} {proposed}, see {settings.proposals}:"
     console.print(head, highlight=False, markup=False, soft_wrap=True)
     for number, suggestion in enumerate(proposals.found, start=1):
@@ -214,7 +215,8 @@ class _Run:
             )
         if not tally.interrupted and self.plan.last_frame >= tally.frames:
             notes.append(
-                f"the prompt on frame {self.plan.last_frame} was never reached: the video has {tally.frames} frames"
+                f"the prompt on frame {self.plan.last_frame} was never reached: the video has "
+                f"{counted(tally.frames, 'frame')}"
             )
         return notes
 

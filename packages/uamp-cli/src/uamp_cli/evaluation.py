@@ -1,4 +1,4 @@
-"""`uamp eval`: the options of its commands; `evaluation_run.py` and `evaluation_score.py` do the work."""
+"""`uamp eval`: its commands; `evaluation_run.py` and `evaluation_score.py` do the work."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -6,17 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from uamp_model.errors import InputError
 
-from uamp_cli.model_options import (
-    Checkpoint,
-    Compile,
-    Device,
-    ImageSize,
-    MemoryBudget,
-    Model,
-    Precision,
-    Rehearse,
-    UampCheckpoint,
-)
+from uamp_cli.evaluation_options import RESULTS, Json, ResultOptions, TrackerOptions, Workers, with_options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +18,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Measure trackers on benchmarks.")
 
-_DATA, _MODEL, _RESULTS = "Data", "Model", "Results"
+_DATA = "Data"
 
 DatasetRoot = Annotated[
     Path,
@@ -38,54 +28,6 @@ Sequences = Annotated[
     str | None,
     typer.Option(
         metavar="NAME,NAME", help="Take these sequences alone, whatever the split says.", rich_help_panel=_DATA
-    ),
-]
-Memory = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="uamp|samurai|sam2",
-        help="How the tracker remembers. Give it again to compare settings side by side.",
-        rich_help_panel=_MODEL,
-        show_default="uamp",
-    ),
-]
-Ablate = Annotated[
-    bool,
-    typer.Option(
-        "--ablate", help="Compare SAM 2's memory with each part of UAMP alone and all of them.", rich_help_panel=_MODEL
-    ),
-]
-Output = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="DIR",
-        help="Folder of the results; by default one in runs/eval, named after data and model. "
-        "A run that was stopped goes on there.",
-        rich_help_panel=_RESULTS,
-    ),
-]
-SaveResults = Annotated[
-    bool,
-    typer.Option(
-        "--save-results/--no-save-results",
-        help="Keep the masks once they are scored, as DIR/<memory>/<sequence>/<frame>.png, and what goes on from them.",
-        rich_help_panel=_RESULTS,
-    ),
-]
-Overwrite = Annotated[
-    bool, typer.Option(help="Replace the results that the folder holds already.", rich_help_panel=_RESULTS)
-]
-Json = Annotated[
-    Path | None, typer.Option("--json", metavar="FILE", help="Write the scores here too.", rich_help_panel=_RESULTS)
-]
-Submission = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE.zip", help="Write what the benchmark's server takes.", rich_help_panel=_RESULTS),
-]
-Workers = Annotated[
-    int | None,
-    typer.Option(
-        min=1, metavar="N", help="Processes that score; by default one for each processor.", rich_help_panel=_RESULTS
     ),
 ]
 Year = Annotated[int, typer.Option(metavar="2017|2016", help="Edition of DAVIS.", rich_help_panel=_DATA)]
@@ -101,29 +43,16 @@ def _eval() -> None:
 
 
 @app.command()
+@with_options
 def davis(
     dataset_root: DatasetRoot,
     year: Year = 2017,
     split: Split = "val",
     resolution: Resolution = "480p",
     sequences: Sequences = None,
-    model: Model = "nano",
-    memory: Memory = None,
-    rehearse: Rehearse = 0,
-    memory_budget: MemoryBudget = 1.0,
-    image_size: ImageSize = None,
-    compiled: Compile = False,
-    ablate: Ablate = False,
-    checkpoint: Checkpoint = None,
-    uamp_checkpoint: UampCheckpoint = None,
-    device: Device = "auto",
-    precision: Precision = "auto",
-    output: Output = None,
-    save_results: SaveResults = True,
-    overwrite: Overwrite = False,
-    submission: Submission = None,
-    json: Json = None,
-    workers: Workers = None,
+    *,
+    tracker: TrackerOptions,
+    results: ResultOptions,
 ) -> None:
     """DAVIS, semi-supervised: the objects of the first mask are followed and scored by J and F.
 
@@ -135,63 +64,28 @@ def davis(
     from uamp_eval.scoring import ScoringRule
 
     data = DavisDataset(dataset_root, year=year, split=split, resolution=resolution, sequences=_names(sequences))
-    from uamp_cli.evaluation_run import RunOptions, TrackerOptions, evaluate
+    from uamp_cli.evaluation_run import Benchmark, evaluate
 
-    evaluate(
-        data,
-        RunOptions(
-            data=(dataset_root,),
-            title=f"DAVIS {year} {split}",
-            protocol=f"DAVIS {year} {split} {resolution}",
-            slug=f"davis-{year}-{split}-{model}",
-            rule=ScoringRule.DAVIS,
-            submission_top="",
-            output=output,
-            save_results=save_results,
-            overwrite=overwrite,
-            submission=submission,
-            json=json,
-            workers=workers,
-        ),
-        TrackerOptions(
-            model=model,
-            memories=_memories(memory, ablate=ablate),
-            checkpoint=checkpoint,
-            uamp_checkpoint=uamp_checkpoint,
-            device=device,
-            precision=precision,
-            ablate=ablate,
-            memory_budget=memory_budget,
-            image_size=image_size,
-            compiled=compiled,
-            rehearse=rehearse,
-        ),
+    benchmark = Benchmark(
+        folders=(dataset_root,),
+        title=f"DAVIS {year} {split}",
+        protocol=f"DAVIS {year} {split} {resolution}",
+        slug=f"davis-{year}-{split}",
+        rule=ScoringRule.DAVIS,
     )
+    evaluate(data, benchmark, tracker, results)
 
 
 @app.command("youtube-vos")
+@with_options
 def youtube_vos(
     dataset_root: DatasetRoot,
     year: Annotated[int, typer.Option(metavar="2019|2018", help="Edition.", rich_help_panel=_DATA)] = 2019,
     split: Annotated[str, typer.Option(help="train or valid.", rich_help_panel=_DATA)] = "valid",
     sequences: Sequences = None,
-    model: Model = "nano",
-    memory: Memory = None,
-    rehearse: Rehearse = 0,
-    memory_budget: MemoryBudget = 1.0,
-    image_size: ImageSize = None,
-    compiled: Compile = False,
-    ablate: Ablate = False,
-    checkpoint: Checkpoint = None,
-    uamp_checkpoint: UampCheckpoint = None,
-    device: Device = "auto",
-    precision: Precision = "auto",
-    output: Output = None,
-    save_results: SaveResults = True,
-    overwrite: Overwrite = False,
-    submission: Submission = None,
-    json: Json = None,
-    workers: Workers = None,
+    *,
+    tracker: TrackerOptions,
+    results: ResultOptions,
 ) -> None:
     """YouTube-VOS: objects are followed from the frame in which each is first annotated.
 
@@ -204,42 +98,22 @@ def youtube_vos(
     from uamp_eval.scoring import ScoringRule
 
     data = YoutubeVosDataset(dataset_root, year=year, split=split, sequences=_names(sequences))
-    from uamp_cli.evaluation_run import RunOptions, TrackerOptions, evaluate
+    from uamp_cli.evaluation_run import Benchmark, evaluate
 
-    evaluate(
-        data,
-        RunOptions(
-            data=(dataset_root,),
-            title=f"YouTube-VOS {year} {split}",
-            protocol=f"YouTube-VOS {year} {split}",
-            slug=f"youtube-vos-{year}-{split}-{model}",
-            rule=ScoringRule.YOUTUBE_VOS,
-            submission_top="Annotations",
-            output=output,
-            save_results=save_results,
-            overwrite=overwrite,
-            submission=submission,
-            json=json,
-            workers=workers,
-            seen=_seen(data),
-        ),
-        TrackerOptions(
-            model=model,
-            memories=_memories(memory, ablate=ablate),
-            checkpoint=checkpoint,
-            uamp_checkpoint=uamp_checkpoint,
-            device=device,
-            precision=precision,
-            ablate=ablate,
-            memory_budget=memory_budget,
-            image_size=image_size,
-            compiled=compiled,
-            rehearse=rehearse,
-        ),
+    benchmark = Benchmark(
+        folders=(dataset_root,),
+        title=f"YouTube-VOS {year} {split}",
+        protocol=f"YouTube-VOS {year} {split}",
+        slug=f"youtube-vos-{year}-{split}",
+        rule=ScoringRule.YOUTUBE_VOS,
+        submission_top="Annotations",
+        seen=_seen(data),
     )
+    evaluate(data, benchmark, tracker, results)
 
 
 @app.command()
+@with_options
 def folder(
     frames: Annotated[Path, typer.Option(metavar="DIR", help="DIR/<sequence>/<frame>.jpg", rich_help_panel=_DATA)],
     annotations: Annotated[Path, typer.Option(metavar="DIR", help="DIR/<sequence>/<frame>.png", rich_help_panel=_DATA)],
@@ -252,23 +126,9 @@ def folder(
             rich_help_panel=_DATA,
         ),
     ] = False,
-    model: Model = "nano",
-    memory: Memory = None,
-    rehearse: Rehearse = 0,
-    memory_budget: MemoryBudget = 1.0,
-    image_size: ImageSize = None,
-    compiled: Compile = False,
-    ablate: Ablate = False,
-    checkpoint: Checkpoint = None,
-    uamp_checkpoint: UampCheckpoint = None,
-    device: Device = "auto",
-    precision: Precision = "auto",
-    output: Output = None,
-    save_results: SaveResults = True,
-    overwrite: Overwrite = False,
-    submission: Submission = None,
-    json: Json = None,
-    workers: Workers = None,
+    *,
+    tracker: TrackerOptions,
+    results: ResultOptions,
 ) -> None:
     """Any tree in DAVIS's layout, such as MOSE and LVOS.
 
@@ -278,38 +138,16 @@ def folder(
     from uamp_eval.scoring import ScoringRule
 
     data = FolderDataset(frames, annotations, sequences=_names(sequences), late_objects=late_objects)
-    from uamp_cli.evaluation_run import RunOptions, TrackerOptions, evaluate
+    from uamp_cli.evaluation_run import Benchmark, evaluate
 
-    evaluate(
-        data,
-        RunOptions(
-            data=(frames, annotations),
-            title=f"{frames}",
-            protocol="folder, late objects" if late_objects else "folder",
-            slug=f"folder-{frames.resolve().name}-{model}",
-            rule=ScoringRule.YOUTUBE_VOS if late_objects else ScoringRule.DAVIS,
-            submission_top="",
-            output=output,
-            save_results=save_results,
-            overwrite=overwrite,
-            submission=submission,
-            json=json,
-            workers=workers,
-        ),
-        TrackerOptions(
-            model=model,
-            memories=_memories(memory, ablate=ablate),
-            checkpoint=checkpoint,
-            uamp_checkpoint=uamp_checkpoint,
-            device=device,
-            precision=precision,
-            ablate=ablate,
-            memory_budget=memory_budget,
-            image_size=image_size,
-            compiled=compiled,
-            rehearse=rehearse,
-        ),
+    benchmark = Benchmark(
+        folders=(frames, annotations),
+        title=f"{frames}",
+        protocol="folder, late objects" if late_objects else "folder",
+        slug=f"folder-{frames.resolve().name}",
+        rule=ScoringRule.YOUTUBE_VOS if late_objects else ScoringRule.DAVIS,
     )
+    evaluate(data, benchmark, tracker, results)
 
 
 @app.command()
@@ -319,7 +157,7 @@ def score(
         typer.Option(
             metavar="DIR",
             help="DIR/<sequence>/<frame>.png, or a folder that `uamp eval` wrote.",
-            rich_help_panel=_RESULTS,
+            rich_help_panel=RESULTS,
         ),
     ],
     dataset_root: DatasetRoot,
@@ -335,11 +173,11 @@ def score(
     resolution: Resolution = "480p",
     sequences: Sequences = None,
     ignore_extra_ids: Annotated[
-        bool, typer.Option(help="Take ids that no object has as background.", rich_help_panel=_RESULTS)
+        bool, typer.Option(help="Take ids that no object has as background.", rich_help_panel=RESULTS)
     ] = False,
     json: Json = None,
     report: Annotated[
-        Path | None, typer.Option(metavar="FILE.html", help="Write the report page.", rich_help_panel=_RESULTS)
+        Path | None, typer.Option(metavar="FILE.html", help="Write the report page.", rich_help_panel=RESULTS)
     ] = None,
     workers: Workers = None,
 ) -> None:
@@ -392,13 +230,6 @@ def _seen(videos: "YoutubeVosDataset") -> dict[str, bool | None]:
         for video in videos
         for number, category in video.categories.items()
     }
-
-
-def _memories(given: list[str] | None, *, ablate: bool) -> tuple[str, ...]:
-    """The settings of `--memory`."""
-    if ablate and given:
-        raise InputError("--ablate chooses the memory settings itself: leave out --memory.")
-    return tuple(given or ("uamp",))
 
 
 def _names(text: str | None) -> list[str] | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 from uamp_data.masks import read_annotation, write_mask
+from uamp_data.words import counted
 from uamp_eval.calibration import read_calibration
 from uamp_eval.distributed import Team, device_of_process, join_team
 from uamp_eval.report import write_report
@@ -20,9 +21,10 @@ from uamp_eval.sequences import VideoSequence
 from uamp_eval.submission import write_submission
 from uamp_eval.tables import results_tables
 from uamp_model import InputError, VideoTracker, load_tracker
-from uamp_model.catalog import check_image_size
+from uamp_model.catalog import check_image_size, find_model
 from uamp_model.presets import ablation, memory_settings
 
+from uamp_cli.evaluation_options import ResultOptions, TrackerOptions
 from uamp_cli.model_options import check_layers, check_rehearsal
 from uamp_cli.models import fetch_weights_alone, tell_of_compiling
 from uamp_cli.outputs import check_ending, check_outputs
@@ -36,89 +38,71 @@ _LEAST_ANNOTATED = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrackerOptions:
-    """Which tracker, see `uamp eval davis --help`."""
-
-    model: str
-    memories: tuple[str, ...]
-    checkpoint: Path | None
-    uamp_checkpoint: Path | None
-    device: str
-    precision: str
-    ablate: bool = False
-    memory_budget: float = 1.0
-    image_size: int | None = None
-    compiled: bool = False
-    rehearse: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class RunOptions:
-    """What to do with a data set, see `uamp eval davis --help`.
+class Benchmark:
+    """What a data set is and how it is scored.
 
     Attributes:
-        data: the folders that the data is in.
+        folders: that the data is in.
         title: the data, in words.
         protocol: what decides the results besides model and memory.
-        slug: name of the default output folder.
+        slug: how the name of the default output folder begins.
         rule: how to score.
         submission_top: the folder within a submission's zip.
         seen: by object name, whether its category is in the training set.
     """
 
-    data: tuple[Path, ...]
+    folders: tuple[Path, ...]
     title: str
     protocol: str
     slug: str
     rule: ScoringRule
-    submission_top: str
-    output: Path | None
-    save_results: bool
-    overwrite: bool
-    submission: Path | None
-    json: Path | None
-    workers: int | None
+    submission_top: str = ""
     seen: Mapping[str, bool | None] = field(default_factory=dict)
 
 
-def evaluate(sequences: Sequence[VideoSequence], run: RunOptions, tracker: TrackerOptions) -> None:
+def evaluate(
+    sequences: Sequence[VideoSequence], benchmark: Benchmark, tracker: TrackerOptions, results: ResultOptions
+) -> None:
     """Run a benchmark from pictures to scores.
 
     Raises:
         InputError: a wrong option, or results of other settings in the way. Errors of data and model are passed on.
     """
     scored = has_truth(sequences)
-    _check(sequences, run, tracker, scored=scored)
+    output = results.output or _DEFAULT_FOLDER / f"{benchmark.slug}-{find_model(tracker.model).name}"
+    _check_tracker(tracker)
+    _check_results(sequences, benchmark, tracker, results, scored=scored)
+    _check_output(benchmark, tracker, output)
     if tracker.checkpoint is None:
         fetch_weights_alone(tracker.model)
-    output = run.output or _DEFAULT_FOLDER / run.slug
     out = out_console()
-    with join_team() as team, _progress_console(team, run, output) as console, frame_progress(console) as progress:
+    with join_team() as team, _progress_console(team, results, output) as console, frame_progress(console) as progress:
         trackers = _load(tracker)
         if tracker.compiled:
             tell_of_compiling(console)
-        team.agree(lambda: _check_files(run, tracker, output))
+        team.agree(lambda: _check_files(benchmark, tracker, results, output))
         summary = run_benchmark(
             trackers,
             sequences,
             output,
             write=write_mask,
-            protocol=run.protocol,
-            overwrite=run.overwrite,
-            calibrate=run.rule if scored else None,
+            protocol=benchmark.protocol,
+            overwrite=results.overwrite,
+            calibrate=benchmark.rule if scored else None,
             progress=_Telling(progress, console),
             team=team,
         )
         if team.rank > 0:
             return
-        if run.submission is not None:
-            write_submission(summary.folders[tracker.memories[0]], sequences, run.submission, top=run.submission_top)
-        evaluations = _score_all(sequences, run, tracker, trackers, summary, progress) if scored else []
+        if results.submission is not None:
+            masks = summary.folders[tracker.memories[0]]
+            write_submission(masks, sequences, results.submission, top=benchmark.submission_top)
+        evaluations = _score_all(sequences, benchmark, tracker, results, trackers, summary, progress) if scored else []
     if evaluations:
-        _save(evaluations, sequences, run, output, f"{run.title}, {tracker.model}")
+        _save(evaluations, sequences, output, results.json, f"{benchmark.title}, {tracker.model}")
         out.print(results_tables(evaluations))
-    _tell(out, run, summary, output, scored=scored)
-    if scored and not run.save_results:
+    _tell(out, results, summary, output, scored=scored)
+    if scored and not results.save_results:
         for folder in summary.folders.values():
             ResultFolder(folder).clear([sequence.name for sequence in sequences])
 
@@ -128,35 +112,56 @@ def has_truth(sequences: Sequence[VideoSequence]) -> bool:
     return any(set(sequence.annotated) & set(sequence.listed) - set(sequence.prompts) for sequence in sequences)
 
 
-def _check(sequences: Sequence[VideoSequence], run: RunOptions, tracker: TrackerOptions, *, scored: bool) -> None:
+def _check_tracker(tracker: TrackerOptions) -> None:
     """Refuse before hours of tracking what could not be done after them."""
+    if tracker.ablate and tracker.memory:
+        raise InputError("--ablate chooses the memory settings itself: leave out --memory.")
     twice = next((memory for memory in tracker.memories if tracker.memories.count(memory) > 1), None)
     if twice is not None:
         raise InputError(f"The --memory {twice} is given twice: name each setting once.")
-    if tracker.ablate and run.submission is not None:
-        raise InputError("A submission holds the results of one setting: leave out --ablate or --submission.")
     memories = () if tracker.ablate else tracker.memories
     check_rehearsal(tracker.rehearse, memories)
     check_layers(tracker.uamp_checkpoint, memories)
     for memory in memories:
         memory_settings(memory)
     check_image_size(tracker.image_size)
-    check_ending("--submission", run.submission, (".zip",))
-    if run.submission is not None and len(tracker.memories) > 1:
+
+
+def _check_results(
+    sequences: Sequence[VideoSequence],
+    benchmark: Benchmark,
+    tracker: TrackerOptions,
+    results: ResultOptions,
+    *,
+    scored: bool,
+) -> None:
+    """Likewise for what is asked of the results."""
+    check_ending("--submission", results.submission, (".zip",))
+    if results.submission is not None and tracker.ablate:
+        raise InputError("A submission holds the results of one setting: leave out --ablate or --submission.")
+    if results.submission is not None and len(tracker.memories) > 1:
         raise InputError("A submission holds the results of one setting: give --memory once with --submission.")
-    if run.json is not None and not scored:
+    if results.json is not None and not scored:
         raise InputError(
             "--json asks for scores, but this data has no masks beyond those given to the tracker: leave it out."
         )
     short = next((s for s in sequences if len(s.annotated) < _LEAST_ANNOTATED), None)
-    if scored and run.rule is ScoringRule.DAVIS and short is not None:
+    if scored and benchmark.rule is ScoringRule.DAVIS and short is not None:
         raise InputError(
             f"The sequence {short.name} cannot be scored: of its annotated frames ({len(short.annotated)}) the first "
             "and the last do not count; choose others with --sequences."
         )
 
 
-def _check_files(run: RunOptions, tracker: TrackerOptions, output: Path) -> None:
+def _check_output(benchmark: Benchmark, tracker: TrackerOptions, output: Path) -> None:
+    """Keep results out of the folders that the data is in: with --overwrite they could replace it."""
+    taken = {folder.resolve() for folder in (output, *(output / memory for memory in tracker.memories))}
+    for folder in benchmark.folders:
+        if folder.resolve() in taken:
+            raise InputError(f"--output {output} would put results among the data in {folder}: choose another folder.")
+
+
+def _check_files(benchmark: Benchmark, tracker: TrackerOptions, results: ResultOptions, output: Path) -> None:
     """Check the files that were asked for by name; the output folder is checked when the masks' folders are made."""
     others = {
         "the file": output / RESULTS,
@@ -165,11 +170,12 @@ def _check_files(run: RunOptions, tracker: TrackerOptions, output: Path) -> None
         "--checkpoint": tracker.checkpoint,
         "--uamp-checkpoint": tracker.uamp_checkpoint,
     }
-    check_outputs({"--json": run.json, "--submission": run.submission}, others, data=(*run.data, output))
+    files = {"--json": results.json, "--submission": results.submission}
+    check_outputs(files, others, data=(*benchmark.folders, output))
 
 
 @contextmanager
-def _progress_console(team: Team, run: RunOptions, output: Path) -> Iterator[Console]:
+def _progress_console(team: Team, results: ResultOptions, output: Path) -> Iterator[Console]:
     """Where to show progress; after Ctrl-C it says what is kept and how to go on.
 
     Several processes have one terminal, so only the first shows its progress: its share of the work is the largest.
@@ -178,7 +184,7 @@ def _progress_console(team: Team, run: RunOptions, output: Path) -> Iterator[Con
     try:
         yield console
     except KeyboardInterrupt:
-        how = "the same command without --overwrite" if run.overwrite else "the same command"
+        how = "the same command without --overwrite" if results.overwrite else "the same command"
         text = f"Sequences that are finished stay in {output}: run {how} to go on."
         console.print(text, highlight=False, markup=False, soft_wrap=True)
         raise
@@ -209,8 +215,9 @@ def _load(options: TrackerOptions) -> dict[str, VideoTracker]:
 
 def _score_all(
     sequences: Sequence[VideoSequence],
-    run: RunOptions,
+    benchmark: Benchmark,
     options: TrackerOptions,
+    results: ResultOptions,
     trackers: Mapping[str, VideoTracker],
     summary: RunSummary,
     progress: FrameProgress,
@@ -222,13 +229,13 @@ def _score_all(
             sequences,
             summary.folders[memory],
             read=read_annotation,
-            rule=run.rule,
-            workers=run.workers,
+            rule=benchmark.rule,
+            workers=results.workers,
             on_done=lambda _: progress.advance(),
         )
         settings = {
-            "data": run.title,
-            "protocol": run.protocol,
+            "data": benchmark.title,
+            "protocol": benchmark.protocol,
             "model": tracker.name,
             "memory": memory,
             "checkpoint": None if options.checkpoint is None else options.checkpoint.name,
@@ -247,7 +254,7 @@ def _score_all(
                 settings,
                 _versions(),
                 asdict(fingerprint),
-                run.seen,
+                benchmark.seen,
                 read_calibration(summary.folders[memory], [sequence.name for sequence in sequences]),
             )
         )
@@ -260,33 +267,34 @@ def _versions() -> dict[str, str]:
 
 
 def _save(
-    evaluations: Sequence[Evaluation], sequences: Sequence[VideoSequence], run: RunOptions, output: Path, about: str
+    evaluations: Sequence[Evaluation], sequences: Sequence[VideoSequence], output: Path, json: Path | None, about: str
 ) -> None:
     """Write every form of the scores."""
     write_results_json(output / RESULTS, evaluations)
     write_per_sequence_csv(output / PER_SEQUENCE, evaluations)
     write_report(output / REPORT, evaluations, sequences, read=read_annotation, about=about)
-    if run.json is not None:
-        write_json(run.json, {evaluation.name: evaluation.document() for evaluation in evaluations})
+    if json is not None:
+        write_json(json, {evaluation.name: evaluation.document() for evaluation in evaluations})
 
 
-def _tell(out: Console, run: RunOptions, summary: RunSummary, output: Path, *, scored: bool) -> None:
+def _tell(out: Console, results: ResultOptions, summary: RunSummary, output: Path, *, scored: bool) -> None:
     """Say what was done and where it is."""
     lines = []
     if summary.frames:
         shared = f" by {summary.processes} processes" if summary.processes > 1 else ""
-        lines.append(f"{summary.frames} frames at {summary.frames_per_second:.1f} frames/s{shared}")
+        lines.append(f"{counted(summary.frames, 'frame')} at {summary.frames_per_second:.1f} frames/s{shared}")
     if summary.kept:
-        lines.append(f"tracked by an earlier run: {summary.kept} of {summary.kept + summary.sequences} sequences")
+        of = counted(summary.kept + summary.sequences, "sequence")
+        lines.append(f"tracked by an earlier run: {summary.kept} of {of}")
     if not scored:
         lines.append("there is no truth beyond the masks given, so nothing was scored")
-    if run.save_results or not scored:
+    if results.save_results or not scored:
         lines += [f"masks of {memory}: {folder}" for memory, folder in summary.folders.items()]
     if scored:
         lines.append(f"report: {output / REPORT}")
         lines.append(f"scores: {output / RESULTS}, {output / PER_SEQUENCE}")
-    if run.submission is not None:
-        lines.append(f"submission: {run.submission}")
+    if results.submission is not None:
+        lines.append(f"submission: {results.submission}")
     for line in lines:
         out.print(line, highlight=False, markup=False, soft_wrap=True)
 

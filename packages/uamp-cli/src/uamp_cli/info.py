@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated
 
 import typer
+from uamp_data.words import counted
 
 from uamp_cli.terminal import out_console
 
@@ -90,9 +91,9 @@ def _devices() -> list[tuple[str, str]]:
     import torch
     from uamp_model.devices import choose_device, choose_dtype
 
-    chosen = choose_device("auto")
+    chosen, processors = choose_device("auto"), counted(os.cpu_count() or 1, "processor")
     rows = [
-        ("cpu", f"{os.cpu_count()} processors, {torch.get_num_threads()} threads, {platform.machine()}"),
+        ("cpu", f"{processors}, {counted(torch.get_num_threads(), 'thread')}, {platform.machine()}"),
         (
             "cpu bfloat16",
             "yes" if choose_dtype("auto", torch.device("cpu"), image_size=1024) == torch.bfloat16 else "no",

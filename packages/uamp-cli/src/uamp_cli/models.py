@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from uamp_data.words import counted
 
 from uamp_cli.terminal import err_console, out_console
 
@@ -85,7 +86,7 @@ def info(
         found = _measure(spec, device)
         rate, took = found.frames_per_second, 1 / found.frames_per_second
         each = f"{rate:.1f} frames/s" if rate >= 1 else f"{took:.1f} s a frame"
-        over = f"{found.frames} frame{'' if found.frames == 1 else 's'}"
+        over = counted(found.frames, "frame")
         _print_row("speed", f"about {each} for one object on {found.device} in {found.dtype}, over {over}")
 
 

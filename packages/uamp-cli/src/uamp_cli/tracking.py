@@ -270,7 +270,8 @@ def _merge(frame: "Frame", parts: list[_Found]) -> TrackedFrame:
     rows = {i: (part, row) for part in parts for row, i in enumerate(part.ids)}
     ids = merge_masks({i: part.logits[row] for i, (part, row) in rows.items()}, frame.image.shape[:2])
     objects = {
-        i: _state(ids == i, part.uncertainty[row], float(part.scores[row])) for i, (part, row) in sorted(rows.items())
+        i: object_state(ids == i, part.uncertainty[row], float(part.scores[row]))
+        for i, (part, row) in sorted(rows.items())
     }
     maps = [part.shown for part in parts if part.shown is not None]
     return TrackedFrame(
@@ -289,7 +290,8 @@ def merge_masks(logits: Mapping[int, npt.NDArray[np.float32]], shape: tuple[int,
     return ids
 
 
-def _state(mask: npt.NDArray[np.bool_], uncertainty: npt.NDArray[np.float32], score: float) -> ObjectState:
+def object_state(mask: npt.NDArray[np.bool_], uncertainty: npt.NDArray[np.float32], score: float) -> ObjectState:
+    """The state of an object with that H×W mask, of whose pixels the doubt is known."""
     area = int(np.count_nonzero(mask))
     doubt = float(uncertainty[mask].mean()) if area else None
     return ObjectState(object_box(mask), area, score, doubt)

@@ -53,6 +53,7 @@ def train(
     settings = load_config(config, set_ or [])
     _show_progress()
 
+    from uamp_model.errors import CheckpointError
     from uamp_train import loop
     from uamp_train.export import export_run
 
@@ -67,7 +68,10 @@ def train(
 
     with no_empty_folders(settings.run_dir):
         # what is wrong with it is said before weights are fetched or a pool is built
-        run = loop.prepare(settings, resume=resume, fetch=fetch)
+        try:
+            run = loop.prepare(settings, resume=resume, fetch=fetch)
+        except CheckpointError as error:  # what other commands call --checkpoint is a key here
+            raise CheckpointError(str(error).replace("pass --checkpoint", "set sam2_checkpoint")) from error
         accelerator = run.accelerator
         # One process builds the pool and others find it finished, also on nodes that do not see the first one's disk.
         with accelerator.main_process_first(), accelerator.local_main_process_first():

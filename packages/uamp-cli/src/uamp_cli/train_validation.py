@@ -12,7 +12,7 @@ from uamp_eval.runs import run_benchmark
 from uamp_eval.scores import mean_figures, object_figures
 from uamp_eval.scoring import ScoringRule, score_results
 from uamp_eval.sequences import VideoSequence
-from uamp_model import VideoTracker
+from uamp_model import VideoTracker, find_model
 from uamp_model.devices import choose_device
 from uamp_model.presets import MEMORY_SETTINGS
 from uamp_train.config import TrainConfig
@@ -70,7 +70,7 @@ class Validation:
     def _tracker(self, module: TrainingModule, memory: str) -> VideoTracker:
         return VideoTracker(
             module.model,
-            name=self._settings.model_name,
+            name=find_model(self._settings.model_name).name,
             memory=memory,
             dtype=torch.bfloat16 if self._settings.precision == "bf16" else torch.float32,
             layers=module.layers if memory == "uamp" else None,

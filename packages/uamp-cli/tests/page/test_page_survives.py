@@ -207,18 +207,18 @@ def test_files_are_offered_for_as_long_as_the_tab_is_there(
     browser: "Browser", clip: GeneratedClip, small_video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from gradio.route_utils import delete_files_created_by_app
-    from uamp_cli.page import layout
+    from uamp_cli.page import wiring
     from uamp_cli.page.server import page_at
     from uamp_cli.page.settings import PageSettings
 
     pages: list[Any] = []
-    build = layout.build_page
+    build = wiring.build_page
 
     def build_and_keep(*args: Any) -> Any:
         pages.append(build(*args))
         return pages[0]
 
-    monkeypatch.setattr(layout, "build_page", build_and_keep)
+    monkeypatch.setattr(wiring, "build_page", build_and_keep)
     with page_at(PageSettings(input=str(small_video), device="cpu", port=0)) as address:
         visit = Visit(browser, address)
         try:

@@ -17,7 +17,7 @@ Run = Callable[..., Any]
 
 def test_without_gradio_it_says_what_to_install(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "gradio", None)
-    monkeypatch.delitem(sys.modules, "uamp_cli.page.layout", raising=False)
+    monkeypatch.delitem(sys.modules, "uamp_cli.page.wiring", raising=False)
     assert "uamp-cli[ui]" in run("demo", "--ui", "--no_browser").refused()
 
 
@@ -41,7 +41,7 @@ def test_a_wrong_device_size_or_file_of_weights_is_said_before_the_page_opens(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "gradio", None)
-    monkeypatch.delitem(sys.modules, "uamp_cli.page.layout", raising=False)
+    monkeypatch.delitem(sys.modules, "uamp_cli.page.wiring", raising=False)
     gone = "cuda" if not torch.cuda.is_available() else f"cuda:{torch.cuda.device_count()}"
     assert f"device {gone} was asked for" in run("demo", "--ui", "--no-browser", "--device", gone).refused()
     (tmp_path / "notes.pt").write_text("no weights")
@@ -53,6 +53,8 @@ def test_a_wrong_device_size_or_file_of_weights_is_said_before_the_page_opens(
 
 def test_options_that_the_page_asks_for_itself_are_refused(run: Run) -> None:
     assert "--box cannot be combined with --ui" in run("demo", "--ui", "-i", "a.mp4", "--box", "1,2,3,4").refused()
+    for option in ("--json", "--coco", "--csv"):
+        assert f"{option} cannot be combined with --ui" in run("demo", "--ui", option, "-").refused()
     assert "add --ui" in run("demo", "--port", 8000).refused()
     assert "does not exist" in run("demo", "--ui", "-i", "missing.mp4").refused()
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from uamp_data.errors import DataError
+from uamp_data.words import counted
 from uamp_model.errors import InputError
 
 from uamp_cli.page.clips import Clip, generated_clip, open_clip
@@ -291,7 +292,7 @@ def finish(state: PageState) -> None:
     elif job.is_cancelled and job.what.startswith("Writing"):
         state.say("Cancelled: no files were written.")
     elif job.is_cancelled:
-        state.say(f"Cancelled with {len(state.track.results)} frames tracked: press Track to go on.")
+        state.say(f"Cancelled with {counted(len(state.track.results), 'frame')} tracked: press Track to go on.")
     elif state.files and job.what.startswith("Writing"):
         state.say("The files are ready to download." + (f" {job.note}" if job.note else ""))
     else:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from uamp_data.words import counted
 
 from uamp_cli.page.clips import Clip
 from uamp_cli.page.jobs import Job
@@ -138,7 +139,7 @@ def _summary(results: Results, about: About, frames: int) -> Mapping[str, object
 def _untracked(results: Results, clip: Clip) -> list[str]:
     """A sentence about the frames that were not tracked, if there are any."""
     missing = clip.frame_count - len(results)
-    return [f"Without objects, since not tracked: {missing} frames."] if missing else []
+    return [f"Without objects, since not tracked: {counted(missing, 'frame')}."] if missing else []
 
 
 def _nothing(frame: "Frame") -> Found:

@@ -116,9 +116,9 @@ def _check_choices(trackers: Trackers, settings: PageSettings) -> None:
 
 
 def _import_gradio() -> ModuleType:
-    """The page's layout, which needs Gradio; that takes seconds to import."""
+    """The page in Gradio, which need not be installed; that takes seconds to import."""
     try:
-        return import_module("uamp_cli.page.layout")
+        return import_module("uamp_cli.page.wiring")
     except ModuleNotFoundError as error:
         if error.name != "gradio":
             raise

@@ -10,6 +10,7 @@ from uamp_model.presets import memory_settings
 
 from uamp_cli.demo_settings import DemoSettings
 from uamp_cli.sources import default_output
+from uamp_cli.terminal import STDOUT
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +59,8 @@ def page_settings(demo: DemoSettings, *, port: int | None, opens_browser: bool) 
         "--object": demo.objects,
         "--select": demo.select,
         "--show-uncertainty": demo.show_uncertainty,
-        "--json": demo.json,
         **demo.outputs,
+        **dict.fromkeys(demo.printed, STDOUT),
         "--output": demo.output if demo.output != default_output(demo.input) else None,
     }
     for option, value in elsewhere.items():

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 from uamp_model.errors import InputError
 
 from uamp_cli.models import fetch_weights
@@ -18,7 +17,7 @@ from uamp_cli.page.clips import Clip
 from uamp_cli.page.jobs import Job
 from uamp_cli.page.marks import Drawing, Marks, unpack_mask
 from uamp_cli.page.results import Found, Results
-from uamp_cli.tracking import Ids, ObjectState, merge_masks
+from uamp_cli.tracking import Ids, ObjectState, merge_masks, object_state
 
 if TYPE_CHECKING:
     from uamp_data.frames import Frame
@@ -135,16 +134,11 @@ def find(result: "FrameResult") -> Found:
     uncertainty = result.uncertainty.float().cpu().numpy()
     ids = merge_masks({i: logits[row] for row, i in enumerate(result.object_ids)}, logits.shape[1:])
     objects = {
-        i: _state(ids, i, uncertainty[row], float(result.scores[row])) for row, i in enumerate(result.object_ids)
+        i: object_state(ids == i, uncertainty[row], float(result.scores[row]))
+        for row, i in enumerate(result.object_ids)
     }
     doubt = cv2.convertScaleAbs(uncertainty.max(axis=0, initial=0), alpha=255)
     return Found(ids, np.asarray(doubt, np.uint8).reshape(ids.shape), dict(sorted(objects.items())))
-
-
-def _state(ids: Ids, object_id: int, uncertainty: npt.NDArray[np.float32], score: float) -> ObjectState:
-    mask = ids == object_id
-    area = int(np.count_nonzero(mask))
-    return ObjectState(object_box(mask), area, score, float(uncertainty[mask].mean()) if area else None)
 
 
 def over(below: Found | None, found: Found, renewed: list[int]) -> Found:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import cv2
 from uamp_data.masks import write_mask
+from uamp_data.words import counted
 
 from uamp_cli.tracking import TrackedFrame
 from uamp_cli.writers.files import AtomicFolder
@@ -22,7 +23,7 @@ class _PngFolder:
     @property
     def note(self) -> str | None:
         others = sum(1 for path in self.path.glob("*.png")) - len(self._folder.names)
-        return f"{self.path} also holds {others} PNGs that this run did not write" if others > 0 else None
+        return f"{self.path} also holds {counted(others, 'PNG')} that this run did not write" if others > 0 else None
 
     def add(self, frame: TrackedFrame) -> None:
         self._folder.add(f"{frame.index:05d}.png", lambda path: self._write(frame, path))
