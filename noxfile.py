@@ -1,7 +1,7 @@
 """The project's chores. `nox` runs the tests; `nox --list` shows the rest.
 
-Everyday sessions (tests, lint, demo) work in the one environment that uv keeps for this checkout. `build` and
-`minimums` make environments of their own, hard-linked from uv's cache.
+Everyday sessions (tests, lint, demo) work in the one environment that uv keeps for this checkout. `build`,
+`minimums` and `newest` make environments of their own, hard-linked from uv's cache.
 """
 
 import os
@@ -50,13 +50,18 @@ def uv_run(session: nox.Session, *command: str) -> None:
     session.run(UV, "run", *command, external=True)
 
 
+def set_up_processes(session: nox.Session) -> None:
+    """Let the tests' processes, of which there are dozens, start and run fast."""
+    # Models this small run faster on one thread than on threads that wait for each other.
+    session.env.setdefault("OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", "1"))
+    # Where no bytecode may be kept, each process would compile torch's sources anew.
+    session.env["PYTHONDONTWRITEBYTECODE"] = ""
+
+
 @nox.session
 def tests(session: nox.Session) -> None:
     """Test all packages on CPU but for what is slow. Further arguments go to pytest: `nox -s tests -- -k memory`."""
-    # Models this small run faster on one thread than on threads that wait for each other.
-    session.env.setdefault("OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", "1"))
-    # Dozens of processes import torch: where no bytecode may be kept, each would compile its sources anew.
-    session.env["PYTHONDONTWRITEBYTECODE"] = ""
+    set_up_processes(session)
     # Files go to several processes, each with torch in its memory; what a file's tests share is made once.
     side_by_side = ("-n", "auto", "--maxprocesses", "4", "--dist", "loadfile")
     uv_run(session, "pytest", "-m", "not slow", *side_by_side, *session.posargs)
@@ -159,6 +164,7 @@ def make_environment(session: nox.Session, version: str, *resolution: str) -> st
 def minimums(session: nox.Session) -> None:
     """Test with the lowest version that each package declares for what it imports, on the lowest Python."""
     python = make_environment(session, "3.11", "--resolution", "lowest-direct")
+    set_up_processes(session)
     # Old releases may warn about each other; that is no error of ours.
     session.run(python, "-m", "pytest", "-m", "not slow", "-W", "default", *session.posargs, external=True)
 
@@ -168,5 +174,5 @@ def newest(session: nox.Session) -> None:
     """Test on a newer Python, whose newest packages may be others: `nox -s newest -- 3.13 packages/uamp-data`."""
     version, *arguments = session.posargs or ["3.13"]
     python = make_environment(session, version)
-    session.env.setdefault("OMP_NUM_THREADS", os.environ.get("OMP_NUM_THREADS", "1"))
+    set_up_processes(session)
     session.run(python, "-m", "pytest", "-m", "not slow", *arguments, external=True)

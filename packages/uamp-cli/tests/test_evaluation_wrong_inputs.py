@@ -388,8 +388,9 @@ def test_results_take_no_place_of_data(evaluate: Run, davis: Path, results: Path
     assert f"--output {davis} would put results among the data in {davis}: choose another folder" in refused
     masks = results / "uamp"
     before = sorted(masks.rglob("*"))
-    given = ("folder", "--frames", davis / "JPEGImages" / "480p", "--annotations", masks)
-    assert "among the data" in evaluate(*given, "--output", results, "--overwrite").refused()
+    given = ("folder", "--frames", davis / "JPEGImages" / "480p", "--output", results, "--overwrite", "--annotations")
+    assert "among the data" in evaluate(*given, masks).refused()
+    assert "among the data" in evaluate(*given, shutil.copytree(masks, results / "sam2"), "--ablate").refused()
     assert sorted(masks.rglob("*")) == before
 
 

@@ -79,6 +79,7 @@ def test_the_shape_of_pixels_turns_with_the_picture(make_video: MakeVideo, degre
     path = make_video("wide.mp4", rotation=(degrees, False), pixel_aspect=Fraction(2), count=2)
     with open_video(path) as video, SeekableVideo(path) as seekable:
         assert video.pixel_aspect == seekable.pixel_aspect == (2 if degrees in (0, 180) else Fraction(1, 2))
+        assert type(video.pixel_aspect) is Fraction
     with open_video(make_video("square.mp4", rotation=(degrees, False), count=2)) as video:
         assert video.pixel_aspect == 1
 

@@ -31,10 +31,8 @@ def times_of(path: Path) -> tuple[Fraction | None, list[Fraction]]:
     container: InputContainer
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
-        # PyAV 19 has fractions of its own
-        times = [(frame.pts or 0) * Fraction(str(frame.time_base)) for frame in container.decode(stream)]
-        rate = stream.average_rate
-        return None if rate is None else Fraction(str(rate)), times
+        times = [(frame.pts or 0) * Fraction(frame.time_base or 0) for frame in container.decode(stream)]
+        return stream.average_rate, times
 
 
 def left_behind(folder: Path) -> list[str]:

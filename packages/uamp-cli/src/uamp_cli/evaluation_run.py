@@ -22,7 +22,7 @@ from uamp_eval.submission import write_submission
 from uamp_eval.tables import results_tables
 from uamp_model import InputError, VideoTracker, load_tracker
 from uamp_model.catalog import check_image_size, find_model
-from uamp_model.presets import ablation, memory_settings
+from uamp_model.presets import LEARNED_PARTS, ablation, memory_settings
 
 from uamp_cli.evaluation_options import ResultOptions, TrackerOptions
 from uamp_cli.model_options import check_layers, check_rehearsal
@@ -155,7 +155,8 @@ def _check_results(
 
 def _check_output(benchmark: Benchmark, tracker: TrackerOptions, output: Path) -> None:
     """Keep results out of the folders that the data is in: with --overwrite they could replace it."""
-    taken = {folder.resolve() for folder in (output, *(output / memory for memory in tracker.memories))}
+    memories = ablation(LEARNED_PARTS) if tracker.ablate else tracker.memories
+    taken = {folder.resolve() for folder in (output, *(output / memory for memory in memories))}
     for folder in benchmark.folders:
         if folder.resolve() in taken:
             raise InputError(f"--output {output} would put results among the data in {folder}: choose another folder.")

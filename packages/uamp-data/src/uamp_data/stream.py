@@ -322,7 +322,8 @@ def _shown_aspect(stream: VideoStream, display_matrix: npt.NDArray[np.int32] | N
     aspect = stream.sample_aspect_ratio
     if aspect is None or aspect <= 0:  # the file does not say
         return Fraction(1)
-    return 1 / aspect if display_matrix is not None and _lies_on_its_side(display_matrix) else aspect
+    upright = Fraction(aspect)  # PyAV 19 has fractions of its own
+    return 1 / upright if display_matrix is not None and _lies_on_its_side(display_matrix) else upright
 
 
 def _upright(frame: VideoFrame, display_matrix: npt.NDArray[np.int32] | None) -> Image:
