@@ -335,7 +335,10 @@ def test_a_current_folder_that_is_gone(
 
 def test_links_that_lead_to_themselves(demo: Run, make_video: Make, tmp_path: Path) -> None:
     (tmp_path / "a.mp4").symlink_to("a.mp4")
-    assert "a link there leads to itself" in demo("--input", make_video(frames=1), *BOX, "--output", "a.mp4").refused()
+    (tmp_path / "folder").symlink_to("folder")
+    video = make_video(frames=1)
+    for output in ("a.mp4", "folder/b.mp4"):
+        assert "a link there leads to itself" in demo("--input", video, *BOX, "--output", output).refused()
 
 
 def test_names_no_file_can_have(demo: Run, make_video: Make) -> None:

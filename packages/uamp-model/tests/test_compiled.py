@@ -11,7 +11,10 @@ from torch._dynamo.utils import counters
 from uamp_model import DeviceError, InputError, Prompt, VideoTracker, build_model, load_tracker
 from uamp_model.forms import FAST, check_compiler, compiled_forms
 
-pytestmark = pytest.mark.timeout(1200)  # the longest takes 60 s on two busy cores
+pytestmark = [
+    pytest.mark.timeout(1200),  # the longest takes 60 s on two busy cores
+    pytest.mark.filterwarnings("ignore:Guards may run slower on Python 3.13.0"),
+]
 SIZE = 128
 
 

@@ -1,5 +1,6 @@
 """Track a benchmark with one or more memory settings, score the masks, and show and save what came out."""
 
+import os
 import platform
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -156,9 +157,9 @@ def _check_results(
 def _check_output(benchmark: Benchmark, tracker: TrackerOptions, output: Path) -> None:
     """Keep results out of the folders that the data is in: with --overwrite they could replace it."""
     memories = ablation(LEARNED_PARTS) if tracker.ablate else tracker.memories
-    taken = {folder.resolve() for folder in (output, *(output / memory for memory in memories))}
+    taken = {os.path.realpath(folder) for folder in (output, *(output / memory for memory in memories))}
     for folder in benchmark.folders:
-        if folder.resolve() in taken:
+        if os.path.realpath(folder) in taken:
             raise InputError(f"--output {output} would put results among the data in {folder}: choose another folder.")
 
 

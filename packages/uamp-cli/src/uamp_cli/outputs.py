@@ -87,13 +87,13 @@ def _is_part(path: Path, folder: Path) -> bool:
 
 def _resolved(path: Path, option: str) -> Path:
     try:
-        return path.resolve()
+        # `Path.resolve` raises for a link to itself, but only before Python 3.13
+        resolved = Path(os.path.realpath(path))
     except FileNotFoundError as error:
         raise InputError(f"{option} {path} cannot be used, since the current folder is gone: go to another.") from error
-    except (OSError, RuntimeError) as error:  # a link that leads to itself
-        raise InputError(
-            f"{option} {path} cannot be used, a link there leads to itself: choose another one."
-        ) from error
+    if any(part.is_symlink() for part in (resolved, *resolved.parents)):
+        raise InputError(f"{option} {path} cannot be used, a link there leads to itself: choose another one.")
+    return resolved
 
 
 def _check_file(path: Path, option: str) -> None:
