@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -25,6 +26,7 @@ from uamp_data.training_clips import MixedClips, TrainingClips
 from uamp_model import load_tracker
 from uamp_model.catalog import MODELS
 from uamp_model.errors import InputError
+from uamp_train.checkpoint import LAST, load_state
 from uamp_train.config import Family, TrainConfig
 from uamp_train.config_loading import load_config, parse_config
 from uamp_train.config_table import config_table
@@ -230,6 +232,27 @@ def test_a_terminal_that_goes_away_ends_no_training(small: Path) -> None:
         os.close(ours)
         out, _ = process.communicate(timeout=200)
     assert (process.returncode, out.splitlines()[0]) == (0, "Trained weights: runs/small/uamp_finetuned.safetensors")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="these signals cannot be sent")
+@pytest.mark.parametrize("number", ["SIGINT", "SIGHUP"])
+def test_a_run_that_is_ended_saves_its_step_and_says_how_to_go_on(run: Run, small: Path, number: str) -> None:
+    more = ["--set", "num_epochs=100000", "--set", "val_interval=0", "--set", "save_interval=100000"]
+    command = [sys.executable, "-m", "uamp_cli", "train", "--config", str(small), *more]
+    folder = Path("runs/small")
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=small.parent, stdout=pipe, stderr=pipe, text=True) as process:
+        assert process.stderr is not None
+        while not process.stderr.readline().split(" ")[1].startswith("step"):  # until a first one is over
+            assert process.poll() is None
+        process.send_signal(signal.Signals[number])
+        _, told = process.communicate(timeout=100)
+    assert process.returncode == 130
+    assert "\nFinishing this step and saving it." in told
+    step = load_state(small.parent / folder / LAST).step
+    saved = f"Saved in {folder} up to step {step}: the same command with --resume goes on from there."
+    assert told.splitlines()[-2:] == [saved, "Interrupted."]
+    assert run("train", "--config", small, *more, "--set", f"max_steps={step + 1}", "--resume").code == 0
 
 
 def test_quiet_prints_where_the_weights_are_alone(run: Run, small: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 import warnings
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -57,6 +58,7 @@ def train(
     from uamp_train import loop
     from uamp_train.export import export_run
 
+    from uamp_cli.interrupts import kill_is_ctrl_c
     from uamp_cli.models import fetch_weights_alone
     from uamp_cli.outputs import no_empty_folders
     from uamp_cli.train_data import open_data
@@ -77,7 +79,14 @@ def train(
         with accelerator.main_process_first(), accelerator.local_main_process_first():
             data = open_data(settings)
     validation = Validation(settings, data.validation, data.judged_on) if data.validation else None
-    loop.carry_out(run, data.clips, validate=validation, console=err_console())
+    try:
+        # torchrun ends its own processes; one alone saves what it has learned when its terminal is closed
+        with kill_is_ctrl_c() if accelerator.num_processes == 1 else nullcontext():
+            loop.carry_out(run, data.clips, validate=validation, console=err_console())
+    except KeyboardInterrupt:
+        if accelerator.is_main_process:
+            _say_how_to_go_on(run.state.step, settings.run_dir)
+        raise
     if accelerator.is_main_process:
         weights = export_run(settings.run_dir)
         option = "--uamp-checkpoint" if settings.freeze_sam2_backbone else "--checkpoint"
@@ -87,6 +96,11 @@ def train(
         if not err_console().quiet:
             text = f"Try them: uamp demo --model {settings.model_name}{base} {option} {weights}"
             out.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def _say_how_to_go_on(step: int, folder: Path) -> None:
+    text = f"Saved in {folder} up to step {step}: the same command with --resume goes on from there."
+    err_console().print(text if step else "No step was saved.", highlight=False, markup=False, soft_wrap=True)
 
 
 def _show_progress() -> None:

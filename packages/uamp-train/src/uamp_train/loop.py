@@ -5,10 +5,12 @@ for bit as if it had never stopped: no state of a generator or a sampler needs t
 """
 
 import gc
+import logging
 import math
+import os
 import signal
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -36,8 +38,11 @@ from uamp_train.report import Report
 from uamp_train.resume import begin
 from uamp_train.trackers import chosen_trackers
 
+log = logging.getLogger(__name__)
+
 VALIDATION_TIMEOUT = timedelta(hours=6)
 """How long the other processes wait for the one that validates; torch's own 10 minutes end long validations."""
+_STOPPING = b"\nFinishing this step and saving it. Once more stops at once, and loses what was not saved.\n"
 
 Scores = float | Mapping[str, float]
 Validate = Callable[[Mapping[str, Tensor], int], Scores]
@@ -220,16 +225,23 @@ class _Stop:
 
 @contextmanager
 def _stop_between_steps(*, enabled: bool) -> Iterator[_Stop]:
-    """Let Ctrl-C and SIGTERM finish the step and save it; a second one stops at once.
+    """Let Ctrl-C and SIGTERM finish the step and save it, and say so; a second one stops at once.
 
     Only for a single process: others would wait forever for one that stopped a step earlier.
     """
     stop = _Stop()
     previous: dict[signal.Signals, Callable[[int, FrameType | None], Any] | int | None] = {}
 
-    def request(number: int, _: FrameType | None) -> None:
+    def put_back() -> None:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+    def request(_number: int, _frame: FrameType | None) -> None:
         stop.requested = True
-        signal.signal(number, previous[signal.Signals(number)])
+        put_back()
+        if log.isEnabledFor(logging.INFO):
+            with suppress(OSError):  # nobody may be there to read it
+                os.write(2, _STOPPING)  # unlike a log line, it may come in the midst of another
 
     if enabled:
         try:
@@ -240,5 +252,4 @@ def _stop_between_steps(*, enabled: bool) -> Iterator[_Stop]:
     try:
         yield stop
     finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+        put_back()
