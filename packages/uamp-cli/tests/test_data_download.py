@@ -2,10 +2,14 @@
 
 import hashlib
 import io
+import signal
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -73,6 +77,35 @@ def test_download_compares_a_digest_that_is_given(run: Run, tmp_path: Path, addr
 )
 def test_wrong_downloads(run: Run, arguments: list[str], words: str) -> None:
     assert words in run("data", "download", *arguments).refused()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C cannot be sent to one process")
+@pytest.mark.parametrize("arrived", [0, 100_000])
+def test_ctrl_c_says_what_is_kept(tmp_path: Path, arrived: int) -> None:
+    asked, over = Event(), Event()
+
+    class Stalls(QuietFiles):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", "1000000")
+            if arrived:
+                self.end_headers()
+                self.wfile.write(bytes(arrived))
+            asked.set()
+            over.wait(60)
+
+    with serving(Stalls) as site:
+        command = [sys.executable, "-m", "uamp_cli", "data", "download", "davis", "data", "--url", f"{site}/some.zip"]
+        with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+            part = tmp_path / "data" / "some.zip.part"
+            while not (asked.wait(0.02) and (not arrived or (part.is_file() and part.stat().st_size))):
+                assert process.poll() is None
+            process.send_signal(signal.SIGINT)
+            _, told = process.communicate(timeout=60)
+        over.set()
+    kept = ["What has arrived is kept in data: run the same command to go on."] if arrived else []
+    assert told.splitlines()[-1 - len(kept) :] == [*kept, "Interrupted."]
+    assert process.returncode == 130
 
 
 def test_a_download_without_a_terminal_prints_ten_lines_or_so() -> None:

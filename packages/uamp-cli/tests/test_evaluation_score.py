@@ -192,3 +192,5 @@ def test_the_command_scores_and_refuses(davis: Path, tmp_path: Path, run: Run) -
     assert run(*common, "--ignore-extra-ids").code == 0
     assert "There is no DAVIS of 0" in run(*common, "--year", 0).refused()
     assert "no split '' of DAVIS 2017" in run(*common, "--split", "").refused()
+    foreign = run(*common, "--dataset", "youtube-vos", "--resolution", "Full-Resolution").refused()
+    assert "--resolution chooses among DAVIS's pictures" in foreign

@@ -66,6 +66,22 @@ def test_one_picture_is_a_video_of_one_frame(tmp_path: Path) -> None:
     assert levels(save(tmp_path / "one.png", 9)) == [9]
 
 
+@pytest.mark.parametrize("suffix", [".webp", ".png"])
+def test_a_picture_that_moves_is_refused(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"moving{suffix}"
+    first, second = (Image.new("RGB", (8, 6), (level, 0, 0)) for level in (0, 200))
+    first.save(path, save_all=True, append_images=[second])
+    with pytest.raises(DataError, match=r"moving\.\w+ is an animation of 2 pictures: save it as a GIF"):
+        open_video(path)
+
+
+def test_further_pictures_in_a_tiff_are_no_animation(tmp_path: Path) -> None:
+    path = tmp_path / "thumbnail.tif"
+    first, second = (Image.new("L", (8, 6), level) for level in (9, 200))
+    first.save(path, save_all=True, append_images=[second])
+    assert levels(path) == [9]
+
+
 def test_a_folder_named_like_a_camera_is_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save(tmp_path / "0" / "0.png", 33)
     monkeypatch.chdir(tmp_path)

@@ -53,12 +53,9 @@ def download(
         try:
             fetched = fetch_davis(folder, archive, year=year, keep_archive=keep_archive, on_phase=begin)
         except KeyboardInterrupt:
-            err.print(
-                f"What has arrived is kept in {folder}: run the same command to go on.",
-                highlight=False,
-                markup=False,
-                soft_wrap=True,
-            )
+            if any(folder.glob(f"{archive.file_name}*")):  # whole, or a part
+                text = f"What has arrived is kept in {folder}: run the same command to go on."
+                err.print(text, highlight=False, markup=False, soft_wrap=True)
             raise
     if not fetched.verified:
         _say(f"No digest of {archive.file_name} is known; its SHA-256 is {fetched.sha256}.")

@@ -202,6 +202,8 @@ def score(
     else:
         from uamp_data.youtube_vos import YoutubeVosDataset
 
+        if resolution != "480p":
+            raise InputError("--resolution chooses among DAVIS's pictures: leave it out for youtube-vos.")
         year, split = 2019 if year is None else year, "valid" if split is None else split
         videos = YoutubeVosDataset(dataset_root, year=year, split=split, sequences=_names(sequences))
         data, seen = videos, _seen(videos)

@@ -1,6 +1,7 @@
 """`uamp train`: read the configuration, open the data, run the loop, write what was learned."""
 
 import logging
+import shlex
 import warnings
 from contextlib import nullcontext
 from pathlib import Path
@@ -90,12 +91,12 @@ def train(
     if accelerator.is_main_process:
         weights = export_run(settings.run_dir)
         option = "--uamp-checkpoint" if settings.freeze_sam2_backbone else "--checkpoint"
-        base = f" --checkpoint {settings.sam2_checkpoint}" if settings.sam2_checkpoint and "uamp" in option else ""
+        base = ["--checkpoint", str(settings.sam2_checkpoint)] if settings.sam2_checkpoint and "uamp" in option else []
         out = out_console()
         out.print(f"Trained weights: {weights}", highlight=False, markup=False, soft_wrap=True)
         if not err_console().quiet:
-            text = f"Try them: uamp demo --model {settings.model_name}{base} {option} {weights}"
-            out.print(text, highlight=False, markup=False, soft_wrap=True)
+            command = ["uamp", "demo", "--model", settings.model_name, *base, option, str(weights)]
+            out.print(f"Try them: {shlex.join(command)}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _say_how_to_go_on(step: int, folder: Path) -> None:

@@ -18,6 +18,7 @@ NaturalName = tuple[tuple[int, int | str], ...]
 """A name as numbers (0, n) and text (1, s), so that it sorts by number."""
 
 _ORIENTATION_TAG = 0x0112
+_MOVING = ("WEBP", "PNG")  # in a JPEG or a TIFF further pictures are something else, such as a small one
 _SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap width and height
 
 
@@ -137,6 +138,18 @@ def _upright_size(path: Path) -> tuple[int, int]:
     except (OSError, ValueError, SyntaxError, Pictures.DecompressionBombError) as error:
         raise unreadable_picture(path, error) from error
     return (height, width) if sideways else (width, height)
+
+
+def check_no_animation(path: Path) -> None:
+    """Refuses a WebP or PNG that moves, of which the first picture alone would be read.
+
+    Raises:
+        DataError: It does.
+    """
+    with Pictures.open(path) as opened:
+        count = getattr(opened, "n_frames", 1) if opened.format in _MOVING else 1
+    if count > 1:
+        raise DataError(f"{path} is an animation of {count} pictures: save it as a GIF, a video or single pictures.")
 
 
 def unreadable_picture(path: Path, error: Exception) -> FileError:

@@ -9,7 +9,7 @@ from urllib.request import url2pathname
 
 from uamp_data.errors import DataError
 from uamp_data.frames import VideoReader
-from uamp_data.pictures import PICTURE_SUFFIXES, PictureReader, find_pictures, sorted_pictures
+from uamp_data.pictures import PICTURE_SUFFIXES, PictureReader, check_no_animation, find_pictures, sorted_pictures
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _CAMERA = re.compile(r"\d{1,2}|/dev/video\d+")
@@ -86,7 +86,9 @@ def _open_local(name: str, path: Path) -> VideoReader:
     if path.is_file() and path.stat().st_size == 0:
         raise DataError(f"{name} is empty: get it or export it again.")
     if path.suffix.lower() in PICTURE_SUFFIXES:
-        return PictureReader(name, [path])
+        reader = PictureReader(name, [path])
+        check_no_animation(path)
+        return reader
     from uamp_data.stream import StreamReader
 
     return StreamReader(str(path), is_file=True)
