@@ -3,7 +3,6 @@
 import logging
 import shlex
 import warnings
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -59,7 +58,6 @@ def train(
     from uamp_train import loop
     from uamp_train.export import export_run
 
-    from uamp_cli.interrupts import kill_is_ctrl_c
     from uamp_cli.models import fetch_weights_alone
     from uamp_cli.outputs import no_empty_folders
     from uamp_cli.train_data import open_data
@@ -81,9 +79,7 @@ def train(
             data = open_data(settings)
     validation = Validation(settings, data.validation, data.judged_on) if data.validation else None
     try:
-        # torchrun ends its own processes; one alone saves what it has learned when its terminal is closed
-        with kill_is_ctrl_c() if accelerator.num_processes == 1 else nullcontext():
-            loop.carry_out(run, data.clips, validate=validation, console=err_console())
+        loop.carry_out(run, data.clips, validate=validation, console=err_console())
     except KeyboardInterrupt:
         if accelerator.is_main_process:
             _say_how_to_go_on(run.state.step, settings.run_dir)

@@ -9,7 +9,8 @@ import logging
 import math
 import os
 import signal
-from collections.abc import Callable, Iterator, Mapping
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -42,6 +43,7 @@ log = logging.getLogger(__name__)
 
 VALIDATION_TIMEOUT = timedelta(hours=6)
 """How long the other processes wait for the one that validates; torch's own 10 minutes end long validations."""
+_ENDING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 _STOPPING = b"\nFinishing this step and saving it. Once more stops at once, and loses what was not saved.\n"
 
 Scores = float | Mapping[str, float]
@@ -225,31 +227,29 @@ class _Stop:
 
 @contextmanager
 def _stop_between_steps(*, enabled: bool) -> Iterator[_Stop]:
-    """Let Ctrl-C and SIGTERM finish the step and save it, and say so; a second one stops at once.
+    """Let Ctrl-C, `kill` and the closing of the terminal finish the step and save it; a second one stops at once.
 
     Only for a single process: others would wait forever for one that stopped a step earlier.
     """
     stop = _Stop()
-    previous: dict[signal.Signals, Callable[[int, FrameType | None], Any] | int | None] = {}
+    previous: dict[int, Callable[[int, FrameType | None], Any] | int | None] = {}
 
-    def put_back() -> None:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+    def put_back(numbers: Iterable[int]) -> None:
+        for number in numbers:
+            signal.signal(number, previous[number])
 
     def request(_number: int, _frame: FrameType | None) -> None:
         stop.requested = True
-        put_back()
+        put_back(previous.keys() & {signal.SIGINT, signal.SIGTERM})  # a terminal that is closed may say so twice
         if log.isEnabledFor(logging.INFO):
             with suppress(OSError):  # nobody may be there to read it
                 os.write(2, _STOPPING)  # unlike a log line, it may come in the midst of another
 
-    if enabled:
-        try:
-            for number in (signal.SIGINT, signal.SIGTERM):
+    if enabled and threading.current_thread() is threading.main_thread():  # which alone may handle signals
+        for number in _ENDING:
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup, and of what runs in the background
                 previous[number] = signal.signal(number, request)
-        except ValueError:  # not the main thread, which alone may handle signals
-            previous.clear()
     try:
         yield stop
     finally:
-        put_back()
+        put_back(previous)
