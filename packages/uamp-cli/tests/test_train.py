@@ -241,12 +241,20 @@ def test_a_run_that_is_ended_saves_its_step_and_says_how_to_go_on(run: Run, smal
     command = [sys.executable, "-m", "uamp_cli", "train", "--config", str(small), *more]
     folder = Path("runs/small")
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, cwd=small.parent, stdout=pipe, stderr=pipe, text=True) as process:
-        assert process.stderr is not None
-        assert any(" step 1/" in line for line in process.stderr)  # which is over then
-        for _ in range(2 if number == "SIGHUP" else 1):  # a terminal that is closed may say so twice
-            process.send_signal(signal.Signals[number])
-        _, told = process.communicate(timeout=100)
+    before = signal.signal(signal.Signals[number], signal.SIG_DFL)  # for it to inherit: these tests may ignore it
+    try:
+        process = subprocess.Popen(command, cwd=small.parent, stdout=pipe, stderr=pipe, text=True)
+    finally:
+        signal.signal(signal.Signals[number], before)
+    with process:
+        try:
+            assert process.stderr is not None
+            assert any(" step 1/" in line for line in process.stderr)  # which is over then
+            for _ in range(2 if number == "SIGHUP" else 1):  # a terminal that is closed may say so twice
+                process.send_signal(signal.Signals[number])
+            _, told = process.communicate(timeout=100)
+        finally:
+            process.kill()
     assert process.returncode == 130
     assert "\nFinishing this step and saving it." in told
     step = load_state(small.parent / folder / LAST).step
