@@ -249,8 +249,7 @@ def test_a_run_that_is_ended_saves_its_step_and_says_how_to_go_on(run: Run, smal
         try:
             assert process.stderr is not None
             assert any(" step 1/" in line for line in process.stderr)  # which is over then
-            for _ in range(2):  # as of a terminal that is closed it may
-                process.send_signal(signal.SIGHUP)
+            process.send_signal(signal.SIGHUP)
             _, told = process.communicate(timeout=100)
         finally:
             process.kill()

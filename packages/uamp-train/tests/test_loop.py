@@ -5,6 +5,7 @@ import math
 import os
 import shutil
 import signal
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
@@ -22,7 +23,7 @@ from uamp_train.checkpoint import BEST, LAST, TrainingState, load_state
 from uamp_train.config import Stage, TrainConfig
 from uamp_train.config_loading import load_config
 from uamp_train.errors import ConfigError
-from uamp_train.loop import make_accelerator, stage_at, train
+from uamp_train.loop import _stop_between_steps, make_accelerator, stage_at, train
 from uamp_train.objective import TrainingModule
 from uamp_train.weights import build_module, freeze
 
@@ -103,6 +104,37 @@ def test_a_signal_ends_the_run_between_steps_and_loses_nothing(tiny: MakeConfig,
     assert signal.getsignal(signal.SIGINT) is before
     assert load_state(config.run_dir / LAST).step == 1
     assert_same(straight, load_state(train(config, blobs, resume=True)))
+
+
+def test_a_second_ctrl_c_stops_at_once() -> None:
+    with pytest.raises(KeyboardInterrupt), _stop_between_steps(enabled=True) as stop:
+        signal.raise_signal(signal.SIGINT)
+        assert stop.requested
+        signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no such signal")
+def test_a_terminal_that_is_closed_may_say_so_twice() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    try:
+        with _stop_between_steps(enabled=True) as stop:
+            signal.raise_signal(signal.SIGHUP)
+            assert signal.getsignal(signal.SIGHUP) is not signal.SIG_DFL  # which would end the process
+            signal.raise_signal(signal.SIGHUP)
+            assert stop.requested
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_signals_that_are_ignored_stay_so() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with _stop_between_steps(enabled=True) as stop:
+            signal.raise_signal(signal.SIGINT)
+        assert not stop.requested
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_a_run_is_neither_overwritten_nor_resumed_by_mistake(tiny: MakeConfig, blobs: ClipSource) -> None:
