@@ -6,7 +6,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -79,6 +79,15 @@ def test_the_first_steps_of_pretraining_nano_give_the_loss_they_always_gave(blob
     assert [float(value) for value in column(config, "loss")] == pytest.approx([3.395, 2.475, 4.326], rel=0.02)
 
 
+@pytest.fixture
+def hears_ctrl_c() -> Iterator[None]:
+    """Python's own handler of SIGINT, which is ignored where a script runs the tests in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("hears_ctrl_c")
 def test_a_signal_ends_the_run_between_steps_and_loses_nothing(tiny: MakeConfig, blobs: ClipSource) -> None:
     class PressesCtrlC:
         """Gives the same clips, and interrupts the process once while one is made."""
@@ -106,6 +115,7 @@ def test_a_signal_ends_the_run_between_steps_and_loses_nothing(tiny: MakeConfig,
     assert_same(straight, load_state(train(config, blobs, resume=True)))
 
 
+@pytest.mark.usefixtures("hears_ctrl_c")
 def test_a_second_ctrl_c_stops_at_once() -> None:
     with _stop_between_steps(enabled=True) as stop:
         signal.raise_signal(signal.SIGINT)
