@@ -7,6 +7,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -79,12 +80,20 @@ def test_the_first_steps_of_pretraining_nano_give_the_loss_they_always_gave(blob
     assert [float(value) for value in column(config, "loss")] == pytest.approx([3.395, 2.475, 4.326], rel=0.02)
 
 
+@contextmanager
+def answered(number: int, handler: Callable[..., object] | signal.Handlers) -> Iterator[None]:
+    """A signal's handler in the block, also where what started the tests lets them ignore it."""
+    before = signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
+
+
 @pytest.fixture
 def hears_ctrl_c() -> Iterator[None]:
-    """Python's own handler of SIGINT, which is ignored where a script runs the tests in the background."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
+    with answered(signal.SIGINT, signal.default_int_handler):
+        yield
 
 
 @pytest.mark.usefixtures("hears_ctrl_c")
@@ -126,26 +135,19 @@ def test_a_second_ctrl_c_stops_at_once() -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no such signal")
 def test_a_terminal_that_is_closed_may_say_so_twice() -> None:
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    try:
+    with answered(signal.SIGHUP, signal.SIG_DFL):
         with _stop_between_steps(enabled=True) as stop:
             signal.raise_signal(signal.SIGHUP)
             assert signal.getsignal(signal.SIGHUP) is not signal.SIG_DFL  # which would end the process
             signal.raise_signal(signal.SIGHUP)
             assert stop.requested
         assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
-    finally:
-        signal.signal(signal.SIGHUP, before)
 
 
 def test_signals_that_are_ignored_stay_so() -> None:
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        with _stop_between_steps(enabled=True) as stop:
-            signal.raise_signal(signal.SIGINT)
+    with answered(signal.SIGINT, signal.SIG_IGN), _stop_between_steps(enabled=True) as stop:
+        signal.raise_signal(signal.SIGINT)
         assert not stop.requested
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def test_a_run_is_neither_overwritten_nor_resumed_by_mistake(tiny: MakeConfig, blobs: ClipSource) -> None:

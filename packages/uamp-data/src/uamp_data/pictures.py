@@ -18,8 +18,8 @@ NaturalName = tuple[tuple[int, int | str], ...]
 """A name as numbers (0, n) and text (1, s), so that it sorts by number."""
 
 _ORIENTATION_TAG = 0x0112
-_MOVING = ("WEBP", "PNG")  # in a JPEG or a TIFF further pictures are something else, such as a small one
 _SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that swap width and height
+_MOVING = ("WEBP", "PNG")  # in a JPEG or a TIFF further pictures are something else, such as a small one
 
 
 class PictureReader(VideoReader):
