@@ -14,9 +14,9 @@ import pytest
 import torch
 from evaluation_trees import FRAMES, SIZE, make_davis, make_video, make_youtube
 from PIL import Image as Pictures
-from uamp_cli.models import weights_path
 from uamp_data.masks import write_mask
 from uamp_model.catalog import MODELS
+from uamp_model.download import checkpoint_path
 
 Run = Callable[..., Any]
 Tracked = Any
@@ -371,7 +371,7 @@ def test_no_part_of_the_data_is_overwritten(evaluate: Run, run: Run, tracked: Tr
 
 def test_no_weights_and_no_results_are_overwritten(evaluate: Run, run: Run, tracked: Tracked, results: Path) -> None:
     weights = results.with_name("weights.json")
-    shutil.copy(weights_path(MODELS["nano"]), weights)
+    shutil.copy(checkpoint_path(MODELS["nano"]), weights)
     data = ("davis", "--dataset-root", tracked.root, "--output", results)
     assert "would overwrite --checkpoint" in evaluate(*data, "--checkpoint", weights, "--json", weights).refused()
     record, mask = results / "uamp" / "run.json", results / "uamp" / "camel" / "00001.png"

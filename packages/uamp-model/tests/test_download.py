@@ -10,8 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import uamp_model
+from filelock import FileLock
+from uamp_model import download, load_tracker
 from uamp_model.catalog import MODELS, ModelSpec
-from uamp_model.download import _publish, checkpoint_folder, download_checkpoint, find_checkpoint
+from uamp_model.download import checkpoint_folder, checkpoint_path, download_checkpoint, find_checkpoint
 from uamp_model.errors import CheckpointError
 
 CONTENT = np.random.default_rng(0).bytes(3_000_000)
@@ -230,15 +233,46 @@ def test_two_downloads_of_one_file_at_once_do_no_harm(server: Server, tmp_path: 
     assert names(tmp_path) == ["sam2.1_hiera_tiny.pt"]
 
 
-def test_a_new_beginning_does_not_take_the_place_of_a_whole_file(tmp_path: Path) -> None:
-    """As when one process has renamed the file that another has just verified, and a third begins anew."""
-    final, part = tmp_path / "weights.pt", tmp_path / "weights.pt.part"
-    final.write_bytes(CONTENT)
-    part.write_bytes(b"")
-    with pytest.raises(CheckpointError, match="try again"):
-        _publish(part, final, len(CONTENT))
-    assert final.read_bytes() == CONTENT
-    assert names(tmp_path) == ["weights.pt"]
+def test_who_waits_for_another_process_sees_how_far_it_is(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(download, "_SECONDS_BETWEEN_LOOKS", 0.01)
+    seen: list[tuple[int, int | None]] = []
+    other = FileLock(tmp_path / "sam2.1_hiera_tiny.pt.lock", thread_local=False)
+    (tmp_path / "sam2.1_hiera_tiny.pt.part").write_bytes(CONTENT[:1000])
+
+    def arrive(done: int, total: int | None) -> None:
+        seen.append((done, total))
+        (tmp_path / "sam2.1_hiera_tiny.pt").write_bytes(CONTENT)
+        other.release()
+
+    with other:
+        thread = threading.Thread(
+            target=download_checkpoint, args=(server.spec(), tmp_path), kwargs={"progress": arrive}
+        )
+        thread.start()
+        thread.join()
+    assert set(seen) == {(1000, len(CONTENT))}
+    assert server.behaviour.asked == []
+
+
+def test_a_tracker_fetches_published_weights_once(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """With nano's weights, as if they were published."""
+    monkeypatch.setenv("UAMP_CACHE", str(tmp_path))
+    nano = MODELS["nano"]
+    server.behaviour.content = checkpoint_path(nano).read_bytes()
+    config = str(Path(uamp_model.__file__).parent / nano.config)
+    url = f"{server.address}/nano.safetensors"
+    published = replace(nano, bundled=False, config=config, url=url, checkpoint="nano.safetensors")
+    monkeypatch.setitem(MODELS, "nano", published)
+    assert load_tracker("nano").name == "nano"
+    assert names(tmp_path) == ["nano.safetensors"]
+    assert "nano: 100%" in capfd.readouterr().err
+    load_tracker("nano")
+    assert server.behaviour.asked == [None]
+    assert not capfd.readouterr().err
 
 
 def test_the_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from uamp_model.presets import LEARNED_PARTS, ablation, memory_settings
 
 from uamp_cli.evaluation_options import ResultOptions, TrackerOptions
 from uamp_cli.model_options import check_layers, check_rehearsal
-from uamp_cli.models import fetch_weights_alone, tell_of_compiling
+from uamp_cli.models import fetch_weights_together, tell_of_compiling
 from uamp_cli.outputs import check_ending, check_outputs
 from uamp_cli.progress import FrameProgress, frame_progress
 from uamp_cli.terminal import err_console, out_console
@@ -75,7 +75,7 @@ def evaluate(
     _check_results(sequences, benchmark, tracker, results, scored=scored)
     _check_output(benchmark, tracker, output)
     if tracker.checkpoint is None:
-        fetch_weights_alone(tracker.model)
+        fetch_weights_together(tracker.model)
     out = out_console()
     with join_team() as team, _progress_console(team, results, output) as console, frame_progress(console) as progress:
         trackers = _load(tracker)

@@ -81,10 +81,9 @@ def _windows() -> str:
 
 def _weights() -> str:
     from uamp_model.catalog import MODELS
+    from uamp_model.download import checkpoint_path
 
-    from uamp_cli.models import weights_path
-
-    return ", ".join(spec.name for spec in MODELS.values() if weights_path(spec).is_file()) or "none"
+    return ", ".join(spec.name for spec in MODELS.values() if checkpoint_path(spec).is_file()) or "none"
 
 
 def _devices() -> list[tuple[str, str]]:

@@ -62,13 +62,14 @@ def info(
 ) -> None:
     """Describe one model: size, input, licence, where its weights are, and its speed on this machine."""
     from uamp_model.catalog import find_model
+    from uamp_model.download import checkpoint_path
 
     spec = find_model(name)
     if as_json:
         facts = _facts(spec)
         _print_json(facts | {"speed": asdict(_measure(spec, device))} if speed else facts)
         return
-    where = weights_path(spec)
+    where = checkpoint_path(spec)
     rows = {
         "model": spec.name,
         "note": spec.note,
@@ -99,11 +100,12 @@ def download(
 ) -> None:
     """Fetch a model's weights and print where they are; an interrupted download goes on where it stopped."""
     from uamp_model.catalog import find_model
+    from uamp_model.download import checkpoint_path
     from uamp_model.errors import InputError
 
     spec = find_model(name)
     if spec.bundled and output is not None:
-        where = weights_path(spec)
+        where = checkpoint_path(spec)
         raise InputError(f"{spec.name} comes with UAMP and is not downloaded: leave out --output, or copy {where}.")
     out_console().print(str(fetch_weights(name, output)), highlight=False, markup=False, soft_wrap=True)
 
@@ -114,48 +116,41 @@ def tell_of_compiling(console: "Console") -> None:
     console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
-def fetch_weights(name: str, folder: Path | None = None) -> Path:
+def fetch_weights(name: str, folder: Path | None = None, *, silently: bool = False) -> Path:
     """The file with a model's weights, downloaded with a progress bar if it is neither bundled nor here yet.
 
     Raises:
         UampError: if there is no such model or its weights cannot be had.
     """
     from uamp_model.catalog import find_model
-    from uamp_model.download import checkpoint_folder, download_checkpoint
+    from uamp_model.download import checkpoint_folder, checkpoint_path, download_checkpoint
 
     from uamp_cli.byte_progress import ByteProgress
     from uamp_cli.outputs import no_empty_folders
 
     spec = find_model(name)
-    path = weights_path(spec)
+    path = checkpoint_path(spec)
     if path.is_file() and (spec.bundled or folder is None):
         return path
-    with no_empty_folders(checkpoint_folder() if folder is None else folder), ByteProgress(err_console()) as progress:
-        progress.begin(spec.name)
-        return download_checkpoint(spec, folder, progress=progress.update)
+    with no_empty_folders(checkpoint_folder() if folder is None else folder):
+        if silently:
+            return download_checkpoint(spec, folder)
+        with ByteProgress(err_console()) as progress:
+            progress.begin(spec.name)
+            return download_checkpoint(spec, folder, progress=progress.update)
 
 
-def fetch_weights_alone(name: str) -> None:
-    """`fetch_weights`, unless there are several processes, which would all fetch the same file."""
+def fetch_weights_together(name: str) -> None:
+    """`fetch_weights` in each of several processes: one of them downloads, the first shows how far it is."""
     from uamp_eval.distributed import launched
 
-    if launched()[1] == 1:
-        fetch_weights(name)
-
-
-def weights_path(spec: "ModelSpec") -> Path:
-    """Where a model's weights are, or will be once downloaded."""
-    from importlib.resources import files
-
-    from uamp_model.download import checkpoint_folder
-
-    if spec.bundled:
-        return Path(str(files("uamp_model").joinpath(spec.checkpoint)))
-    return checkpoint_folder() / spec.checkpoint
+    fetch_weights(name, silently=launched()[0] > 0)
 
 
 def _facts(spec: "ModelSpec") -> dict[str, Any]:
-    where = weights_path(spec)
+    from uamp_model.download import checkpoint_path
+
+    where = checkpoint_path(spec)
     return {
         "name": spec.name,
         "note": spec.note,
@@ -188,7 +183,9 @@ def _print_row(key: str, value: str) -> None:
 
 def _size(spec: "ModelSpec") -> int | None:
     """Bytes of the weights' file; that of a bundled model is looked at."""
-    where = weights_path(spec)
+    from uamp_model.download import checkpoint_path
+
+    where = checkpoint_path(spec)
     return spec.size_bytes or (where.stat().st_size if where.is_file() else None)
 
 
@@ -198,7 +195,9 @@ def _megabytes(spec: "ModelSpec") -> str:
 
 
 def _state(spec: "ModelSpec") -> str:
-    if weights_path(spec).is_file():
+    from uamp_model.download import checkpoint_path
+
+    if checkpoint_path(spec).is_file():
         return "bundled" if spec.bundled else "downloaded"
     return "missing" if spec.bundled else "not here"
 

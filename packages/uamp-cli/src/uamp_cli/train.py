@@ -58,14 +58,14 @@ def train(
     from uamp_train import loop
     from uamp_train.export import export_run
 
-    from uamp_cli.models import fetch_weights_alone
+    from uamp_cli.models import fetch_weights_together
     from uamp_cli.outputs import no_empty_folders
     from uamp_cli.train_data import open_data
     from uamp_cli.train_validation import Validation
 
     def fetch() -> None:
         if settings.freezes_sam2 and settings.sam2_checkpoint is None:
-            fetch_weights_alone(settings.model_name)
+            fetch_weights_together(settings.model_name)
 
     with no_empty_folders(settings.run_dir):
         # what is wrong with it is said before weights are fetched or a pool is built

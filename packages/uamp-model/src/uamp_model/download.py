@@ -5,14 +5,15 @@ import logging
 import os
 import re
 import tempfile
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from typing import Final
-from uuid import uuid4
+
+from filelock import FileLock, Timeout
 
 from uamp_model.catalog import ModelSpec
 from uamp_model.errors import CheckpointError
@@ -22,8 +23,8 @@ logger = logging.getLogger(__name__)
 Progress = Callable[[int, int | None], None]
 """Told the bytes there are so far and the bytes there will be, None where the server does not say."""
 
-_LOOKS, _SECONDS_BETWEEN_LOOKS = 10, 0.05
 _TIMEOUT_SECONDS: Final = 30
+_SECONDS_BETWEEN_LOOKS: Final = 0.5
 _BLOCK_BYTES: Final = 1 << 20
 _FRUITLESS_ATTEMPTS: Final = 3
 _WORTH_ASKING_AGAIN: Final = (408, 429)
@@ -49,7 +50,12 @@ def _at_home(path: str | Path) -> Path:
     return Path(os.path.expanduser(path))  # noqa: PTH111 - `Path.expanduser` raises where there is none
 
 
-def find_checkpoint(spec: ModelSpec, explicit: Path | None = None) -> Path:
+def checkpoint_path(spec: ModelSpec) -> Path:
+    """Where a model's weights are, or will be once downloaded."""
+    return (Path(__file__).parent if spec.bundled else checkpoint_folder()) / spec.checkpoint
+
+
+def find_checkpoint(spec: ModelSpec, explicit: str | Path | None = None) -> Path:
     """The file with a model's weights: the one that is named, else the bundled or downloaded one.
 
     Args:
@@ -66,16 +72,13 @@ def find_checkpoint(spec: ModelSpec, explicit: Path | None = None) -> Path:
         if not path.is_file():
             raise CheckpointError(f"There is no checkpoint at {path}: check the path that was given.")
         return path
-    if spec.bundled:
-        path = Path(__file__).parent / spec.checkpoint
-        if not path.is_file():
+    path = checkpoint_path(spec)
+    if not path.is_file():
+        if spec.bundled:
             raise CheckpointError(
                 f"The bundled weights of {spec.name} are missing at {path}: "
                 "install uamp-model again or pass --checkpoint."
             )
-        return path
-    path = checkpoint_folder() / spec.checkpoint
-    if not path.is_file():
         raise CheckpointError(
             f"The weights of {spec.name} are not on this machine: run `uamp models download {spec.name}`, "
             f"put the file {spec.checkpoint} at {path}, or pass --checkpoint."
@@ -87,7 +90,8 @@ def download_checkpoint(spec: ModelSpec, folder: Path | None = None, *, progress
     """Fetch a model's published weights, going on where an earlier attempt stopped.
 
     What has arrived so far lies beside the final file under its name with `.part`; the final name only ever holds
-    the whole, verified file. A file that is there already is not fetched again.
+    the whole, verified file. A file that is there already is not fetched again. Where several processes ask for a file
+    at once, one fetches it and the others wait.
 
     Args:
         spec: a model of the catalog.
@@ -105,32 +109,48 @@ def download_checkpoint(spec: ModelSpec, folder: Path | None = None, *, progress
     folder = checkpoint_folder() if folder is None else folder
     final = folder / spec.checkpoint
     part = final.with_name(final.name + ".part")
-    if final.is_file():
-        _check_size(spec, final)
-        return final
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        _fetch_all(spec.url, spec, part, progress)
-        _publish(part, final, _verify(spec, part))
-    except (OSError, CheckpointError) as error:
-        if _arrives(final):
-            return final
-        if isinstance(error, CheckpointError):
-            raise
-        # urllib's own errors are OSErrors too, and are dealt with where they arise
+        if not final.is_file():
+            folder.mkdir(parents=True, exist_ok=True)
+            with _alone(spec, part, progress):
+                if not final.is_file():  # or another process was first
+                    _fetch_all(spec.url, spec, part, progress)
+                    _verify(spec, part)
+                    part.replace(final)
+                    logger.info("downloaded %s to %s", spec.name, final)
+        _check_size(spec, final)
+    except OSError as error:  # urllib's own errors are dealt with where they arise
         reason = "it is no folder" if folder.exists() and not folder.is_dir() else _reason(error)
         raise CheckpointError(
             f"The weights of {spec.name} cannot be written to {folder} ({reason}): name another folder."
         ) from error
-    logger.info("downloaded %s to %s", spec.name, final)
     return final
+
+
+@contextmanager
+def _alone(spec: ModelSpec, part: Path, progress: Progress | None) -> Iterator[None]:
+    """Let one process at a time fetch a file; who waits for another is told how far that one is."""
+    lock_file = part.with_suffix(".lock")
+    lock = FileLock(lock_file)
+    while not lock.is_locked:
+        try:
+            lock.acquire(timeout=_SECONDS_BETWEEN_LOOKS)
+        except Timeout:
+            if progress is not None:
+                progress(_size(part), spec.size_bytes)
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # Windows does not delete what is open
+            lock_file.unlink()  # who waits for it notices and makes it anew
+        lock.release()
 
 
 def _fetch_all(url: str, spec: ModelSpec, part: Path, progress: Progress | None) -> None:
     """Append to `part` until the whole file is there, connecting again as long as that brings something new."""
     fruitless = 0
     while True:
-        before = part.stat().st_size if part.exists() else 0
+        before = _size(part)
         if spec.size_bytes is not None and before > spec.size_bytes:
             part.unlink()
             before = 0
@@ -146,7 +166,7 @@ def _fetch_all(url: str, spec: ModelSpec, part: Path, progress: Progress | None)
                 raise CheckpointError(
                     f"The server refused {url} ({error}): {_by_hand(spec, part.parent)}."
                 ) from error.__cause__
-        after = part.stat().st_size if part.exists() else 0
+        after = _size(part)
         fruitless = 0 if after > before else fruitless + 1
         if fruitless == _FRUITLESS_ATTEMPTS:
             why = f" ({problem})" if problem is not None else ""
@@ -195,11 +215,8 @@ def _position(answer: HTTPResponse) -> tuple[int, int | None]:
 
 def _write_blocks(answer: HTTPResponse, part: Path, start: int, total: int | None, progress: Progress | None) -> bool:
     """Write the answer from byte `start` of `part` on; True if it ended where it should, False if it was cut off."""
-    # bytes go to their own place, so that two processes that fetch the same file do each other no harm
     part.touch()
     with part.open("r+b") as file:
-        if file.seek(0, os.SEEK_END) < start:  # another process has finished the file and taken it away
-            return False
         file.seek(start)
         done = start
         while True:
@@ -220,6 +237,13 @@ def _write_blocks(answer: HTTPResponse, part: Path, start: int, total: int | Non
         return True
 
 
+def _size(part: Path) -> int:
+    try:
+        return part.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
 def _check_size(spec: ModelSpec, path: Path) -> None:
     size = path.stat().st_size
     if spec.size_bytes is not None and size != spec.size_bytes:
@@ -229,41 +253,18 @@ def _check_size(spec: ModelSpec, path: Path) -> None:
         )
 
 
-def _arrives(final: Path) -> bool:
-    """Whether another process that fetched the file at the same time was first; it may be about to rename it."""
-    for _ in range(_LOOKS):
-        if final.is_file():
-            return True
-        time.sleep(_SECONDS_BETWEEN_LOOKS)
-    return final.is_file()
-
-
-def _publish(part: Path, final: Path, size: int) -> None:
-    """Give what was verified its final name, unless another process has put a new beginning in its place since."""
-    own = final.with_name(f"{final.name}.{uuid4().hex}.part")
-    part.replace(own)
-    if own.stat().st_size != size:
-        own.unlink()
-        raise CheckpointError(f"Another process fetches {final.name} at the same time: try again when it is done.")
-    own.replace(final)
-
-
-def _verify(spec: ModelSpec, part: Path) -> int:
-    """Compare what has arrived with what the catalog knows; what differs is deleted, since it cannot be resumed.
-
-    Returns:
-        The size in bytes.
-    """
+def _verify(spec: ModelSpec, part: Path) -> None:
+    """Compare what has arrived with what the catalog knows; what differs is deleted, since it cannot be resumed."""
     size = part.stat().st_size
     if spec.size_bytes is not None and size != spec.size_bytes:
         difference = f"{size} bytes instead of {spec.size_bytes}"
     elif spec.sha256 is not None:
         with part.open("rb") as file:
             if hashlib.file_digest(file, "sha256").hexdigest() == spec.sha256:
-                return size
+                return
         difference = "its SHA-256 digest differs"
     else:
-        return size
+        return
     part.unlink()
     raise CheckpointError(
         f"What came from {spec.url} is not the published file ({difference}): "

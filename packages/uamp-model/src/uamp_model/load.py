@@ -3,12 +3,13 @@
 from pathlib import Path
 
 import torch
+from tqdm import tqdm
 
 from uamp_model.budget import FULL, check_budget
-from uamp_model.catalog import find_model
+from uamp_model.catalog import ModelSpec, find_model
 from uamp_model.checkpoint import load_into, load_state_dict
 from uamp_model.devices import Precision, check_default_dtype, choose_device, choose_dtype
-from uamp_model.download import find_checkpoint
+from uamp_model.download import checkpoint_path, download_checkpoint, find_checkpoint
 from uamp_model.forms import check_compiler
 from uamp_model.layers_file import load_layers
 from uamp_model.presets import memory_settings
@@ -33,7 +34,8 @@ def load_tracker(
 
     Args:
         name: a model of the catalog (`uamp_model.MODELS`), also by its file's spelling; "nano" comes with the package.
-        checkpoint: a file of weights, an official `.pt` or safetensors; without it the bundled or downloaded one.
+        checkpoint: a file of weights, an official `.pt` or safetensors; without it those that are bundled or published,
+            which are downloaded once, with a progress bar, into `$UAMP_CACHE` (`~/.cache/uamp`).
         uamp_checkpoint: fine-tuned UAMP layers, which `memory="uamp"` uses; without, its parts that learn do nothing.
         memory: which memory setting to track with.
         device: "auto", "cpu", "cuda", "cuda:1" or "mps".
@@ -47,7 +49,7 @@ def load_tracker(
 
     Raises:
         InputError: if a name or a setting is unknown, or torch's default dtype is not float32.
-        CheckpointError: if the weights are missing, damaged or of another model.
+        CheckpointError: if the weights are missing, damaged or of another model, or cannot be downloaded.
         DeviceError: if the device is not there, or nothing can be compiled for it.
     """
     check_default_dtype()
@@ -57,7 +59,9 @@ def load_tracker(
     place = choose_device(str(device))
     if compiled:
         check_compiler(place)
-    path = find_checkpoint(spec, Path(checkpoint) if checkpoint is not None else None)
+    if checkpoint is None and not spec.bundled and not checkpoint_path(spec).is_file():
+        _download(spec)
+    path = find_checkpoint(spec, checkpoint)
     with torch.inference_mode(False):  # what is made in it could not be learned through by a rehearsal
         state = load_state_dict(path)
         model = build_model(spec.name, image_size=image_size)
@@ -79,3 +83,13 @@ def load_tracker(
         compiled=compiled,
         memory_budget=memory_budget,
     )
+
+
+def _download(spec: ModelSpec) -> None:
+    with tqdm(desc=spec.name, unit="B", unit_scale=True) as bar:
+
+        def show(done: int, total: int | None) -> None:
+            bar.total = total
+            bar.update(done - bar.n)
+
+        download_checkpoint(spec, progress=show)

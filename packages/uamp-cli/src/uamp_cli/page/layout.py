@@ -5,9 +5,9 @@ from typing import Any
 
 import gradio as gr
 from uamp_model.catalog import MODELS
+from uamp_model.download import checkpoint_path
 from uamp_model.presets import MEMORY_SETTINGS
 
-from uamp_cli.models import weights_path
 from uamp_cli.page.export import Export
 from uamp_cli.page.state import Tool
 
@@ -114,7 +114,7 @@ def _model_choices(checkpoints: Container[str]) -> list[tuple[str, str]]:
     """Every model; those whose weights are neither here nor in `checkpoints` say how much there is to download."""
     choices = []
     for spec in MODELS.values():
-        is_here = spec.name in checkpoints or weights_path(spec).is_file()
+        is_here = spec.name in checkpoints or checkpoint_path(spec).is_file()
         size = "" if is_here or spec.size_bytes is None else f" ({spec.size_bytes / 1e6:.0f} MB)"
         choices.append((spec.name + size, spec.name))
     return choices

@@ -12,10 +12,11 @@ from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
+from uamp_model.download import checkpoint_path
 from uamp_model.errors import InputError
 
 from uamp_cli.interrupts import kill_is_ctrl_c
-from uamp_cli.models import tell_of_compiling, weights_path
+from uamp_cli.models import tell_of_compiling
 from uamp_cli.page import actions
 from uamp_cli.page.clips import open_clip
 from uamp_cli.page.settings import PageSettings
@@ -111,7 +112,7 @@ def _check_choices(trackers: Trackers, settings: PageSettings) -> None:
         from uamp_model.devices import choose_device
 
         choose_device(settings.device)
-    if settings.checkpoints or (settings.layers and weights_path(find_model(settings.model)).is_file()):
+    if settings.checkpoints or (settings.layers and checkpoint_path(find_model(settings.model)).is_file()):
         trackers.get(settings.model, settings.memory)
 
 
@@ -178,7 +179,7 @@ def _warm_up(trackers: Trackers, settings: PageSettings) -> None:
     from uamp_model.errors import UampError
 
     try:
-        if settings.checkpoints or weights_path(find_model(settings.model)).is_file():
+        if settings.checkpoints or checkpoint_path(find_model(settings.model)).is_file():
             trackers.get(settings.model, settings.memory)
     except UampError as error:
         logger.debug("%s", error)
