@@ -141,8 +141,8 @@ def make_mask(tmp_path: Path) -> MakeVideo:
 
 @pytest.fixture(scope="session")
 def trackers(checkpoint: Path) -> Trackers:
-    """Nano with random weights, for the page: what it finds is arbitrary, but always the same."""
-    return Trackers("cpu", {"nano": checkpoint})
+    """Nano with random weights and a small input, for the page: what it finds is arbitrary, but always the same."""
+    return Trackers("cpu", {"nano": checkpoint}, image_size=160)
 
 
 @pytest.fixture

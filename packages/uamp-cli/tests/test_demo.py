@@ -23,10 +23,10 @@ Make = Callable[..., Path]
 
 @pytest.fixture
 def demo(run: Run, checkpoint: Path) -> Run:
-    """Run `uamp demo` with the test's weights."""
+    """Run `uamp demo` with the test's weights, which say as much about a small input."""
 
     def invoke(*arguments: object) -> Any:
-        return run("demo", "--device", "cpu", "--checkpoint", checkpoint, *arguments)
+        return run("demo", "--device", "cpu", "--image-size", 160, "--checkpoint", checkpoint, *arguments)
 
     return invoke
 

@@ -62,6 +62,7 @@ _GIVES_WAY = {
     "sam2.1_hiera_large.pt": "nano.safetensors",
     "cuda": "cpu",
 }
+_SMALL_INPUT = ("--image-size", "224")
 _SMALL_TRAINING = {
     "device": "cpu",
     "max_steps": "1",
@@ -124,9 +125,9 @@ def _cut_short(line: str, number: int) -> list[str]:
     match words[:2]:
         case ["demo", *_]:
             frames = [] if "--prompt-frame" in words else ["--max-frames", "3"]
-            return [*words, "--device", "cpu", *frames]
+            return [*words, *_SMALL_INPUT, "--device", "cpu", *frames]
         case ["eval", "davis" | "youtube-vos" | "folder"]:
-            return [*words, "--device", "cpu", "--workers", "1", "--output", f"results_{number}"]
+            return [*words, *_SMALL_INPUT, "--device", "cpu", "--workers", "1", "--output", f"results_{number}"]
         case ["train", _]:
             settings = {**_SMALL_TRAINING, **_small_for(line)}
             if "--resume" in words:

@@ -185,13 +185,13 @@ def test_two_settings_side_by_side_are_two_runs(evaluate: Run, tracked: Tracked,
 
 
 def test_an_ablation_compares_every_part(evaluate: Run, tracked: Tracked, tmp_path: Path) -> None:
-    arguments = ("davis", "--dataset-root", tracked.root, "--output", "parts", "--ablate")
+    arguments = ("davis", "--dataset-root", tracked.root, "--output", "parts", "--ablate", "--image-size", 224)
     outcome = evaluate(*arguments, "--json", "parts.json")
     assert outcome.code == 0, outcome.err
     document = json.loads((tmp_path / "parts.json").read_text())
     parts = ["+choose", "+select", "+write", "+keep", "+read", "+anchor", "+outline", "+focus"]
     assert list(document) == ["sam2", *parts, "all"]
-    alone = (*arguments[:3], "--output", "plain", "--memory", "sam2")
+    alone = (*arguments[:3], "--output", "plain", "--memory", "sam2", "--image-size", 224)
     plain = evaluate(*alone, "--json", "sam2.json")
     assert plain.code == 0, plain.err
     assert scores_of(tmp_path / "parts.json", "sam2") == scores_of(tmp_path / "sam2.json", "sam2")
