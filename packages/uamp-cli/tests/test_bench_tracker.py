@@ -46,6 +46,8 @@ def test_tables_json_and_plot(run: Run, tmp_path: Path, monkeypatch: pytest.Monk
         0,
         "--precision",
         "fp32",
+        "--image_size",
+        128,
         *files,
     )
     assert outcome.code == 0, outcome
@@ -53,7 +55,8 @@ def test_tables_json_and_plot(run: Run, tmp_path: Path, monkeypatch: pytest.Monk
     assert "There is no CUDA device in use" in outcome.out
     document = json.loads((tmp_path / "bench.json").read_text())
     assert (document["model"], document["precision"], document["memory_budget"]) == ("nano", "float32", 1.0)
-    assert document["sam2_compiled"] is None
+    assert (document["image_size"], document["sam2_compiled"]) == (128, None)
+    assert "at 128 px" in outcome.out
     assert list(document["speed"]) == ["1", "2"]
     for numbers in document["speed"].values():
         assert set(numbers["frames_per_second"]) == {OURS, THEIRS}

@@ -139,7 +139,8 @@ def _cut_short(line: str, number: int) -> list[str]:
         case ["data", "synth"]:
             return [*words, "--clips", "1", "--frames", "2", "--size", "96x64"]
         case ["bench", "tracker"]:
-            return [*words, "--frames", "2", "--size", "96x64", "--objects", "1", "--memory-frames", "0"]
+            short = ("--frames", "2", "--size", "96x64", "--objects", "1", "--memory-frames", "0")
+            return [*words, *_SMALL_INPUT, *short]
     return words
 
 

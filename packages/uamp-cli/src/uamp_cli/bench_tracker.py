@@ -60,6 +60,7 @@ class TrackerBench:
     device: str = "auto"
     memory_budget: float = 1.0
     compiled: bool = False
+    image_size: int | None = None
     video: Path | None = None
     size: tuple[int, int] = (480, 854)
     threads: int | None = None
@@ -144,7 +145,7 @@ def random_weights(name: str) -> dict[str, Tensor]:
 def make_tracker(bench: TrackerBench, weights: dict[str, Tensor]) -> VideoTracker:
     """Ours on these weights."""
     spec, place = find_model(bench.model), choose_device(bench.device)
-    model = build_model(spec.name)
+    model = build_model(spec.name, image_size=bench.image_size)
     model.load_state_dict(weights)
     model.requires_grad_(False).to(place)
     dtype = choose_dtype(bench.precision, place, image_size=model.image_size)
@@ -162,8 +163,10 @@ def make_reference(bench: TrackerBench, weights: dict[str, Tensor], contender: s
     """Theirs on these weights, in our precision."""
     compiled = bench.sam2_compiled if contender == COMPILED else None
     spec, place = find_model(bench.model), choose_device(bench.device)
-    dtype = choose_dtype(bench.precision, place, image_size=spec.image_size)
-    return ReferencePredictor(spec.name, weights, device=place, dtype=dtype, compiled=compiled)
+    dtype = choose_dtype(bench.precision, place, image_size=bench.image_size or spec.image_size)
+    return ReferencePredictor(
+        spec.name, weights, device=place, dtype=dtype, compiled=compiled, image_size=bench.image_size
+    )
 
 
 def make_clip(bench: TrackerBench, count: int) -> tuple[list[Image], npt.NDArray[np.uint8] | None]:

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 from uamp_data.words import counted
-from uamp_model.catalog import find_model
+from uamp_model.catalog import check_image_size, find_model
 from uamp_model.errors import InputError
 
-from uamp_cli.model_options import Device, Model, Precision
+from uamp_cli.model_options import Device, ImageSize, Model, Precision
 from uamp_cli.outputs import check_ending, check_outputs
 from uamp_cli.sizes import parse_size
 from uamp_cli.terminal import err_console, out_console
@@ -65,6 +65,7 @@ def tracker(
     compiled: Annotated[
         bool, typer.Option("--compile", help="Compile ours for this machine first.", rich_help_panel=_MODEL)
     ] = False,
+    image_size: ImageSize = None,
     sam2_compiled: Annotated[
         bool,
         typer.Option(
@@ -111,6 +112,7 @@ def tracker(
     part too.
     """
     find_model(model)
+    check_image_size(image_size)
     counts = parse_counts(objects, "--objects", least=1)
     lengths = tuple(n for n in parse_counts(memory_frames, "--memory-frames", least=0) if n > 0)
     if max(counts) > _MOST_OBJECTS:
@@ -148,6 +150,7 @@ def tracker(
         device=device,
         memory_budget=memory_budget,
         compiled=compiled,
+        image_size=image_size,
         sam2_compiled=mode if sam2_compiled and place.type == "cuda" else None,
         video=video,
         size=shape,
@@ -219,7 +222,7 @@ def _report(
 
     setting = _setting(tracker.device.type, str(tracker.dtype).removeprefix("torch."))
     if json is not None:
-        described = {"model": tracker.name, "weights": source, **setting}
+        described = {"model": tracker.name, "weights": source, "image_size": tracker.image_size, **setting}
         write_json(json, as_json(bench, described, measured, curves))
     if plot is not None:
         save_plot(plot, measured, curves)
@@ -229,9 +232,8 @@ def _report(
     if curves:
         out.print(memory_table(curves), highlight=False)
     frames = f"median of {counted(bench.frames, 'frame')} after {1 + bench.warm_up}"
-    text = (
-        f"{tracker.name} ({source}), {', '.join(setting.values())}; {frames}, all contenders in turns frame by frame."
-    )
+    model = f"{tracker.name} ({source}) at {tracker.image_size} px"
+    text = f"{model}, {', '.join(setting.values())}; {frames}, all contenders in turns frame by frame."
     out.print(text, highlight=False, markup=False, soft_wrap=True)
     if tracker.device.type != "cuda":
         sentence = "There is no CUDA device in use: the compiled predictor of the sam2 package is left out."

@@ -38,6 +38,7 @@ class ReferencePredictor:
         device: where to compute.
         dtype: what to compute in.
         compiled: take the package's `SAM2VideoPredictorVOS`, whose parts are compiled for CUDA, and how.
+        image_size: another side of the square that frames are resized to than the model's own, pixels.
     """
 
     def __init__(
@@ -48,10 +49,11 @@ class ReferencePredictor:
         device: torch.device,
         dtype: torch.dtype = torch.float32,
         compiled: CompileMode | None = None,
+        image_size: int | None = None,
     ) -> None:
         if compiled is not None and device.type != "cuda":
             raise InputError("The compiled predictor of the sam2 package needs a CUDA device: leave it out here.")
-        predictor = _make_predictor(name, compiled)
+        predictor = _make_predictor(name, compiled, image_size)
         predictor.load_state_dict(dict(weights))
         self._predictor: Any = predictor.eval().requires_grad_(False).to(device)
         self.device = device
@@ -99,9 +101,9 @@ class ReferencePredictor:
         self._predictor.add_new_points_or_box(state, 0, object_id, points=points[0], labels=points[1], box=box)
 
 
-def _make_predictor(name: str, compiled: CompileMode | None) -> Any:
+def _make_predictor(name: str, compiled: CompileMode | None, image_size: int | None = None) -> Any:
     """The package's predictor of a model of the catalog, or its compiled one."""
-    config = model_config(name)
+    config = model_config(name, image_size=image_size)
     config["_target_"] = _PREDICTOR if compiled is None else _COMPILED_PREDICTOR
     if compiled is not None:
         config["compile_image_encoder"] = True
