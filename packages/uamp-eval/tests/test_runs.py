@@ -63,8 +63,8 @@ def test_a_rehearsal_tells_its_steps_and_that_it_is_alive(tmp_path: Path, monkey
     run_benchmark(trackers, [video], tmp_path, write=write_mask, protocol="tiny", progress=diary)
     assert diary.pages[0] == ("run", 4, 3, 0)
     assert (diary.frames, diary.steps) == (4, 3)
-    # For reading the video, once at first, for each frame seen before, each step and each frame.
-    assert len(beats) == 1 + 1 + 4 + 3 + 4
+    # For reading the video, once at first, before and for each frame seen before and each step, for each frame.
+    assert len(beats) == 1 + 1 + 5 + 4 + 4
 
 
 def test_listed_frames_are_written_for_every_setting_and_progress_is_told(

@@ -122,7 +122,8 @@ def test_it_learns_and_leaves_the_tracker_as_it_was(tracker: VideoTracker, frame
     assert taught.layers is not None
     assert taught.layers.trained_parts == ("adapt",)
     assert not any(weight.requires_grad for weight in taught.layers.parameters())
-    assert [what for what, done, total in told] == ["frames"] * len(frames) + ["steps"] * 12
+    counted = [("frames", done) for done in range(len(frames) + 1)] + [("steps", done) for done in range(13)]
+    assert [(what, done) for what, done, _ in told] == counted
     assert told[-1] == ("steps", 12, 12)
 
     fresh, losses = tasks(tracker, frames, prompts, seed=7), []

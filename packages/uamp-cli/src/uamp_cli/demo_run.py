@@ -115,10 +115,12 @@ def _rehearse(tracker: "VideoTracker", spool: FrameSpool, plan: Plan, steps: int
     with frame_progress(err_console()) as progress:
 
         def tell(what: str, done: int, total: int) -> None:
-            if done == 1:
-                shown = min(total, len(spool)) if what == "frames" else total
-                progress.begin("Looking ahead" if what == "frames" else "Rehearsing", shown, what)
-            progress.advance()
+            if done > 0:
+                progress.advance()
+            elif what == "frames":
+                progress.begin("Looking ahead", min(total, len(spool)), what)
+            else:
+                progress.begin("Rehearsing", total, what)
 
         return rehearse_on(tracker, spool, plan, steps, tell)
 

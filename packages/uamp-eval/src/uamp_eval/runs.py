@@ -291,8 +291,8 @@ def _track(run: _Run, sequence: VideoSequence, memories: Sequence[str]) -> None:
     listed, names = set(sequence.listed), sequence.frame_names
     collector = None if run.calibrate is None else DoubtCollector(sequence, run.calibrate, memories)
 
-    def tell(what: str, *_: int) -> None:
-        if what == "steps":
+    def tell(what: str, done: int, _: int) -> None:
+        if what == "steps" and done > 0:
             run.progress.step_done()
         run.team.beat()
 

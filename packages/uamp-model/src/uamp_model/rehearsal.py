@@ -58,7 +58,7 @@ SATURATION, CONTRAST, BRIGHTNESS = 0.4, 0.25, 0.25
 MIDDLE_GREY = 114.0
 
 Tell = Callable[[str, int, int], None]
-"""Told what is counted ("frames", then "steps"), how many are done, and how many there are at most."""
+"""Told what is counted ("frames", then "steps"), how many are done, 0 first, and how many there are at most."""
 
 
 def tell_nobody(what: str, done: int, total: int) -> None:
@@ -112,7 +112,7 @@ def rehearse(
             a box or a point shows, a tracker gets worse.
         steps: how often something is drawn and learned, `STEPS` for what was measured.
         seed: of what is drawn by chance.
-        tell: is called after each frame and each step.
+        tell: is called before the first frame and the first step, and after each.
 
     Returns:
         A tracker of the same network with layers for this video; the given one if there is nothing to learn, as where
@@ -135,12 +135,14 @@ def rehearse(
         begun = tracker.with_layers(layers)
         begun.base = twin(tracker.base)  # a step computes with other weights in it, and threads may track meanwhile
         horizon = max(given) + REACH + 1
+        tell("frames", 0, horizon)
         seen = _watch(begun, islice(frames, horizon), prompts, lambda done: tell("frames", done, horizon))
         if missing := given.keys() - seen.keys():
             raise InputError(f"There is no frame {min(missing)} to rehearse on: the video ends before it.")
         tasks = _Tasks(seen, given, np.random.default_rng(seed))
         if not tasks.later:
             return tracker
+        tell("steps", 0, steps)
         _learn(begun, layers, tasks, steps, lambda done: tell("steps", done, steps))
         return tracker.with_layers(layers)
 
