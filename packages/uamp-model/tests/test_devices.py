@@ -4,7 +4,8 @@ from threading import Event, Thread
 
 import pytest
 import torch
-from uamp_model.devices import choose_dtype, inference, steady_attention
+from uamp_model import DeviceError
+from uamp_model.devices import choose_dtype, enough_memory, inference, steady_attention
 
 
 def test_a_gpu_attends_without_cudnn_meanwhile_and_a_cpu_as_ever() -> None:
@@ -55,3 +56,13 @@ def test_threads_take_turns_on_a_gpu(
         assert entered.wait(0.2 if waits else 10) != waits
     assert entered.wait(10)
     other.join()
+
+
+def test_an_allocation_that_fails_says_what_to_do() -> None:
+    with pytest.raises(DeviceError, match="Memory ran out on cpu: follow fewer objects"), track(torch.device("cpu")):
+        torch.empty(2**50)
+    for error in (torch.OutOfMemoryError("CUDA"), RuntimeError("MPS backend out of memory"), MemoryError()):
+        with pytest.raises(DeviceError, match="another device"), enough_memory(torch.device("cpu")):
+            raise error
+    with pytest.raises(RuntimeError, match="shape"), enough_memory(torch.device("cpu")):
+        torch.ones(2).view(3)

@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from uamp_model import InputError, Prompt, VideoTracker, load_tracker
+from uamp_model import DeviceError, InputError, Prompt, VideoTracker, load_tracker
 from uamp_model.core import PromptBatch
 from uamp_model.memory import MAX_CONDITIONING
 from uamp_model.preprocess import prepare_frame, prepare_mask
@@ -298,11 +298,11 @@ def test_an_object_that_could_not_be_found_is_not_followed(
     session.step(frames[0], {1: Prompt.mask(region)})
 
     def fail(*given: object, **named: object) -> None:
-        raise RuntimeError("out of memory")
+        torch.empty(2**50)
 
     with monkeypatch.context() as patched:
         patched.setattr(type(session), "_read_prompt", fail)
-        with pytest.raises(RuntimeError, match="out of memory"):
+        with pytest.raises(DeviceError, match="Memory ran out on cpu"):
             getattr(session, call)(*([frames[1]] if call == "step" else []), {2: Prompt.mask(region)})
     assert session.step(frames[2]).object_ids == (1,)
 

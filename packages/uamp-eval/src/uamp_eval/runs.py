@@ -12,6 +12,7 @@ from typing import Protocol
 
 import torch
 from uamp_model import DeviceError, InputError, VideoTracker
+from uamp_model.devices import enough_memory
 from uamp_model.layers_file import weights_digest
 
 from uamp_eval.calibration import measured_against, write_calibration
@@ -281,7 +282,7 @@ def _track_all(run: _Run, own: Sequence[VideoSequence], missing: Mapping[str, Se
     run.team.beat()
     for sequence in own:
         run.progress.sequence_started(sequence.name, len(sequence.frame_names))
-        with _enough_memory(sequence):
+        with _enough_memory(sequence, next(iter(run.trackers.values())).device):
             _track(run, sequence, missing[sequence.name])
         run.progress.sequence_finished(sequence.name)
     return time.perf_counter() - started
@@ -340,10 +341,9 @@ def _listed(sequence: VideoSequence) -> list[str]:
 
 
 @contextmanager
-def _enough_memory(sequence: VideoSequence) -> Iterator[None]:
+def _enough_memory(sequence: VideoSequence, device: torch.device) -> Iterator[None]:
     try:
-        yield
-    except torch.OutOfMemoryError as error:
-        raise DeviceError(
-            f"The device ran out of memory on the sequence {sequence.name}: use a smaller model or --device cpu."
-        ) from error
+        with enough_memory(device):
+            yield
+    except DeviceError as error:
+        raise DeviceError(f"Sequence {sequence.name}: {error}") from error

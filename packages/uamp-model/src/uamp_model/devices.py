@@ -18,6 +18,8 @@ BFLOAT16_FROM = 320
 """Input side in pixels from which a CPU that computes in bfloat16 is faster in it."""
 _UNSOUND_CUDNN = 91500
 _TURN = RLock()
+_SHORT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "status_alloc_failed")
+"""How torch says that memory ran out; its allocator for CUDA alone has an error class of its own."""
 """Held by the thread that computes on a GPU: torch's choice of attention kernels there is the whole process's, and
 only one graph can be captured at a time."""
 
@@ -147,10 +149,31 @@ def inference(device: torch.device, dtype: torch.dtype, *, plainly: bool) -> Ite
 
     Raises:
         InputError: as `check_default_dtype` does.
+        DeviceError: as `enough_memory` does.
     """
     check_default_dtype()
-    with _turn(device), torch.inference_mode(), autocast(device, dtype), nullcontext() if plainly else _fast(device):
+    fast = nullcontext() if plainly else _fast(device)
+    with enough_memory(device), _turn(device), torch.inference_mode(), autocast(device, dtype), fast:
         yield
+
+
+@contextmanager
+def enough_memory(device: torch.device) -> Iterator[None]:
+    """A context in which an allocation that fails is a `DeviceError` that says what to do."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not is_short_of_memory(error):
+            raise
+        raise DeviceError(
+            f"Memory ran out on {device}: follow fewer objects, take a smaller model or image size, or another device."
+        ) from error
+
+
+def is_short_of_memory(error: BaseException) -> bool:
+    """Whether memory that could not be had is what an error is about."""
+    known = isinstance(error, MemoryError | torch.OutOfMemoryError)
+    return known or any(sign in str(error).lower() for sign in _SHORT_OF_MEMORY)
 
 
 def _turn(device: torch.device) -> AbstractContextManager[object]:

@@ -8,7 +8,7 @@ from tqdm import tqdm
 from uamp_model.budget import FULL, check_budget
 from uamp_model.catalog import ModelSpec, find_model
 from uamp_model.checkpoint import load_into, load_state_dict
-from uamp_model.devices import Precision, check_default_dtype, choose_device, choose_dtype
+from uamp_model.devices import Precision, check_default_dtype, choose_device, choose_dtype, enough_memory
 from uamp_model.download import checkpoint_path, download_checkpoint, find_checkpoint
 from uamp_model.forms import check_compiler
 from uamp_model.layers_file import load_layers
@@ -50,7 +50,7 @@ def load_tracker(
     Raises:
         InputError: if a name or a setting is unknown, or torch's default dtype is not float32.
         CheckpointError: if the weights are missing, damaged or of another model, or cannot be downloaded.
-        DeviceError: if the device is not there, or nothing can be compiled for it.
+        DeviceError: if the device is not there or too small, or nothing can be compiled for it.
     """
     check_default_dtype()
     memory_settings(memory)
@@ -62,7 +62,8 @@ def load_tracker(
     if checkpoint is None and not spec.bundled and not checkpoint_path(spec).is_file():
         _download(spec)
     path = find_checkpoint(spec, checkpoint)
-    with torch.inference_mode(False):  # what is made in it could not be learned through by a rehearsal
+    # what is made in inference mode could not be learned through by a rehearsal
+    with enough_memory(place), torch.inference_mode(False):
         state = load_state_dict(path)
         model = build_model(spec.name, image_size=image_size)
         load_into(model, state, source=str(path))

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from uamp_model.adapter import twin
 from uamp_model.core import PromptBatch
-from uamp_model.devices import autocast, steady_attention
+from uamp_model.devices import autocast, enough_memory, steady_attention
 from uamp_model.errors import InputError
 from uamp_model.layers import LayerSizes, UampLayers
 from uamp_model.layers_file import load_rehearsal_start
@@ -120,6 +120,7 @@ def rehearse(
 
     Raises:
         InputError: if a frame, a prompt or the number of steps is wrong, or none of the prompts is a mask.
+        DeviceError: if memory runs out.
     """
     if not isinstance(steps, Integral) or steps < 0:
         raise InputError(f"A rehearsal cannot take {steps} steps: give a whole number from 0 on.")
@@ -130,7 +131,8 @@ def rehearse(
     given = _with_masks(prompts)
     if not given:
         raise InputError("A rehearsal learns from masks: give one instead of a box or points, or do not rehearse.")
-    with torch.inference_mode(False), torch.enable_grad():  # also where the caller has asked for neither
+    # also where the caller has asked for no gradients
+    with enough_memory(tracker.device), torch.inference_mode(False), torch.enable_grad():
         layers = _layers_to_learn(tracker, seed)
         begun = tracker.with_layers(layers)
         begun.base = twin(tracker.base)  # a step computes with other weights in it, and threads may track meanwhile

@@ -3,13 +3,10 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
+from uamp_model.devices import is_short_of_memory
 from uamp_model.errors import DeviceError
 
 from uamp_train.config import Stage
-
-_SIGNS = ("out of memory", "can't allocate memory", "not enough memory")
-"""How torch's allocators say it, of which only CUDA's has an error class of its own."""
 
 
 @contextmanager
@@ -18,8 +15,7 @@ def explained_memory(stage: Stage, step: int) -> Iterator[None]:
     try:
         yield
     except (MemoryError, RuntimeError) as error:
-        known = isinstance(error, MemoryError | torch.OutOfMemoryError)
-        if not known and not any(sign in str(error).lower() for sign in _SIGNS):
+        if not is_short_of_memory(error):
             raise
         raise DeviceError(
             f"Memory ran out at step {step + 1}, with {stage.batch_size} clip(s) of {stage.num_frames} frames of "
