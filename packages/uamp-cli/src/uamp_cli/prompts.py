@@ -257,7 +257,7 @@ def _read_prompts_file(path: Path, default_frame: int) -> tuple[ObjectPrompt, ..
             raise InputError(f"{name} is the second prompt of object {object_id} on frame {prompt.frame}: join them.")
         found[prompt.object_id, prompt.frame] = prompt
     if not found:
-        raise InputError(f"The prompts file {path} names no object.")
+        raise InputError(f"The prompts file {path} names no object: say where one is, as docs/prompts.md describes.")
     return tuple(sorted(found.values(), key=lambda prompt: (prompt.frame, prompt.object_id)))
 
 
