@@ -191,10 +191,12 @@ def _measure(
     curves: "list[MemoryCurve]",
 ) -> None:
     """Add to what was measured."""
+    from uamp_model.devices import choose_device, enough_memory
+
     from uamp_cli.bench_tracker import OURS, THEIRS, measure_memory, measure_speed
     from uamp_cli.progress import frame_progress
 
-    with frame_progress(err_console()) as progress:
+    with frame_progress(err_console()) as progress, enough_memory(choose_device(bench.device)):
         for count in bench.objects:
             progress.begin(f"Tracking {counted(count, 'object')}", bench.steps)
             measured.append(measure_speed(bench, weights, count, progress.advance))
