@@ -5,7 +5,7 @@ from threading import Event, Thread
 import pytest
 import torch
 from uamp_model import DeviceError
-from uamp_model.devices import choose_dtype, enough_memory, inference, steady_attention
+from uamp_model.devices import choose_device, choose_dtype, enough_memory, has_kernels, inference, steady_attention
 
 
 def test_a_gpu_attends_without_cudnn_meanwhile_and_a_cpu_as_ever() -> None:
@@ -33,6 +33,44 @@ def test_a_gpu_that_only_emulates_bfloat16_computes_in_float32(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
     assert choose_dtype("auto", torch.device("cuda"), image_size=448) == dtype
+
+
+WHEEL = ["sm_75", "sm_80", "sm_86", "sm_90", "sm_100", "sm_120"]
+"""What torch 2.15 from the registry is built for."""
+
+
+@pytest.mark.parametrize(
+    ("capability", "built_for", "computes"),
+    [
+        ((7, 0), WHEEL, False),  # V100
+        ((6, 1), WHEEL, False),  # GTX 1080
+        ((7, 5), WHEEL, True),
+        ((8, 9), WHEEL, True),  # by what is built for 8.6
+        ((9, 0), WHEEL, True),
+        ((12, 1), WHEEL, True),
+        ((13, 0), WHEEL, False),
+        ((13, 0), [*WHEEL, "compute_120"], True),
+        ((9, 0), ["sm_80", "sm_90a"], True),
+        ((8, 0), ["sm_86"], False),
+        ((9, 4), ["gfx942"], True),
+        ((8, 0), [], True),
+    ],
+)
+def test_gpus_that_torch_has_kernels_for(capability: tuple[int, int], built_for: list[str], computes: bool) -> None:
+    assert has_kernels(capability, built_for) == computes
+
+
+def test_a_gpu_that_torch_has_no_kernels_for_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: WHEEL)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Tesla V100")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device=None: (7, 0))
+    assert choose_device("auto").type != "cuda"
+    with pytest.raises(DeviceError, match=r"no kernels for Tesla V100, which has compute capability 7\.0.*use cpu"):
+        choose_device("cuda")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device=None: (8, 0))
+    assert choose_device("auto") == choose_device("cuda") == torch.device("cuda")
 
 
 def track(device: torch.device) -> AbstractContextManager[None]:

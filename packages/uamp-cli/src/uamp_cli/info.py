@@ -88,7 +88,7 @@ def _weights() -> str:
 
 def _devices() -> list[tuple[str, str]]:
     import torch
-    from uamp_model.devices import choose_device, choose_dtype
+    from uamp_model.devices import choose_device, choose_dtype, has_kernels
 
     chosen, processors = choose_device("auto"), counted(os.cpu_count() or 1, "processor")
     rows = [
@@ -101,7 +101,9 @@ def _devices() -> list[tuple[str, str]]:
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     for index in range(count):
         properties = torch.cuda.get_device_properties(index)
-        rows.append((f"cuda:{index}", f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB"))
+        computes = has_kernels((properties.major, properties.minor), torch.cuda.get_arch_list())
+        remark = "" if computes else ", which this torch has no kernels for"
+        rows.append((f"cuda:{index}", f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB{remark}"))
     if count:
         rows.append(("cuda bfloat16", "yes" if torch.cuda.is_bf16_supported() else "no"))
     else:

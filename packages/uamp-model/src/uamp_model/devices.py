@@ -1,5 +1,6 @@
 """Which device and precision to compute in."""
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from threading import RLock
@@ -18,21 +19,23 @@ BFLOAT16_FROM = 320
 """Input side in pixels from which a CPU that computes in bfloat16 is faster in it."""
 _UNSOUND_CUDNN = 91500
 _TURN = RLock()
-_SHORT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "status_alloc_failed")
-"""How torch says that memory ran out; its allocator for CUDA alone has an error class of its own."""
 """Held by the thread that computes on a GPU: torch's choice of attention kernels there is the whole process's, and
 only one graph can be captured at a time."""
+_SHORT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "status_alloc_failed")
+"""How torch says that memory ran out; its allocator for CUDA alone has an error class of its own."""
 
 
 def choose_device(name: str = "auto") -> torch.device:
     """Turn "auto", "cpu", "cuda", "cuda:1" or "mps" into a device that is there.
+
+    "auto" leaves out a GPU that is too old, or too new, for this torch.
 
     Raises:
         InputError: if the name is none of these.
         DeviceError: if this machine or this torch build does not have it.
     """
     if name == "auto":
-        if torch.cuda.is_available():
+        if torch.cuda.is_available() and has_kernels(torch.cuda.get_device_capability(), torch.cuda.get_arch_list()):
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
@@ -47,9 +50,32 @@ def choose_device(name: str = "auto") -> torch.device:
             raise DeviceError("The device cuda was asked for, but no CUDA device can be used here: use cpu instead.")
         if device.index is not None and device.index >= count:
             raise DeviceError(f"The device {name} was asked for, but there are {count}: the last is cuda:{count - 1}.")
+        capability, built_for = torch.cuda.get_device_capability(device), torch.cuda.get_arch_list()
+        if not has_kernels(capability, built_for):
+            raise DeviceError(
+                f"This torch has no kernels for {torch.cuda.get_device_name(device)}, which has compute capability "
+                f"{capability[0]}.{capability[1]}, only for {', '.join(built_for)}: use cpu, or another torch."
+            )
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise DeviceError("The device mps was asked for, but it is not available here: use cpu instead.")
     return device
+
+
+def has_kernels(capability: tuple[int, int], built_for: Sequence[str]) -> bool:
+    """Whether a torch that was built for these architectures, such as sm_86 or compute_90, computes on a GPU.
+
+    Machine code (sm) runs on GPUs of its generation from its own compute capability on, PTX (compute) on all later
+    ones, as CUDA's programming guide says. Names of another form, as AMD's, are not judged.
+    """
+    known = [match for name in built_for if (match := re.fullmatch(r"(sm|compute)_(\d+)(\d)[af]?", name))]
+    if len(known) < len(built_for) or not known:
+        return True
+    for kind, *digits in (match.groups() for match in known):
+        major, minor = map(int, digits)
+        same_generation = kind == "compute" or major == capability[0]
+        if same_generation and (major, minor) <= capability:
+            return True
+    return False
 
 
 def choose_dtype(precision: Precision, device: torch.device, *, image_size: int) -> torch.dtype:

@@ -24,7 +24,7 @@ from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs
 from rich.console import Console
 from torch import Tensor
-from uamp_model.errors import DeviceError
+from uamp_model.devices import choose_device
 
 from uamp_train.batches import ClipSource, Place, first_batch, prefetch
 from uamp_train.checkpoint import BEST, LAST, TrainingState, remove_leftovers, save_state
@@ -165,17 +165,18 @@ def carry_out(
 
 
 def make_accelerator(config: TrainConfig) -> Accelerator:
-    """Device, precision and processes, as the configuration and the launcher say."""
+    """Device, precision and processes, as the configuration and the launcher say.
+
+    Raises:
+        DeviceError: if the device is not there.
+    """
     if config.threads:
         torch.set_num_threads(config.threads)
-    lacks_cuda = config.device == "cuda" and not torch.cuda.is_available()
-    if lacks_cuda or (config.device == "mps" and not torch.backends.mps.is_available()):  # accelerate takes another
-        raise DeviceError(
-            f"This machine has no {config.device.upper()} device that torch can use: set device to auto or cpu."
-        )
+    place = choose_device(config.device)  # accelerate takes another where one is not there
     AcceleratorState._reset_state()  # else a second run in this process could not have another precision
     return Accelerator(
-        cpu=config.device == "cpu" or (config.device == "auto" and not _has_accelerator()),
+        # without a GPU it must be told so, or the processes of a launcher each train alone
+        cpu=place.type == "cpu",
         mixed_precision="bf16" if config.precision == "bf16" else "no",
         gradient_accumulation_steps=config.gradient_accumulation,
         log_with=chosen_trackers(config) or None,
@@ -186,11 +187,6 @@ def make_accelerator(config: TrainConfig) -> Accelerator:
             InitProcessGroupKwargs(timeout=VALIDATION_TIMEOUT),
         ],
     )
-
-
-def _has_accelerator() -> bool:
-    """Without one, accelerate must be told so, or the processes of a launcher each train alone."""
-    return torch.cuda.is_available() or torch.backends.mps.is_available()
 
 
 def stage_at(stages: tuple[Stage, ...], step: int) -> tuple[Stage, int]:
