@@ -7,7 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 Run = Callable[..., Any]
 HEAVY = ("torch", "cv2", "av", "numpy", "sam2", "scipy", "skimage", "uamp_train.loop")
@@ -151,6 +153,14 @@ def test_unexpected_error_is_one_sentence_and_exit_1(run: Run, monkeypatch: pyte
     assert outcome.err.count("\n") == 1
     assert "the roof is on fire" in outcome.err
     assert "--debug" in outcome.err
+
+
+@pytest.mark.parametrize("ask", [lambda: torch.empty(2**50), lambda: np.empty(2**60, np.uint8)])
+def test_memory_that_runs_out_is_no_unexpected_error(
+    run: Run, monkeypatch: pytest.MonkeyPatch, ask: Callable[[], object]
+) -> None:
+    monkeypatch.setattr("uamp_model.catalog.find_model", lambda _: ask())
+    assert run("models", "info", "nano").refused().startswith("Error: Memory ran out: ask for less")
 
 
 def test_interrupt_exits_130(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

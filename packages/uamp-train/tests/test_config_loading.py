@@ -90,6 +90,8 @@ def test_what_is_dumped_is_read_back(tmp_path: Path) -> None:
         ("lr: fast", (), "'lr' has a wrong value.*'fast'"),
         ("lr: -1", (), "'lr' has a wrong value.*greater than 0"),
         ("image_size: 100", (), "'image_size'.*multiple of 32"),
+        ("image_size: 2080", (), "'image_size'.*2048"),
+        ("val_image_size: 4096", (), "'val_image_size'.*2048"),
         ("optimizer: sgd", (), "'optimizer'.*'adamw'"),
         ("prompt_shares: {box: 0, point: 0, points: 0}", (), "'prompt_shares'.*cannot all be 0"),
         ("- 1", (), "must hold keys and values"),

@@ -15,5 +15,5 @@ def test_values_and_defaults_are_as_the_models_check_them() -> None:
     table = config_table()
     assert "| `lr` | number > 0 | `0.0001` |" in table
     assert "| `precision` | `fp32`, `bf16` | `fp32` |" in table
-    assert "| `val_image_size` | whole number ≥ 0, multiple of 32 | `0` |" in table
+    assert "| `val_image_size` | whole number ≥ 0, ≤ 2048, multiple of 32 | `0` |" in table
     assert "| `stages[].still_share` | number ≥ 0, ≤ 1 | none |" in table

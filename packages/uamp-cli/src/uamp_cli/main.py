@@ -220,8 +220,18 @@ def _guarded(run: Callable[[], object], arguments: Sequence[str], flags: set[str
         if isinstance(error, OSError) and error.errno in _NO_NAME:
             sentence = f"{str(error.filename)[:80]} cannot be used ({error.strerror}): choose another path."
             return _complain(error, sentence, EXIT_BAD_INPUT, debug)
+        if _is_short_of_memory(error):
+            return _complain(error, "Memory ran out: ask for less, or use a larger machine.", EXIT_BAD_INPUT, debug)
         sentence = f"unexpected error ({type(error).__name__}: {error}); run again with --debug for the traceback"
         return _complain(error, sentence, EXIT_FAILED, debug)
+
+
+def _is_short_of_memory(error: Exception) -> bool:
+    if isinstance(error, RuntimeError) and "torch" in sys.modules:
+        from uamp_model.devices import is_short_of_memory
+
+        return is_short_of_memory(error)
+    return isinstance(error, MemoryError)
 
 
 def _about_temporary_files() -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from uamp_model.catalog import LARGEST_SIDE, SIDE_STEP
 from uamp_model.presets import UAMP
 
 Source = Literal["synthetic", "davis", "davis2016", "davis2017", "youtube_vos", "folders"]
@@ -63,7 +64,7 @@ class Stage(_Strict):
     """A stretch of the curriculum with its own clip shape; the weights carry on from the stage before."""
 
     steps: int = Field(gt=0, description="how long it lasts")
-    image_size: int = Field(gt=0, multiple_of=32, description="input side S in pixels")
+    image_size: int = Field(gt=0, le=LARGEST_SIDE, multiple_of=SIDE_STEP, description="input side S in pixels")
     num_frames: int = Field(gt=0, description="frames T of a clip")
     batch_size: int = Field(gt=0, description="clips B per process and step")
     max_stride: int = Field(4, gt=0, description="largest gap between a clip's frames")
@@ -225,7 +226,11 @@ class TrainConfig(_Strict):
     )
     val_frames: int = Field(0, ge=0, description="frames of a validation sequence that are tracked; 0: all")
     val_image_size: int = Field(
-        0, ge=0, multiple_of=32, description="input side S in validation; 0: the model's own, as in use"
+        0,
+        ge=0,
+        le=LARGEST_SIDE,
+        multiple_of=SIDE_STEP,
+        description="input side S in validation; 0: the model's own, as in use",
     )
     max_bad_samples: int = Field(
         10, ge=0, description="so many unreadable clips are named and replaced, in each process; one more is an error"
@@ -236,7 +241,7 @@ class TrainConfig(_Strict):
     pool: PoolSettings = PoolSettings()
     batch_size: int = Field(4, gt=0, description="clips B per process and step")
     num_frames: int = Field(4, gt=0, description="frames T of a clip")
-    image_size: int = Field(256, gt=0, multiple_of=32, description="input side S in pixels")
+    image_size: int = Field(256, gt=0, le=LARGEST_SIDE, multiple_of=SIDE_STEP, description="input side S in pixels")
     max_stride: int = Field(4, gt=0, description="largest gap between a clip's frames, in annotated frames")
     free_frames: int = Field(0, ge=0, description="frames tracked without gradient before those that are learned from")
     stages: tuple[Stage, ...] = Field((), description="the curriculum; none: one stage of the keys above")
