@@ -23,6 +23,8 @@ for model in sam2.1-hiera-tiny sam2.1-hiera-large nano; do
 done
 timeout -s INT 120 $bench --model sam2.1-hiera-tiny --objects 1 --no-sam2-compiled --memory-frames 30,120 --json "$out/memory.json" ||
   echo "memory: not measured"
+timeout -s INT 240 $bench --model sam2.1-hiera-tiny --objects 1,4 --no-sam2-compiled --memory-frames 0 --compile \
+  --json "$out/own_compiled.json" || echo "ours compiled: not measured"
 export TORCHINDUCTOR_MAX_AUTOTUNE_GEMM_BACKENDS=${TORCHINDUCTOR_MAX_AUTOTUNE_GEMM_BACKENDS:-ATEN}
 timeout -s INT "${LIMIT:-900}" $bench --model sam2.1-hiera-tiny --objects 1 --memory-frames 0 --sam2-compile-mode "${MODE:-reduce-overhead}" \
   --json "$out/compiled.json" || echo "compiled: not measured"
