@@ -41,6 +41,7 @@ def test_the_files_that_would_be_read(tmp_path: Path, monkeypatch: pytest.Monkey
     for source in (str(tmp_path / "frames"), f"{tmp_path}/frames/*.png", f"{tmp_path}/frames/%d.png", "~/frames"):
         assert local_files(source) == pictures
     assert local_files((tmp_path / "clip 1.mp4").as_uri()) == [tmp_path / "clip 1.mp4"]
+    monkeypatch.chdir(tmp_path / "frames")
     for source in ("0", "rtsp://127.0.0.1/live", "gone.mp4", "", "x" * 5000, "x\0y", "http://[bad"):
         assert local_files(source) == []
 

@@ -57,7 +57,10 @@ def open_video(source: str | Path) -> VideoReader:
 def local_files(source: str) -> list[Path]:
     """The files that `open_video` would read; none of a camera, a network stream, or what it cannot open."""
     try:
-        path = _expanded(_path_of(source))
+        name = _path_of(source)
+        if not name.strip():  # which is no name of the current folder
+            return []
+        path = _expanded(name)
         if path.is_dir():
             return find_pictures(path)
         return [path] if path.exists() else _match_pattern(source, path)
